@@ -1,0 +1,1 @@
+"""Measurements: `pytest benchmarks`, and programs that write to benchmarks/results/."""

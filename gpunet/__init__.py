@@ -1,0 +1,57 @@
+"""Train neural networks on CuPy arrays (GPU) and NumPy arrays (CPU) with one script."""
+
+from gpunet import (
+    activations,
+    autograd,
+    backend,
+    callbacks,
+    datasets,
+    functions,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    primitives,
+    random,
+    utils,
+)
+from gpunet.autograd import Parameter, Tensor, differentiable, grad, no_grad, value_and_grad
+from gpunet.backend import require_gpu, use_backend
+from gpunet.gradient_check import check_gradients
+from gpunet.layers import Input
+from gpunet.models import Model, Sequential
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Input",
+    "Model",
+    "Parameter",
+    "Sequential",
+    "Tensor",
+    "__version__",
+    "activations",
+    "autograd",
+    "backend",
+    "callbacks",
+    "check_gradients",
+    "datasets",
+    "differentiable",
+    "functions",
+    "grad",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "no_grad",
+    "optimizers",
+    "primitives",
+    "random",
+    "require_gpu",
+    "use_backend",
+    "utils",
+    "value_and_grad",
+]

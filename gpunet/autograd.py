@@ -1,0 +1,416 @@
+"""Tensors, the tape of what was done with them, and the way back along it."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunet import backend
+
+__all__ = ["Parameter", "Tensor", "differentiable", "grad", "no_grad", "value_and_grad"]
+
+Array: TypeAlias = Any  # a NumPy or CuPy array
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)
+_serial = itertools.count()
+
+
+class Node:
+    """One recorded call: where its inputs came from, and how a gradient goes back to them.
+
+    A node knows the nodes before it, never the tensors: an intermediate value stays in memory
+    only while a closure needs it.
+    """
+
+    __slots__ = ("backward", "name", "serial", "shape", "sources")
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        sources: tuple[Node | Tensor | None, ...],
+        backward: Callable[[Array], Any],
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.sources: tuple[Node | Tensor | None, ...] | None = sources
+        self.backward: Callable[[Array], Any] | None = backward
+        self.serial = next(_serial)  # a node's inputs always have smaller numbers
+
+    def __lt__(self, other: Node) -> bool:
+        return self.serial > other.serial  # so that a heap gives the latest call first
+
+
+class Tensor:
+    """An array that remembers how it was made, so that it can be differentiated.
+
+    Arguments:
+        value: a NumPy or CuPy array, or anything that makes one on the active backend.
+        requires_grad: whether `backward` shall leave this tensor's gradient in `grad`.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "grad", "logits", "node", "requires_grad", "value")
+    __array_priority__ = 1000  # array + tensor is the tensor's business
+
+    # Operators and array methods: gpunet.functions.operators defines them and puts them here.
+    __add__: Callable[..., Tensor]
+    __radd__: Callable[..., Tensor]
+    __sub__: Callable[..., Tensor]
+    __rsub__: Callable[..., Tensor]
+    __mul__: Callable[..., Tensor]
+    __rmul__: Callable[..., Tensor]
+    __truediv__: Callable[..., Tensor]
+    __rtruediv__: Callable[..., Tensor]
+    __pow__: Callable[..., Tensor]
+    __rpow__: Callable[..., Tensor]
+    __matmul__: Callable[..., Tensor]
+    __rmatmul__: Callable[..., Tensor]
+    __neg__: Callable[..., Tensor]
+    __abs__: Callable[..., Tensor]
+    __getitem__: Callable[..., Tensor]
+    sum: Callable[..., Tensor]
+    mean: Callable[..., Tensor]
+    max: Callable[..., Tensor]
+    min: Callable[..., Tensor]
+    reshape: Callable[..., Tensor]
+    transpose: Callable[..., Tensor]
+    T: Any
+
+    def __init__(self, value: Any, requires_grad: bool = False) -> None:
+        if isinstance(value, Tensor):
+            value = value.value
+        if not hasattr(value, "dtype"):  # a list or a Python number, not yet an array
+            value = backend.asarray(value)
+        elif isinstance(value, np.generic):  # what NumPy makes of an array of no dimensions
+            value = np.asarray(value)
+        if requires_grad and value.dtype.kind != "f":
+            raise TypeError(
+                f"Only floating-point tensors have gradients, received dtype {value.dtype}: "
+                "give the values as float32 or float64."
+            )
+        self.value: Array = value
+        self.grad: Array | None = None
+        self.node: Node | None = None
+        self.logits: Tensor | None = None  # what softmax or sigmoid made this tensor of
+        self.requires_grad = requires_grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    def numpy(self) -> np.ndarray:
+        """Return the value as a NumPy array."""
+        return backend.to_numpy(self.value)
+
+    def detach(self) -> Tensor:
+        """Return a tensor of the same value that remembers nothing."""
+        return Tensor(self.value)
+
+    def item(self) -> float:
+        """Return the only element as a Python number."""
+        return self.value.item()
+
+    def backward(self, output_grad: Array | None = None) -> None:
+        """Leave d(self)/d(tensor) in the `grad` of every tensor that requires it.
+
+        What `grad` already holds is added to. The tape is consumed on the way: a second call
+        through the same calls is an error.
+
+        Arguments:
+            output_grad: the gradient to start from, of this tensor's shape; ones by default,
+                which a tensor of one element alone may leave out.
+        """
+        if output_grad is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward() starts from one number, this tensor has shape {self.shape}: "
+                    "reduce it first (such as .sum()), or pass output_grad."
+                )
+            output_grad = backend.get_array_module(self.value).ones_like(self.value)
+        elif output_grad.shape != self.shape:
+            raise ValueError(
+                f"backward() expected output_grad of the tensor's shape {self.shape}, "
+                f"received {output_grad.shape}."
+            )
+        source = _source(self)
+        if source is None:
+            raise RuntimeError(
+                "backward() found nothing to differentiate: no tensor that went into this value "
+                "has requires_grad=True, or it was computed under no_grad()."
+            )
+        _backpropagate(source, output_grad)
+
+    def accumulate(self, grad: Array) -> None:
+        """Add `grad` to what this tensor's `grad` holds; the array given stays its owner's."""
+        self.grad = grad.copy() if self.grad is None else self.grad + grad
+
+    def __repr__(self) -> str:
+        wants = ", requires_grad=True" if self.requires_grad else ""
+        return f"{type(self).__name__}({self.value!r}{wants})"
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    # Comparisons have no gradient: they give plain arrays.
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return self.value == _value(other)
+
+    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+        return self.value != _value(other)
+
+    def __lt__(self, other: object) -> Array:
+        return self.value < _value(other)
+
+    def __le__(self, other: object) -> Array:
+        return self.value <= _value(other)
+
+    def __gt__(self, other: object) -> Array:
+        return self.value > _value(other)
+
+    def __ge__(self, other: object) -> Array:
+        return self.value >= _value(other)
+
+    __hash__ = object.__hash__
+
+
+class Parameter(Tensor):
+    """A tensor that training changes: a layer's weight.
+
+    A model lays its parameters out in one flat buffer; `value` and `grad` are then views into it.
+
+    Arguments:
+        value: the initial value.
+        name: what messages and `summary()` call it.
+        trainable: False for a weight that no optimizer changes.
+    """
+
+    __slots__ = ("name", "trainable")
+
+    def __init__(self, value: Any, name: str = "parameter", trainable: bool = True) -> None:
+        super().__init__(value, requires_grad=trainable)
+        self.name = name
+        self.trainable = trainable
+
+    def accumulate(self, grad: Array) -> None:
+        """Add `grad` in place where a model's flat buffer holds the gradient."""
+        if self.grad is None:
+            self.grad = grad.astype(self.dtype, copy=True)
+        else:
+            self.grad += grad
+
+
+def _value(x: Any) -> Any:
+    return x.value if isinstance(x, Tensor) else x
+
+
+def _source(x: Any) -> Node | Tensor | None:
+    """Where a gradient for `x` goes: the call that made it, the leaf itself, or nowhere."""
+    if not isinstance(x, Tensor):
+        return None
+    return x.node or (x if x.requires_grad else None)
+
+
+def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]) -> Any:
+    """Make a differentiable function of one that returns its value and a closure.
+
+    `function` takes arrays by position and settings by keyword. It returns ``(value, backward)``,
+    where ``backward(output_grad)`` returns the gradient for each array argument: one array, or a
+    tuple with one entry an argument. An entry may be a function of no arguments; it is called
+    only if that gradient is wanted. A closure never writes into `output_grad`.
+
+    >>> @differentiable
+    ... def cube(x):
+    ...     return x**3, lambda output_grad: 3 * x**2 * output_grad
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> float(x.grad)
+    12.0
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def recorded(*args: Any, **kwargs: Any) -> Tensor:
+        if any(isinstance(value, Tensor) for value in kwargs.values()):
+            bound = signature.bind(*args, **kwargs)
+            args, kwargs = bound.args, bound.kwargs
+        value, backward = function(*[_value(x) for x in args], **kwargs)
+        output = Tensor(value)
+        if _recording.get():
+            sources = tuple([_source(x) for x in args])
+            if any(source is not None for source in sources):
+                output.node = Node(function.__name__, output.shape, sources, backward)
+        return output
+
+    return recorded
+
+
+def _backpropagate(source: Node | Tensor, output_grad: Array) -> None:
+    if isinstance(source, Tensor):
+        source.accumulate(output_grad)
+        return
+    pending = {source: output_grad}  # the gradient so far of each call not yet gone through
+    order = [source]
+    while order:
+        node = heapq.heappop(order)
+        # The gradient is handed over, not kept: it can be freed while the call goes on.
+        for before, gradient in _input_gradients(node, pending.pop(node)):
+            if isinstance(before, Tensor):
+                before.accumulate(gradient)
+            elif before in pending:
+                pending[before] = pending[before] + gradient
+            else:
+                pending[before] = gradient
+                heapq.heappush(order, before)
+            del gradient
+
+
+def _input_gradients(node: Node, output_grad: Array) -> Iterator[tuple[Node | Tensor, Array]]:
+    """Yield the gradient for each input of `node` that wants one, and free the node."""
+    if node.backward is None or node.sources is None:
+        raise RuntimeError(
+            f"backward() has been through {node.name!r} before, and its tape is gone: "
+            "compute the value anew for each backward()."
+        )
+    sources, backward = node.sources, node.backward
+    node.sources = node.backward = None
+    gradients = backward(output_grad)
+    del output_grad, backward
+    if not isinstance(gradients, tuple):
+        gradients = (gradients,)
+    pairs = list(itertools.zip_longest(sources, gradients))
+    del gradients
+    for position in range(len(pairs)):
+        before, gradient = pairs[position]
+        pairs[position] = (None, None)  # so that what one gradient needed is freed before the next
+        if before is None:
+            continue
+        if callable(gradient):
+            gradient = gradient()
+        _check_gradient(node, position, before, gradient)
+        yield before, gradient
+
+
+def _check_gradient(node: Node, position: int, before: Node | Tensor, gradient: Array) -> None:
+    shape = getattr(gradient, "shape", None)
+    if shape != before.shape:
+        raise ValueError(
+            f"The closure of {node.name!r} must return a gradient of shape {before.shape} for its "
+            f"argument {position}, received {'none' if gradient is None else shape}."
+        )
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing inside: values only, and no memory kept for a backward pass."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def value_and_grad(
+    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0
+) -> Callable[..., tuple[Array, Any]]:
+    """Return a function that gives `function`'s value and its gradient.
+
+    Arguments:
+        function: returns a tensor of one element.
+        argnums: the position, or positions, of the arguments to differentiate by. Each is an
+            array, or a list, tuple or dict of them; its gradient has the same structure.
+
+    >>> value, gradient = value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
+    >>> float(value), gradient
+    (5.0, array([2., 4.]))
+    """
+    positions = (argnums,) if isinstance(argnums, int) else argnums
+
+    @functools.wraps(function)
+    def evaluate(*args: Any, **kwargs: Any) -> tuple[Array, Any]:
+        inputs = list(args)
+        for position in positions:
+            inputs[position] = _map(lambda x: Tensor(x, requires_grad=True), args[position])
+        output = function(*inputs, **kwargs)
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"The function to differentiate must return a Tensor, received "
+                f"{type(output).__name__}: compute with gpunet.functions and operators."
+            )
+        if output.node is not None or output.requires_grad:  # else it depends on no argument
+            output.backward()
+        gradients = tuple(_map(_gradient_or_zeros, inputs[position]) for position in positions)
+        return output.value, gradients[0] if isinstance(argnums, int) else gradients
+
+    return evaluate
+
+
+def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """Return a function that gives the gradient alone; see `value_and_grad`.
+
+    >>> grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    evaluate = value_and_grad(function, argnums)
+
+    @functools.wraps(function)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return evaluate(*args, **kwargs)[1]
+
+    return gradient
+
+
+def _map(function: Callable[[Any], Any], structure: Any) -> Any:
+    if isinstance(structure, dict):
+        return {key: _map(function, item) for key, item in structure.items()}
+    if isinstance(structure, list | tuple) and not _is_numbers(structure):
+        return type(structure)(_map(function, item) for item in structure)
+    return function(structure)
+
+
+def _is_numbers(structure: Any) -> bool:
+    """Whether a list is itself an array's worth of numbers rather than a list of arrays."""
+    return all(isinstance(item, int | float) for item in structure)
+
+
+def _gradient_or_zeros(x: Tensor) -> Array:
+    return backend.get_array_module(x.value).zeros_like(x.value) if x.grad is None else x.grad

@@ -1,0 +1,141 @@
+"""The command line: ``python -m gpunet doctor`` says what gpunet found on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import textwrap
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+import gpunet
+from gpunet import backend, datasets
+
+__all__ = ["doctor", "main"]
+
+_LABEL_WIDTH = 16
+_LINE_WIDTH = 100
+
+# What to show, and the distributions that may bring it.
+_OPTIONAL = {
+    "CuPy": ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x", "cupy"),
+    "Numba": ("numba",),
+    "SciPy": ("scipy",),
+    "tqdm": ("tqdm",),
+    "pooch": ("pooch",),
+    "scikit-learn": ("scikit-learn",),
+    "matplotlib": ("matplotlib",),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Arguments:
+        arguments: the words after ``python -m gpunet``; by default those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m gpunet",
+        description="Train neural networks on NumPy or CuPy arrays.",
+    )
+    parser.add_argument("--version", action="version", version=f"gpunet {gpunet.__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    commands.add_parser(
+        "doctor",
+        help="print versions, the backend in use and why, and what to do to use the GPU",
+        description="Print versions, the backend in use and why, what to do to use the GPU, "
+        "and the folders of kernels and data.",
+    )
+    if parser.parse_args(arguments).command == "doctor":
+        print(doctor())
+    else:
+        parser.print_help()
+    return 0
+
+
+def doctor() -> str:
+    """Return what ``python -m gpunet doctor`` prints; trouble found is told, never raised."""
+    sections = {
+        "Versions": _versions(),
+        "Backend": _backend(),
+        "Folders": {
+            "kernels": _told(lambda: str(backend.kernel_folder())),
+            "data cache": _told(lambda: str(datasets.cache_folder())),
+        },
+    }
+    return "\n\n".join(_section(title, rows) for title, rows in sections.items())
+
+
+def _section(title: str, rows: dict[str, str]) -> str:
+    indent = " " * (_LABEL_WIDTH + 2)
+    lines = [
+        textwrap.fill(
+            text,
+            _LINE_WIDTH,
+            initial_indent=f"  {label:<{_LABEL_WIDTH}}",
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for label, text in rows.items()
+    ]
+    return "\n".join([title, *lines])
+
+
+def _versions() -> dict[str, str]:
+    python = f"{platform.python_version()} ({platform.python_implementation()})"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return {
+        "gpunet": gpunet.__version__,
+        "Python": python,
+        "machine": machine,
+        "NumPy": f"{np.__version__}, BLAS: {_blas()}",
+        **{name: _installed(choices) for name, choices in _OPTIONAL.items()},
+    }
+
+
+def _blas() -> str:
+    """Return the name and version of the BLAS that NumPy was built with."""
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _installed(distributions: Sequence[str]) -> str:
+    """Return the versions of those that are installed; nothing is imported for it."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    if len(distributions) > 1:
+        found = {name: f"{version} ({name})" for name, version in found.items()}
+    return ", ".join(found.values()) or "not installed"
+
+
+def _backend() -> dict[str, str]:
+    try:
+        name = backend.active_backend()
+        reason, fix = backend.backend_reason(), backend.backend_fix()
+    except backend.GpuUnavailableError as error:
+        name, reason, fix = "none", error.reason, error.fix
+    except ValueError as error:
+        name, reason, fix = "none", str(error), "Set GPUNET_BACKEND to one of these, or unset it."
+    return {
+        "GPUNET_BACKEND": os.environ.get("GPUNET_BACKEND", "not set"),
+        "backend": name,
+        "reason": reason,
+        "fix": fix or "nothing to fix",
+    }
+
+
+def _told(find_folder: Callable[[], str]) -> str:
+    try:
+        return find_folder()
+    except OSError as error:
+        return str(error)

@@ -1,0 +1,129 @@
+"""Read files of labelled images that anyone may have written: checked, bounded, without pickles.
+
+A compressed file can claim any size. Before memory is taken for what it claims, the claim is held
+against the most that a file of its size can hold: deflate makes at most 1032 bytes of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Bytes", "LabelledImages", "check_labels", "read_idx", "read_npz"]
+
+Bytes: TypeAlias = NDArray[np.uint8]
+LabelledImages: TypeAlias = tuple[tuple[Bytes, Bytes], tuple[Bytes, Bytes]]
+
+_DEFLATE_RATIO = 1032
+_SIZE = 28
+_CLASSES = 10
+
+_NPY_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], tuple[tuple[int, ...], bool, Any]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_npz(path: Path) -> LabelledImages:
+    """Return the arrays of an .npz file with Keras' layout.
+
+    It holds x_train and x_test, uint8 (images, 28, 28), and y_train and y_test, uint8 (images,),
+    with labels 0 to 9.
+
+    Raises:
+        ValueError: naming the file and the fix, if it is damaged or holds anything else.
+    """
+    names = ("x_train", "y_train", "x_test", "y_test")
+    with _content(path) as content, zipfile.ZipFile(content) as archive:
+        x_train, y_train, x_test, y_test = (_read_member(archive, name) for name in names)
+    check_labels(path, x_train, y_train)
+    check_labels(path, x_test, y_test)
+    return (x_train, y_train), (x_test, y_test)
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> Bytes:
+    """Return one array, (images, 28, 28) or (images,) by its name; its header is checked first."""
+    file = f"{name}.npy"
+    if file not in archive.namelist():
+        held = ", ".join(archive.namelist()) or "nothing"
+        raise ValueError(f"expected {file} in it as in Keras' file, found {held}")
+    member = archive.getinfo(file)
+    with archive.open(member) as stream:
+        shape, _, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
+    expected = (_SIZE, _SIZE) if name.startswith("x") else ()
+    if dtype != np.uint8 or len(shape) != len(expected) + 1 or shape[1:] != expected:
+        wanted = ", ".join(map(str, ("images", *expected)))
+        raise ValueError(f"expected {name} as uint8 ({wanted}), found {dtype} {shape}")
+    if math.prod(shape) > min(member.file_size, _DEFLATE_RATIO * member.compress_size):
+        raise ValueError(f"{name} claims the shape {shape}, more than the file can hold")
+    with archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        if stream.read(1):
+            raise ValueError(f"{name} is longer than its shape {shape}")
+    return np.ascontiguousarray(array)
+
+
+def read_idx(path: Path, axes: int) -> Bytes:
+    """Return the bytes of a gzipped IDX file, the format that MNIST came in.
+
+    It begins with the bytes 0, 0, 8 (unsigned byte) and the number of axes, then the size of each
+    axis as four bytes, high byte first, then the values.
+
+    Arguments:
+        path: the file.
+        axes: how many axes it must have.
+
+    Raises:
+        ValueError: naming the file and the fix, if it is damaged or holds anything else.
+    """
+    with _content(path) as content, gzip.GzipFile(fileobj=content) as stream:
+        head = stream.read(4)
+        if head != bytes((0, 0, 8, axes)):
+            raise ValueError(f"expected IDX bytes of {axes} axes, found the head {head!r}")
+        shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
+        count = math.prod(shape)
+        if count > _DEFLATE_RATIO * len(content.getbuffer()):
+            raise ValueError(f"it claims the shape {shape}, more than it can hold")
+        values = stream.read(count)
+        if len(values) != count or stream.read(1):
+            raise ValueError(f"its length does not fit its shape {shape}")
+    return np.frombuffer(values, np.uint8).reshape(shape).copy()
+
+
+def check_labels(path: Path, images: Bytes, labels: Bytes) -> None:
+    """Raise `ValueError` unless there is one label from 0 to 9 for each 28x28 image."""
+    if images.shape != (len(labels), _SIZE, _SIZE) or len(labels) == 0:
+        raise _unusable(
+            path,
+            f"expected images of 28x28 with a label each, found images {images.shape} "
+            f"and labels {labels.shape}",
+        )
+    if labels.max() >= _CLASSES:
+        raise _unusable(path, f"expected labels from 0 to 9, found {labels.max()}")
+
+
+@contextlib.contextmanager
+def _content(path: Path) -> Iterator[io.BytesIO]:
+    """Give the bytes of a file; whatever goes wrong with them is told as an error of the file."""
+    content = io.BytesIO(path.read_bytes())
+    try:
+        yield content
+    except Exception as error:  # damaged bytes make zipfile, gzip and NumPy raise almost anything
+        raise _unusable(path, str(error) or type(error).__name__) from error
+
+
+def _unusable(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"The data file {path} cannot be used: {reason}. Delete it to have it downloaded again, "
+        "or replace it by the right one."
+    )

@@ -1,0 +1,70 @@
+"""The operators and array methods of `Tensor`, and NumPy's functions on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.autograd import Tensor
+from gpunet.functions import elementwise, reduction, shaping
+
+__all__: list[str] = []
+
+# NumPy's name of a function -> ours. `array + tensor` and `np.exp(tensor)` both come this way.
+_UFUNCS: dict[str, Any] = {
+    name: getattr(elementwise, name)
+    for name in elementwise.__all__
+    if name not in ("shape_of", "unbroadcast")
+} | {"matmul": shaping.matmul}
+
+_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    if method != "__call__" or kwargs:
+        return NotImplemented
+    if ufunc.__name__ in _COMPARISONS:
+        return ufunc(*(x.value if isinstance(x, Tensor) else x for x in inputs))
+    function = _UFUNCS.get(ufunc.__name__)
+    return NotImplemented if function is None else function(*inputs)
+
+
+def _reshape(self: Tensor, *shape: Any) -> Tensor:
+    return shaping.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+
+def _transpose(self: Tensor, *axes: Any) -> Tensor:
+    if not axes or axes[0] is None:
+        return shaping.transpose(self)
+    return shaping.transpose(self, axes[0] if isinstance(axes[0], tuple) else axes)
+
+
+_METHODS: dict[str, Any] = {
+    "__add__": elementwise.add,
+    "__radd__": lambda self, other: elementwise.add(other, self),
+    "__sub__": elementwise.subtract,
+    "__rsub__": lambda self, other: elementwise.subtract(other, self),
+    "__mul__": elementwise.multiply,
+    "__rmul__": lambda self, other: elementwise.multiply(other, self),
+    "__truediv__": elementwise.divide,
+    "__rtruediv__": lambda self, other: elementwise.divide(other, self),
+    "__pow__": elementwise.power,
+    "__rpow__": lambda self, other: elementwise.power(other, self),
+    "__matmul__": shaping.matmul,
+    "__rmatmul__": lambda self, other: shaping.matmul(other, self),
+    "__neg__": elementwise.negative,
+    "__abs__": elementwise.absolute,
+    "__getitem__": shaping.getitem,
+    "__array_ufunc__": _array_ufunc,
+    "T": property(shaping.transpose),
+    "sum": reduction.sum,
+    "mean": reduction.mean,
+    "max": reduction.max,
+    "min": reduction.min,
+    "reshape": _reshape,
+    "transpose": _transpose,
+}
+
+for _name, _method in _METHODS.items():
+    setattr(Tensor, _name, _method)

@@ -1,0 +1,132 @@
+"""Indexing, changes of shape, and the matrix product."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpunet import primitives
+from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.backend import get_array_module
+from gpunet.functions.elementwise import unbroadcast
+
+__all__ = [
+    "broadcast_to",
+    "concatenate",
+    "expand_dims",
+    "getitem",
+    "matmul",
+    "pad",
+    "reshape",
+    "squeeze",
+    "stack",
+    "transpose",
+]
+
+Result = tuple[Array, Callable[[Array], Any]]
+
+
+@differentiable
+def reshape(x: Array, shape: int | tuple[int, ...]) -> Result:
+    """Return `x` in another shape; one size may be -1."""
+    before = x.shape
+    return x.reshape(shape), lambda output_grad: output_grad.reshape(before)
+
+
+@differentiable
+def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Result:
+    """Return `x` with axes of size 1 put in at `axis` of the result."""
+    before, xp = x.shape, get_array_module(x)
+    return xp.expand_dims(x, axis), lambda output_grad: output_grad.reshape(before)
+
+
+@differentiable
+def squeeze(x: Array, axis: int | tuple[int, ...] | None = None) -> Result:
+    """Return `x` without its axes of size 1, or without those named."""
+    before = x.shape
+    return x.squeeze(axis), lambda output_grad: output_grad.reshape(before)
+
+
+@differentiable
+def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Result:
+    """Return `x` with its axes in the order `axes` (reversed by default)."""
+    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(a % x.ndim for a in axes)
+    back = tuple(sorted(range(x.ndim), key=order.__getitem__))
+    return x.transpose(order), lambda output_grad: output_grad.transpose(back)
+
+
+@differentiable
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Result:
+    """Return `x` repeated by the rules of broadcasting to `shape`."""
+    before, xp = x.shape, get_array_module(x)
+    return xp.broadcast_to(x, shape), lambda output_grad: unbroadcast(output_grad, before)
+
+
+@differentiable
+def pad(x: Array, pad_width: Sequence[tuple[int, int]]) -> Result:
+    """Return `x` with zeros around it: ``(before, after)`` elements for each axis."""
+    inside = tuple(
+        slice(before, before + size) for (before, _), size in zip(pad_width, x.shape, strict=True)
+    )
+    padded = get_array_module(x).pad(x, pad_width)
+    return padded, lambda output_grad: output_grad[inside]
+
+
+@differentiable
+def getitem(x: Array, index: Any) -> Result:
+    """Return ``x[index]``, with slices, integers, masks or integer arrays as in NumPy."""
+    shape, dtype, xp = x.shape, x.dtype, get_array_module(x)
+
+    def backward(output_grad: Array) -> Array:
+        input_grad = xp.zeros(shape, dtype)
+        if _is_basic(index):
+            input_grad[index] = output_grad
+        else:  # an integer array may name an element twice: its gradients add up
+            xp.add.at(input_grad, index, output_grad)
+        return input_grad
+
+    return x[index], backward
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is ... or isinstance(part, int | slice) for part in parts)
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Return the arrays joined along an existing axis."""
+    return _concatenate(*arrays, axis=axis)
+
+
+@differentiable
+def _concatenate(*arrays: Array, axis: int) -> Result:
+    xp = get_array_module(*arrays)
+    ends = list(itertools.accumulate(array.shape[axis] for array in arrays))
+    return xp.concatenate(arrays, axis=axis), lambda output_grad: tuple(
+        xp.split(output_grad, ends[:-1], axis=axis)
+    )
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Return the arrays, all of one shape, joined along a new axis."""
+    return concatenate([expand_dims(array, axis) for array in arrays], axis)
+
+
+@differentiable
+def matmul(x: Array, y: Array) -> Result:
+    """Return the matrix product of the last two axes; axes before them broadcast."""
+    if min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-2]:
+        raise ValueError(
+            "matmul expects arrays of at least two dimensions, shaped (..., m, k) and (..., k, n), "
+            f"received {x.shape} and {y.shape}."
+        )
+    if x.ndim == y.ndim == 2:
+        return primitives.matmul(x, y), lambda output_grad: (
+            lambda: primitives.matmul(output_grad, y, transpose_b=True),
+            lambda: primitives.matmul(x, output_grad, transpose_a=True),
+        )
+    return get_array_module(x, y).matmul(x, y), lambda output_grad: (
+        lambda: unbroadcast(output_grad @ y.swapaxes(-1, -2), x.shape),
+        lambda: unbroadcast(x.swapaxes(-1, -2) @ output_grad, y.shape),
+    )

@@ -1,0 +1,149 @@
+"""Check gradients against differences, for one's own functions, layers and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+from gpunet import random
+from gpunet.autograd import Array, Parameter, Tensor, no_grad
+from gpunet.backend import asarray
+
+__all__ = ["check_gradients"]
+
+
+def check_gradients(
+    function: Callable[..., Any],
+    *inputs: Any,
+    projections: int = 2,
+    epsilon: float = 1e-6,
+    tolerance: float = 1e-5,
+    seed: int = 0,
+    **settings: Any,
+) -> None:
+    """Raise `AssertionError` if a gradient of `function` disagrees with central differences.
+
+    The output is projected onto a random direction, which makes it one number f. For each input,
+    and for each weight if `function` is a layer or a model, its gradient along a random direction
+    d is compared with (f(v + epsilon d) - f(v - epsilon d)) / (2 epsilon). All is computed in
+    float64, with the same dropout masks at each evaluation. The weights are left as they were.
+
+    Arguments:
+        function: takes tensors and returns one; a layer or a model too.
+        inputs: arrays; those of integers are passed on and not differentiated.
+        projections: how many directions are tried.
+        epsilon: step of the differences. Kinks (as of relu at 0) nearer than this do not pass.
+        tolerance: allowed difference relative to the larger of the two, or to f's rounding.
+        seed: of the directions.
+        settings: keyword arguments passed on to `function`, such as ``training=True``.
+
+    >>> import numpy as np
+    >>> from gpunet import functions
+    >>> check_gradients(functions.tanh, np.linspace(-2.0, 2.0, 7))
+    """
+    values = [_as_float64(x) for x in inputs]
+    if getattr(function, "built", True) is False:
+        with no_grad():
+            function(*values, **settings)  # makes the weights
+    parameters = [p for p in getattr(function, "trainable_weights", ()) if p.size]
+    with _in_float64(getattr(function, "weights", ())):
+        generator = random.Generator(seed)
+        rewind = _rewinding(getattr(function, "generators", ()))
+        try:
+            for _ in range(projections):
+                probe = _Probe(function, values, parameters, settings, generator, rewind)
+                for variable, where in probe.variables:
+                    probe.compare(variable, where, epsilon, tolerance)
+        finally:
+            rewind()
+
+
+class _Probe:
+    """f, the function's output along a random direction, with its gradients."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        values: list[Array],
+        parameters: list[Parameter],
+        settings: dict[str, Any],
+        generator: random.Generator,
+        rewind: Callable[[], None],
+    ) -> None:
+        self.function, self.settings, self.rewind = function, settings, rewind
+        self.generator = generator
+        self.tensors = [Tensor(v, requires_grad=v.dtype.kind == "f") for v in values]
+        self.variables: list[tuple[Tensor, str]] = [
+            (x, f"input {i}") for i, x in enumerate(self.tensors) if x.requires_grad
+        ] + [(p, f"weight {p.name!r}") for p in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        output = self._output()
+        self.direction = self._draw(output.shape)
+        if output.node is not None:
+            output.backward(self.direction)
+
+    def _output(self) -> Tensor:
+        self.rewind()
+        return self.function(*self.tensors, **self.settings)
+
+    def _draw(self, shape: tuple[int, ...]) -> Array:
+        return asarray(self.generator.uniform(shape, -1.0, 1.0, dtype="float64"))
+
+    def _evaluate(self) -> float:
+        with no_grad():
+            return float((self._output().value * self.direction).sum())
+
+    def compare(self, variable: Tensor, where: str, epsilon: float, tolerance: float) -> None:
+        direction = self._draw(variable.shape)
+        grad = 0.0 if variable.grad is None else variable.grad
+        expected = float((grad * direction).sum())
+        original = variable.value
+        variable.value = original + epsilon * direction
+        above = self._evaluate()
+        variable.value = original - epsilon * direction
+        below = self._evaluate()
+        variable.value = original
+        measured = (above - below) / (2 * epsilon)
+        # Each evaluation is rounded to about 1e-16 of its size, which epsilon then divides.
+        rounding = 1e-14 * max(abs(above), abs(below), 1.0) / epsilon
+        allowed = tolerance * max(abs(expected), abs(measured)) + rounding
+        if not abs(expected - measured) <= allowed:
+            raise AssertionError(
+                f"The gradient for {where}, shape {variable.shape}, is {expected:.10g} along a "
+                f"random direction, central differences give {measured:.10g} "
+                f"(allowed difference {allowed:.3g}): check the closure that returns it."
+            )
+
+
+def _as_float64(x: Any) -> Array:
+    array = asarray(x.value if isinstance(x, Tensor) else x)
+    return array.astype("float64") if array.dtype.kind == "f" else array
+
+
+def _rewinding(generators: Any) -> Callable[[], None]:
+    """Return a function that makes the same random numbers come again."""
+    state = random.get_state()
+    states = [(generator, generator.get_state()) for generator in generators]
+
+    def rewind() -> None:
+        random.set_state(state)
+        for generator, own_state in states:
+            generator.set_state(own_state)
+
+    return rewind
+
+
+@contextmanager
+def _in_float64(weights: Any) -> Iterator[None]:
+    """Let these weights be float64 copies of themselves for a while."""
+    kept = [(weight, weight.value, weight.grad) for weight in weights]
+    for weight, value, _ in kept:
+        weight.value = value.astype("float64")
+    try:
+        yield
+    finally:
+        for weight, value, grad in kept:
+            weight.value, weight.grad = value, grad

@@ -1,0 +1,115 @@
+"""Convolution layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet import activations, functions
+from gpunet.layers.core import positive_integer
+from gpunet.layers.layer import Shape
+from gpunet.layers.pooling import ImageLayer
+from gpunet.primitives import shapes
+
+__all__ = ["Conv2D"]
+
+
+class Conv2D(ImageLayer):
+    """A convolution over images: ``activation(conv2d(x, kernel) + bias)``.
+
+    Inputs are (batch, height, width, channels), or (batch, channels, height, width) with
+    ``data_format='channels_first'``; the kernel is (height, width, channels / groups, filters).
+
+    Arguments:
+        filters: number of output channels.
+        kernel_size: in pixels; an integer, or (height, width).
+        strides: in pixels; an integer, or (vertical, horizontal).
+        padding: 'valid' for none, 'same' for an output of size input / strides, or pixels of
+            zeros: an integer, (vertical, horizontal) or ((top, bottom), (left, right)).
+        data_format: 'channels_last' or 'channels_first'.
+        dilation_rate: in pixels; the distance of the kernel's taps.
+        groups: the channels are split into this many groups with filters of their own.
+        activation: a name of `gpunet.activations`, a function, or None.
+        use_bias: whether a bias is added.
+        kernel_initializer, bias_initializer: names or instances of `gpunet.initializers`.
+
+    >>> Conv2D(32, (3, 3), activation="relu").compute_output_shape((None, 28, 28, 1))
+    (None, 26, 26, 32)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: Any = "valid",
+        data_format: str = "channels_last",
+        dilation_rate: Any = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        *,
+        input_shape: tuple[int | None, ...] | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(
+            data_format, input_shape=input_shape, name=name, trainable=trainable, dtype=dtype
+        )
+        self.filters = positive_integer(filters, "filters", "Conv2D")
+        self.kernel_size = shapes.pair(kernel_size, "kernel_size")
+        self.strides = shapes.pair(strides, "strides")
+        self.dilation_rate = shapes.pair(dilation_rate, "dilation_rate")
+        self.padding = padding
+        self.groups = positive_integer(groups, "groups", "Conv2D")
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        if self.filters % self.groups:
+            raise ValueError(
+                f"Conv2D: filters must be a multiple of groups, received filters={filters} and "
+                f"groups={groups}."
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        channels = self.known_channels(input_shape)
+        if channels % self.groups:
+            raise ValueError(
+                f"Conv2D: the input's channels must be a multiple of groups, received inputs of "
+                f"shape {input_shape} ({channels} channels) and groups={self.groups}."
+            )
+        self.compute_output_shape(input_shape)  # a kernel larger than its input is told here
+        self.kernel = self.add_weight(
+            (*self.kernel_size, channels // self.groups, self.filters),
+            self.kernel_initializer,
+            name="kernel",
+        )
+        self.bias = (
+            self.add_weight((self.filters,), self.bias_initializer, name="bias")
+            if self.use_bias
+            else None
+        )
+
+    def call_channels_last(self, x: Any) -> Any:
+        fused, activation = activations.split(self.activation)
+        return activation(
+            functions.conv2d(
+                x,
+                self.kernel,
+                self.bias,
+                strides=self.strides,
+                padding=self.padding,
+                dilation=self.dilation_rate,
+                groups=self.groups,
+                activation=fused,
+            )
+        )
+
+    def output_shape_channels_last(self, height: Any, width: Any, channels: Any) -> Shape:
+        sizes = shapes.output_sizes(
+            (height, width), self.kernel_size, self.strides, self.padding, self.dilation_rate
+        )
+        return (*sizes, self.filters)

@@ -1,0 +1,146 @@
+"""Targets are checked once per `fit`: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from gpunet.autograd import Array
+from gpunet.backend import get_array_module
+
+__all__ = [
+    "check_binary",
+    "check_labels",
+    "check_numbers",
+    "check_one_hot",
+    "different_shapes",
+    "no_labels",
+]
+
+Shape = tuple[int | None, ...]
+
+
+def different_shapes(where: str, what: str, received: Shape, expected: Shape) -> str:
+    """Return the message for targets whose shape is not that of the predictions."""
+    fix = "targets and predictions are compared one by one and never broadcast."
+    if (*received, 1) == expected:
+        index = ".reshape(-1, 1)" if len(received) == 1 else "[..., None]"
+        fix = f"give the targets a last axis: {what}{index}."
+    elif received == (*expected, 1):
+        fix = f"take the targets' last axis away: {what}.squeeze(-1)."
+    elif len(received) == len(expected) and received[:-1] == expected[:-1]:
+        fix = f"give the last layer as many outputs, {received[-1]}, or correct the targets."
+    return (
+        f"{where} expects {what} of the predictions' shape {expected}, received {received}: {fix}"
+    )
+
+
+def no_labels(where: str, what: str, received: Shape, y_pred: Shape) -> str:
+    """Return the message for what has not one label for each of the predictions."""
+    fix = "give one label for each sample."
+    if len(received) == len(y_pred):
+        fix = f"for one-hot labels use 'categorical_crossentropy', or {what}.argmax(-1)."
+    elif not y_pred[:-1]:
+        fix = "the predictions need a last axis of classes."
+    return (
+        f"{where} expects {what} to hold integer labels of shape {y_pred[:-1]} for predictions of "
+        f"shape {y_pred}, received shape {received}: {fix}"
+    )
+
+
+def check_one_hot(name: str, y: Array, output_shape: Shape) -> None:
+    """Raise `ValueError` unless each row of `y` is a probability of each class."""
+    expected, classes = (*y.shape[:1], *output_shape[1:]), _classes(name, output_shape)
+    if classes == 1:
+        raise ValueError(
+            f"{name} needs at least 2 classes, and the predictions have 1: use "
+            "'binary_crossentropy' with a sigmoid, or as many outputs as classes."
+        )
+    if y.shape != expected:
+        if y.shape in (expected[:-1], (*expected[:-1], 1)):
+            raise ValueError(
+                f"{name} expects y to be one-hot, shape {expected}, received labels of "
+                f"shape {y.shape}: use 'sparse_categorical_crossentropy', or "
+                f"gpunet.utils.to_categorical(y, {classes})."
+            )
+        raise ValueError(different_shapes(name, "y", y.shape, expected))
+    _check_within_0_and_1(name, y)
+    sums = y.sum(-1)
+    wrong = abs(sums - 1) > 1e-3
+    if wrong.any():
+        i = _first(wrong)
+        raise ValueError(
+            f"{name} expects the classes of each sample in y to sum to 1, received "
+            f"{sums[i]} at y{list(i)}: use 'binary_crossentropy' if a sample can have several "
+            "classes, or divide by the sum."
+        )
+
+
+def check_labels(name: str, y: Array, output_shape: Shape) -> None:
+    """Raise `ValueError` unless `y` holds the number of a class for each sample."""
+    predictions, classes = (*y.shape[:1], *output_shape[1:]), _classes(name, output_shape)
+    samples = predictions[:-1]
+    if y.shape not in (samples, (*samples, 1)):
+        raise ValueError(no_labels(name, "y", y.shape, predictions))
+    _check_finite(name, y)
+    if y.dtype.kind == "f":
+        _refuse(name, y, y != y.round(), "whole numbers", "labels are class numbers.")
+    if y.size and not (y.min() >= 0 and y.max() < classes):
+        fix = f"give the last layer {int(y.max()) + 1} outputs, or correct the labels."
+        if y.min() == 1 and y.max() == classes:
+            fix = "these count from 1: use y - 1."
+        _refuse(name, y, (y < 0) | (y >= classes), f"labels in [0, {classes})", fix)
+
+
+def check_binary(name: str, y: Array, output_shape: Shape) -> None:
+    """Raise `ValueError` unless `y` has the predictions' shape and is within 0 and 1."""
+    _check_target_shape(name, y, output_shape)
+    _check_within_0_and_1(name, y)
+
+
+def check_numbers(name: str, y: Array, output_shape: Shape) -> None:
+    """Raise `ValueError` unless `y` has the predictions' shape and is finite."""
+    _check_target_shape(name, y, output_shape)
+    _check_finite(name, y)
+
+
+def _classes(name: str, output_shape: Shape) -> int:
+    if len(output_shape) < 2 or output_shape[-1] is None:
+        raise ValueError(
+            f"{name} expects predictions of shape (batch, classes), received {output_shape}: "
+            "end the model with a layer of one output for each class, such as Dense."
+        )
+    return output_shape[-1]
+
+
+def _check_target_shape(name: str, y: Array, output_shape: Shape) -> None:
+    expected = (*y.shape[:1], *output_shape[1:])
+    if y.shape != expected:
+        raise ValueError(different_shapes(name, "y", y.shape, expected))
+
+
+def _check_finite(name: str, y: Array) -> None:
+    """Refuse what is no number, NaN and infinity."""
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"{name} expects numbers in y, received dtype {y.dtype}.")
+    if y.dtype.kind == "f":
+        infinite = ~get_array_module(y).isfinite(y)
+        _refuse(name, y, infinite, "finite numbers", "remove these samples.")
+
+
+def _check_within_0_and_1(name: str, y: Array) -> None:
+    if y.size and y.dtype.kind in "biuf" and y.min() >= 0 and y.max() <= 1:
+        return
+    _check_finite(name, y)
+    fix = "targets are probabilities; scale them, or use 'mse' for other numbers."
+    _refuse(name, y, (y < 0) | (y > 1), "numbers from 0 to 1", fix)
+
+
+def _refuse(name: str, y: Array, wrong: Array, expected: str, fix: str) -> None:
+    """Raise `ValueError` for the first element of `y` at which `wrong` is true, if any is."""
+    if wrong.any():
+        i = _first(wrong)
+        raise ValueError(f"{name} expects {expected} in y, received {y[i]} at y{list(i)}: {fix}")
+
+
+def _first(wrong: Array) -> tuple[int, ...]:
+    """Return the index of the first element that is true."""
+    index = get_array_module(wrong).argwhere(wrong)[0]
+    return tuple(index.tolist())

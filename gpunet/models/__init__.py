@@ -1,0 +1,7 @@
+"""Models under Keras' names."""
+
+from gpunet.models.model import Model
+from gpunet.models.sequential import Sequential
+from gpunet.models.step import NonFiniteLossError
+
+__all__ = ["Model", "NonFiniteLossError", "Sequential"]

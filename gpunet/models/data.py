@@ -1,0 +1,218 @@
+"""Batches for a model, from arrays or from whatever yields them; and what data must be like."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunet import random
+from gpunet.autograd import Array, Tensor
+from gpunet.backend import get_array_module
+
+__all__ = [
+    "ArrayBatches",
+    "Batches",
+    "IterableBatches",
+    "as_array",
+    "check_finite",
+    "check_lengths",
+    "is_iterable_of_batches",
+    "is_pair_of_arrays",
+    "split",
+]
+
+_CHECKED_AT_ONCE = 1 << 20  # elements
+
+
+class Batches:
+    """What `fit`, `evaluate` and `predict` loop over: ``(x, y)`` batches, epoch after epoch.
+
+    `steps` is the number of batches in an epoch, None where that is not known.
+    """
+
+    steps: int | None
+
+    def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
+        raise NotImplementedError
+
+
+class ArrayBatches(Batches):
+    """Slices of arrays, in order or shuffled anew in each epoch."""
+
+    def __init__(
+        self, x: Array, y: Array | None, batch_size: int, *, shuffle: bool, steps: int | None = None
+    ) -> None:
+        self.x, self.y, self.batch_size, self.shuffle = x, y, batch_size, shuffle
+        available = math.ceil(len(x) / batch_size)
+        if steps is not None and steps > available:
+            raise ValueError(
+                f"{steps} steps of batch_size={batch_size} need {steps * batch_size} samples, "
+                f"the arrays hold {len(x)}: give at most {available} steps."
+            )
+        self.steps: int = available if steps is None else steps
+
+    def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
+        order = random.permutation(len(self.x)) if self.shuffle else None
+        for step in range(self.steps):
+            start = step * self.batch_size
+            rows: Any = slice(start, start + self.batch_size)
+            if order is not None:
+                rows = order[rows]
+            yield self.x[rows], None if self.y is None else self.y[rows]
+
+
+class IterableBatches(Batches):
+    """Batches from a generator or any iterable, checked one by one.
+
+    Arguments:
+        batches: yields ``(x, y)``, or x alone where `with_targets` is False.
+        steps: batches in an epoch. An iterator goes on where the epoch before it ended; other
+            iterables start again in each epoch.
+        check: called with each ``(x, y)``.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        steps: int | None,
+        check: Callable[[Array, Array | None], None],
+        *,
+        with_targets: bool = True,
+    ) -> None:
+        self.batches, self.with_targets, self.check = batches, with_targets, check
+        self.iterator = iter(batches) if iter(batches) is batches else None
+        self.steps = steps
+        if steps is None and self.iterator is None and hasattr(batches, "__len__"):
+            self.steps = len(batches)
+
+    def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
+        iterator = iter(self.batches) if self.iterator is None else self.iterator
+        step = 0
+        for batch in itertools.islice(iterator, self.steps):
+            step += 1
+            try:
+                pair = self._pair(batch)
+            except (TypeError, ValueError) as error:
+                error.args = (f"Batch {step} of the iterable: {error.args[0]}",)
+                raise
+            yield pair
+        self._check_end(step)
+
+    def _check_end(self, step: int) -> None:
+        if step == 0:
+            raise ValueError(
+                "The data yielded no batch. A generator is used up after one pass: give a list or "
+                "another iterable that starts anew in each epoch, or an endless generator with "
+                "steps_per_epoch=."
+            )
+        if self.steps is not None and step < self.steps:
+            raise ValueError(
+                f"The data ended after {step} batches of an epoch of {self.steps}: "
+                "give a smaller steps_per_epoch, or a generator that goes on."
+            )
+
+    def _pair(self, batch: Any) -> tuple[Array, Array | None]:
+        if not self.with_targets:
+            x = batch[0] if isinstance(batch, tuple) else batch
+            pair = as_array(x, "x"), None
+        elif isinstance(batch, tuple | list) and len(batch) == 2:
+            pair = as_array(batch[0], "x"), as_array(batch[1], "y")
+        else:
+            raise ValueError(
+                f"expected a pair (x, y), received {type(batch).__name__}"
+                f"{f' of {len(batch)}' if hasattr(batch, '__len__') else ''}."
+            )
+        self.check(*pair)
+        return pair
+
+
+def is_iterable_of_batches(x: Any, y: Any, with_targets: bool) -> bool:
+    """Whether `x` yields batches, rather than being an array or a list of rows."""
+    if hasattr(x, "shape") or not hasattr(x, "__iter__") or y is not None:
+        return False
+    # Rows can come in a list too: only where targets are missing must it be one of batches.
+    return with_targets or not isinstance(x, list | tuple)
+
+
+def is_pair_of_arrays(data: Any) -> bool:
+    """Whether validation data is ``(x, y)`` rather than an iterable of such batches."""
+    return (
+        isinstance(data, tuple | list)
+        and len(data) == 2
+        and not any(isinstance(part, tuple) for part in data)
+    )
+
+
+def as_array(data: Any, argument: str) -> Array:
+    """Return numbers as an array that is not empty; say what is wrong if that cannot be."""
+    if isinstance(data, Tensor):
+        data = data.value
+    if not (hasattr(data, "shape") and type(data).__module__.split(".")[0] in ("numpy", "cupy")):
+        try:
+            data = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(
+                f"{argument} cannot be made an array of numbers ({error}): "
+                "all its rows must have the same shape."
+            ) from None
+    if data.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{argument} must be an array of numbers, received dtype {data.dtype}: convert it, "
+            f"such as by {argument}.astype('float32')"
+            + (", and give all its rows the same shape." if data.dtype.kind == "O" else ".")
+        )
+    if data.ndim == 0 or data.size == 0:
+        raise ValueError(f"{argument} is empty: it has shape {data.shape}, with no sample in it.")
+    return data
+
+
+def check_finite(data: Array, argument: str, batch_size: int | None = None) -> None:
+    """Raise `ValueError` for NaN or infinity; it names the sample, and its batch in order."""
+    if data.dtype.kind != "f":
+        return
+    xp = get_array_module(data)
+    rows = max(1, _CHECKED_AT_ONCE // max(1, data[0].size))
+    for start in range(0, len(data), rows):
+        finite = xp.isfinite(data[start : start + rows])
+        if not finite.all():
+            bad = start + int((~finite).reshape(len(finite), -1).any(axis=1).argmax())
+            batch = "" if batch_size is None else f" (batch {bad // batch_size + 1} in order)"
+            raise ValueError(
+                f"{argument} holds NaN or infinity, first in sample {bad}{batch}: remove or "
+                f"replace such values, for example by numpy.nan_to_num({argument})."
+            )
+
+
+def check_lengths(x: Array, y: Array) -> None:
+    """Raise `ValueError` unless x and y have one row for each sample."""
+    if len(x) != len(y):
+        raise ValueError(
+            f"x and y must have one row for each sample, received {len(x)} rows of x "
+            f"(shape {x.shape}) and {len(y)} of y (shape {y.shape})."
+        )
+
+
+def split(
+    x: Any, y: Any, validation_split: float
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return the samples to train on, and the last share of them, to validate with."""
+    if y is None:
+        raise ValueError("validation_split needs arrays x and y: pass validation_data instead.")
+    x, y = as_array(x, "x"), as_array(y, "y")
+    check_lengths(x, y)
+    if not 0 < validation_split < 1:
+        raise ValueError(
+            f"validation_split must be above 0 and below 1, received {validation_split}: "
+            "it is the share of the samples, taken from the end, that is kept for validation."
+        )
+    kept = math.floor(len(x) * (1 - validation_split))
+    if kept in (0, len(x)):
+        raise ValueError(
+            f"validation_split={validation_split} of {len(x)} samples leaves none to "
+            f"{'train on' if kept == 0 else 'validate with'}."
+        )
+    return (x[:kept], y[:kept]), (x[kept:], y[kept:])

@@ -1,0 +1,426 @@
+"""Models: what is compiled, trained, evaluated and asked to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from gpunet import losses, metrics, optimizers
+from gpunet.autograd import Array, Tensor, no_grad
+from gpunet.backend import asarray, to_numpy
+from gpunet.callbacks import Callback, CallbackList, History
+from gpunet.layers.core import positive_integer
+from gpunet.layers.layer import Layer, Shape
+from gpunet.models import data, summary
+from gpunet.models.data import Batches
+from gpunet.models.flat import FlatParameters
+from gpunet.models.scores import Scores
+from gpunet.models.step import NonFiniteLossError, train_step
+from gpunet.progress import ProgressLine
+
+__all__ = ["Model"]
+
+
+class Model(Layer):
+    """A layer that can be trained: of layers in its attributes, which its `call` uses.
+
+    `Sequential` is one that is written for you; for other shapes of network write a subclass.
+
+    >>> from gpunet.layers import Dense
+    >>> class TwoPaths(Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.left, self.right = Dense(1), Dense(1, activation="tanh")
+    ...
+    ...     def call(self, x):
+    ...         return self.left(x) + self.right(x)
+    >>> model = TwoPaths()
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(np.ones((8, 3)), np.ones((8, 1)), epochs=2, verbose=0)
+    >>> len(history.history["loss"])
+    2
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: losses.Loss | None = None
+        self.metrics: list[metrics.Metric] = []
+        self.history: History | None = None
+        self.stop_training = False  # a callback sets it to end `fit` after the epoch
+        self._parameters: FlatParameters | None = None
+
+    # Setting up
+
+    def compile(self, optimizer: Any, loss: Any, metrics: Any = ()) -> None:
+        """Choose how the model is trained.
+
+        Arguments:
+            optimizer: a name ('sgd', 'adam') or an instance of `gpunet.optimizers`.
+            loss: a name or an instance of `gpunet.losses`, or a function of ``(y_true, y_pred)``.
+            metrics: names, instances of `gpunet.metrics` or functions of ``(y_true, y_pred)``.
+
+        Raises:
+            ValueError: for an unknown name; the model is then compiled as before.
+        """
+        chosen = _as_metrics(metrics)
+        self.loss, self.optimizer = losses.get(loss), optimizers.get(optimizer)
+        self.metrics = chosen
+        self._parameters = None
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the output, its batch size None; known once the model is built."""
+        if self.input_shape is None:
+            raise RuntimeError(
+                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
+                "or call it on data."
+            )
+        return self.compute_output_shape(self.input_shape)
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights."""
+        print_fn(summary.table(self, self._rows()))
+
+    def _rows(self) -> list[tuple[Layer, Shape | None]]:
+        """The layers of `summary()` with their output shapes, where they are known."""
+        return [(layer, None) for layer in self.sublayers]
+
+    # Training
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Callback | Sequence[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        *,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+    ) -> History:
+        """Train the model; return the history of its loss and metrics.
+
+        Arguments:
+            x: inputs, one row a sample; or, without `y`, a generator or any iterable of batches
+                ``(x, y)``.
+            y: targets, one row a sample.
+            batch_size: samples in a step, 32 by default.
+            epochs: passes over the data, those before `initial_epoch` counted in.
+            verbose: 'auto' or 1 for one line an epoch, redrawn on a terminal; 2 for plain lines;
+                0 for silence.
+            callbacks: instances of `gpunet.callbacks.Callback`.
+            validation_split: share of the samples, from the end, to validate with.
+            validation_data: ``(x, y)``, or an iterable of batches, to validate with.
+            shuffle: whether the samples of arrays are shuffled in each epoch.
+            initial_epoch: the epoch to begin with, counted from 0.
+            steps_per_epoch, validation_steps: batches in a pass; what an endless generator needs.
+            validation_batch_size: samples in a batch of the validation, `batch_size` by default.
+
+        Raises:
+            RuntimeError: before `compile`.
+            ValueError: for data that does not fit; the weights are as they were.
+            NonFiniteLossError: if the loss becomes NaN or infinite; it says in which batch.
+        """
+        self._check_compiled("fit")
+        _check_epochs(epochs, initial_epoch)
+        if validation_split and validation_data is not None:
+            raise ValueError("fit takes validation_split or validation_data, received both.")
+        held_out = None
+        if validation_split:
+            (x, y), held_out = data.split(x, y, validation_split)
+        training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
+        validation = held_out if validation_data is None else validation_data
+        if validation is not None:
+            arrays = data.is_pair_of_arrays(validation)
+            validation = self._batches(
+                "fit (validation_data)",
+                *(validation if arrays else (validation, None)),
+                validation_batch_size or (batch_size if arrays else None),
+                validation_steps,
+            )
+        self._lay_out_parameters()
+        self.history = history = History()
+        progress = ProgressLine(verbose)
+        listeners = CallbackList([history, *_as_list(callbacks), progress], self)
+        listeners.set_params(
+            {"verbose": verbose, "epochs": epochs, "steps": training.steps} | _sizes(training)
+        )
+        self.stop_training = False
+        with closing(progress):
+            self._run_epochs(range(initial_epoch, epochs), training, validation, listeners)
+        return history
+
+    def _run_epochs(
+        self, epochs: range, training: Batches, validation: Batches | None, listeners: CallbackList
+    ) -> None:
+        logs: dict[str, float] = {}
+        listeners.on_train_begin()
+        for epoch in epochs:
+            listeners.on_epoch_begin(epoch)
+            logs = self._train_epoch(epoch, training, listeners)
+            if validation is not None:
+                scores = self._evaluate(validation, listeners)
+                logs |= {f"val_{name}": value for name, value in scores.items()}
+            listeners.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        listeners.on_train_end(logs)
+
+    def _train_epoch(
+        self, epoch: int, batches: Batches, listeners: CallbackList
+    ) -> dict[str, float]:
+        scores = Scores(self.metrics)
+        tell = listeners.wants_train_batches
+        for step, (x, y) in enumerate(batches):
+            if tell:
+                listeners.on_train_batch_begin(step)
+            try:
+                self._train_on(x, y, scores)
+            except NonFiniteLossError as error:
+                error.args = (f"Epoch {epoch + 1}, batch {step + 1}: {error.args[0]}",)
+                raise
+            if tell:
+                listeners.on_train_batch_end(step, scores.logs() | {"size": len(x)})
+        return scores.logs()
+
+    def _train_on(self, x: Array, y: Array | None, scores: Scores) -> None:
+        """Do one step, and take its loss and predictions into `scores`."""
+        assert self.loss and self.optimizer and self._parameters
+        y = asarray(y)
+        loss, prediction = train_step(
+            self, self.loss, self.optimizer, self._parameters, self._as_input(x), y
+        )
+        scores.add(y, prediction, loss)
+
+    def train_on_batch(
+        self, x: Any, y: Any, *, return_dict: bool = False
+    ) -> float | list[float] | dict[str, float]:
+        """Do one step; return the loss and metrics of this batch, as before the step.
+
+        Arguments:
+            x, y: inputs and targets, one row a sample.
+            return_dict: for a dictionary by name in place of a list.
+        """
+        self._check_compiled("train_on_batch")
+        batches = self._batches("train_on_batch", x, y, None, None, whole=True)
+        self._lay_out_parameters()
+        scores = Scores(self.metrics)
+        for batch in batches:
+            self._train_on(*batch, scores)
+        return _result(scores.logs(), return_dict)
+
+    # Evaluating and predicting
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        *,
+        steps: int | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | dict[str, float]:
+        """Return the loss and the metrics on data, as a list, or a number if there is no metric.
+
+        Arguments:
+            x, y, batch_size, verbose, callbacks: as in `fit`.
+            steps: batches to take.
+            return_dict: for a dictionary by name in place of a list.
+        """
+        self._check_compiled("evaluate")
+        batches = self._batches("evaluate", x, y, batch_size, steps)
+        progress = ProgressLine(verbose)
+        listeners = CallbackList([*_as_list(callbacks), progress], self)
+        listeners.set_params({"verbose": verbose, "steps": batches.steps} | _sizes(batches))
+        with closing(progress):
+            return _result(self._evaluate(batches, listeners), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any, *, return_dict: bool = False
+    ) -> float | list[float] | dict[str, float]:
+        """Return the loss and the metrics on one batch; arguments as in `train_on_batch`."""
+        self._check_compiled("test_on_batch")
+        batches = self._batches("test_on_batch", x, y, None, None, whole=True)
+        return _result(self._evaluate(batches, CallbackList([], self)), return_dict)
+
+    def _evaluate(self, batches: Batches, listeners: CallbackList) -> dict[str, float]:
+        assert self.loss is not None
+        scores = Scores(self.metrics)
+        tell = listeners.wants_test_batches
+        listeners.on_test_begin()
+        for step, (x, y) in enumerate(batches):
+            if tell:
+                listeners.on_test_batch_begin(step)
+            with no_grad():
+                prediction = self(self._as_input(x), training=False)
+                y = asarray(y)
+                scores.add(y, prediction.value, self.loss(y, prediction).item())
+            if tell:
+                listeners.on_test_batch_end(step, scores.logs() | {"size": len(x)})
+        listeners.on_test_end(scores.logs())
+        return scores.logs()
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        *,
+        steps: int | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+    ) -> np.ndarray:
+        """Return the model's outputs for inputs, as a NumPy array with one row a sample.
+
+        Arguments:
+            x: inputs, one row a sample, or an iterable of batches of them.
+            batch_size, verbose, callbacks: as in `fit`.
+            steps: batches to take.
+        """
+        batches = self._batches("predict", x, None, batch_size, steps, with_targets=False)
+        progress = ProgressLine(verbose)
+        listeners = CallbackList([*_as_list(callbacks), progress], self)
+        listeners.set_params({"verbose": verbose, "steps": batches.steps} | _sizes(batches))
+        outputs = []
+        with closing(progress):
+            listeners.on_predict_begin()
+            for step, (batch, _) in enumerate(batches):
+                listeners.on_predict_batch_begin(step)
+                outputs.append(self.predict_on_batch(batch))
+                listeners.on_predict_batch_end(step, {"outputs": outputs[-1], "size": len(batch)})
+            listeners.on_predict_end()
+        return np.concatenate(outputs)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """Return the model's outputs for one batch of inputs, as a NumPy array."""
+        with no_grad():
+            return to_numpy(self(self._as_input(data.as_array(x, "x")), training=False).value)
+
+    # Data and weights
+
+    def _as_input(self, x: Array) -> Tensor:
+        dtype = self._parameters.buffer.dtype if self._parameters else self.compute_dtype
+        return Tensor(asarray(x, dtype=dtype))
+
+    def _batches(
+        self,
+        where: str,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        steps: int | None,
+        *,
+        shuffle: bool = False,
+        with_targets: bool = True,
+        whole: bool = False,
+    ) -> Batches:
+        """Return the batches of arrays or of an iterable, checked as far as can be beforehand."""
+        if steps is not None:
+            positive_integer(steps, "the number of steps", where)
+        if data.is_iterable_of_batches(x, y, with_targets):
+            if batch_size is not None:
+                raise ValueError(
+                    f"{where}: an iterable of batches sets their size itself, "
+                    f"received batch_size={batch_size}: leave it out."
+                )
+            return data.IterableBatches(x, steps, self._check_batch, with_targets=with_targets)
+        if with_targets and y is None:
+            raise ValueError(
+                f"{where}: expected targets y beside the inputs x, received none. "
+                "Only an iterable of batches (x, y) comes without."
+            )
+        x = data.as_array(x, "x")
+        y = data.as_array(y, "y") if with_targets else None
+        size = 32 if batch_size is None else positive_integer(batch_size, "batch_size", where)
+        size = len(x) if whole else size
+        if y is not None:
+            data.check_lengths(x, y)
+        data.check_finite(x, "x", size)
+        self._check_batch(x, y, finite=True)
+        return data.ArrayBatches(x, y, size, shuffle=shuffle, steps=steps)
+
+    def _check_batch(self, x: Array, y: Array | None, finite: bool = False) -> None:
+        """Raise unless the model takes x, and its loss takes y beside the model's outputs."""
+        if not finite:
+            data.check_finite(x, "x")
+        shape = (None, *x.shape[1:])
+        with self.unbuilt_on_error():
+            self.build_once(shape)
+            self.check_input(x.shape)
+            if y is not None:
+                data.check_lengths(x, y)
+                assert self.loss is not None
+                self.loss.check_targets(y, self.compute_output_shape(shape))
+
+    def _lay_out_parameters(self) -> None:
+        """Make the weights views into one buffer, for the optimizer, where they are not yet."""
+        if self._parameters is not None and not self._parameters.is_of(self):
+            raise RuntimeError(
+                f"The weights of {self.name!r} are not those it was compiled with (layers were "
+                "added, or `trainable` was set): call compile() again."
+            )
+        if self._parameters is None:
+            self._parameters = FlatParameters(self)
+            assert self.optimizer is not None
+            self.optimizer.build(self._parameters.values)
+        elif not self._parameters.is_current():
+            self._parameters = FlatParameters(self)  # of the same sizes: the slots still fit
+
+    def _check_compiled(self, method: str) -> None:
+        if self.loss is None or self.optimizer is None:
+            raise RuntimeError(
+                f"{method} needs a loss and an optimizer: call {self.name}.compile("
+                "optimizer='adam', loss='categorical_crossentropy', metrics=['accuracy']) first."
+            )
+
+
+def _check_epochs(epochs: int, initial_epoch: int) -> None:
+    positive_integer(epochs, "epochs", "fit")
+    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int) or initial_epoch < 0:
+        raise ValueError(
+            f"fit: initial_epoch must be an integer from 0, received {initial_epoch!r}."
+        )
+
+
+def _as_list(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _as_metrics(given: Any) -> list[metrics.Metric]:
+    chosen = [metrics.get(identifier) for identifier in _as_list(given)]
+    names = ["loss", *(metric.name for metric in chosen)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"compile: two metrics are called {name!r}, or one is called 'loss': "
+                "each needs a name of its own, such as Metric(name=...)."
+            )
+    return chosen
+
+
+def _sizes(batches: Batches) -> dict[str, int]:
+    return (
+        {"batch_size": batches.batch_size, "samples": len(batches.x)}
+        if isinstance(batches, data.ArrayBatches)
+        else {}
+    )
+
+
+def _result(logs: dict[str, float], as_dict: bool) -> float | list[float] | dict[str, float]:
+    if as_dict:
+        return logs
+    values = list(logs.values())
+    return values if len(values) > 1 else values[0]

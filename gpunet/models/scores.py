@@ -1,0 +1,39 @@
+"""Loss and metrics over the batches of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gpunet.autograd import Array
+from gpunet.metrics import Metric
+
+__all__ = ["Scores"]
+
+
+class Scores:
+    """The mean loss over the samples so far, and the metrics.
+
+    Arguments:
+        metrics: start anew here.
+    """
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self.metrics = metrics
+        self.samples = 0
+        self._loss_sum = 0.0
+        for metric in metrics:
+            metric.reset_state()
+
+    def add(self, y: Array, prediction: Array, loss: float) -> None:
+        """Take in a batch: its targets, its predictions, and its mean loss."""
+        self.samples += len(prediction)
+        self._loss_sum += loss * len(prediction)
+        for metric in self.metrics:
+            metric.update_state(y, prediction)
+
+    def logs(self) -> dict[str, float]:
+        """Return the loss and the metrics by their names."""
+        logs = {"loss": self._loss_sum / max(1, self.samples)}
+        for metric in self.metrics:
+            logs[metric.name] = metric.result()
+        return logs

@@ -1,0 +1,150 @@
+"""Models whose layers follow one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gpunet.layers.core import Input
+from gpunet.layers.layer import Layer, Shape
+from gpunet.models.model import Model
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Model):
+    """A model of layers, each of which takes what the one before it gives.
+
+    The first layer's ``input_shape=``, or an `Input` before it, lets the weights be made as the
+    layers are added; else they are made for the first data.
+
+    Arguments:
+        layers: what to `add`.
+        name: what messages call the model.
+
+    >>> from gpunet.layers import Dense, Flatten
+    >>> model = Sequential([Input((28, 28, 1)), Flatten(), Dense(10, activation="softmax")])
+    >>> model.output_shape
+    (None, 10)
+    >>> [layer.name for layer in model.layers]
+    ['flatten', 'dense']
+    """
+
+    def __init__(self, layers: Iterable[Layer | Input] = (), name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.layers: list[Layer] = []
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Layer | Input) -> None:
+        """Put a layer at the end, and make its weights if its input's shape is known.
+
+        Raises:
+            TypeError: if it is no layer.
+            ValueError: if it does not fit what comes before it; it is then not added.
+        """
+        if isinstance(layer, Input):
+            self._add_input(layer)
+            return
+        if not isinstance(layer, Layer):
+            hint = f": {layer.__name__}(...) with parentheses makes one" if _is_class(layer) else ""
+            raise TypeError(
+                f"Sequential.add expects a layer, an instance of gpunet.layers.Layer, "
+                f"received {layer!r}{hint}."
+            )
+        self._name_apart(layer)
+        shape = self._input_shape_of(layer)
+        if shape is not None:
+            with layer.unbuilt_on_error():
+                layer.build_once(shape)
+                layer.compute_output_shape(shape)
+            self.built = True
+        if not self.layers and shape is not None:
+            self.input_shape, self.given_input_shape = shape, shape[1:]
+        self.layers.append(layer)
+        self._parameters = None
+
+    def pop(self) -> Layer:
+        """Take the last layer away and return it."""
+        if not self.layers:
+            raise IndexError(f"{self.name!r} has no layer to take away.")
+        self._parameters = None
+        return self.layers.pop()
+
+    def _add_input(self, given: Input) -> None:
+        if self.layers or self.given_input_shape is not None:
+            raise ValueError(
+                f"{given!r} must come first and once in a Sequential; {self.name!r} has "
+                f"{len(self.layers)} layers already."
+            )
+        self.given_input_shape = given.shape
+        self.input_shape = (None, *given.shape)
+
+    def _input_shape_of(self, layer: Layer) -> Shape | None:
+        """The shape that `layer` is given when it comes next, None while that is not known."""
+        if self.layers:
+            return self.output_shape if self.built else None
+        if self.input_shape is None and layer.given_input_shape is not None:
+            return (None, *layer.given_input_shape)
+        return self.input_shape
+
+    def _name_apart(self, layer: Layer) -> None:
+        taken = {other.name for other in self.layers}
+        if layer.name not in taken:
+            return
+        if layer.named_by_user or layer in self.layers:
+            raise ValueError(
+                f"{self.name!r} has a layer {layer.name!r} already: give each layer a name= of "
+                "its own, and add each instance once."
+            )
+        base, number = layer.name, 1
+        while f"{base}_{number}" in taken:
+            number += 1
+        layer.name = f"{base}_{number}"
+
+    def build(self, input_shape: Shape) -> None:
+        if not self.layers:
+            raise ValueError(f"{self.name!r} has no layers: add() some first.")
+        for layer in self.layers:
+            layer.build_once(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def check_input(self, shape: tuple[int, ...]) -> None:
+        given = self.given_input_shape
+        if given is None:
+            return
+        fits = len(shape) == len(given) + 1 and all(
+            expected in (None, size) for expected, size in zip(given, shape[1:], strict=True)
+        )
+        if not fits:
+            hint = ""
+            if shape[1:] == given[:-1] and given[-1] == 1:
+                hint = ": add the axis of the one channel, x[..., None]"
+            elif shape == given:
+                hint = ": one sample wants the axis of its batch, x[None]"
+            raise ValueError(
+                f"the model takes samples of shape {given}, that is inputs of shape "
+                f"{(None, *given)}; received {tuple(shape)}{hint}."
+            )
+
+    def call(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self.layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def _rows(self) -> list[tuple[Layer, Shape | None]]:
+        shape = self.input_shape
+        rows: list[tuple[Layer, Shape | None]] = []
+        for layer in self.layers:
+            shape = None if shape is None else layer.compute_output_shape(shape)
+            rows.append((layer, shape))
+        return rows
+
+
+def _is_class(layer: Any) -> bool:
+    return isinstance(layer, type)

@@ -1,0 +1,67 @@
+"""One step of training: forward, loss, backward, update."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gpunet.autograd import Array, Tensor
+from gpunet.layers.layer import Layer
+from gpunet.models.flat import FlatParameters
+from gpunet.optimizers import Optimizer
+
+__all__ = ["NonFiniteLossError", "train_step", "whole"]
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the weights are those of the step before."""
+
+
+def train_step(
+    model: Layer,
+    loss_function: Callable[[Array, Tensor], Tensor],
+    optimizer: Optimizer,
+    parameters: FlatParameters,
+    x: Array,
+    y: Array,
+) -> tuple[float, Array]:
+    """Update the weights once for a batch; return its loss and predictions before the update.
+
+    Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
+    """
+    prediction = model(x, training=True)
+    loss = loss_function(y, prediction)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise NonFiniteLossError(
+            f"the loss is {value}. The weights are still those of the step before. A lower "
+            "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
+            "that has no activation often helps."
+        )
+    parameters.gradients.fill(0)
+    loss.backward()
+    with whole():
+        optimizer.apply(parameters.values, parameters.gradients)
+    return value, prediction.value
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Hold an interrupt (Ctrl-C) back until the block is done, so that nothing is half done."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.getsignal(signal.SIGINT) if on_main_thread else None
+    if previous is None:  # only the main thread is interrupted, and only by Python's handlers
+        yield
+        return
+    held_back: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *received: held_back.append(received))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if held_back:
+            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,173 @@
+"""The operations that networks are made of: arrays in, arrays out, no gradients recorded.
+
+The type of the arrays decides what runs: NumPy arrays, the functions of `reference`; CuPy arrays,
+a CUDA kernel. Images are (batch, height, width, channels), kernels (height, width, channels /
+groups, filters), of float32 or float64; results have the type of their inputs.
+
+>>> import numpy as np
+>>> relu_forward(np.array([-1.0, 2.0]))
+array([0., 2.])
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from gpunet.backend import get_array_module
+from gpunet.naming import find
+from gpunet.primitives import reference, shapes
+from gpunet.primitives.shapes import OUTPUT_ACTIVATIONS
+
+__all__ = [
+    "OUTPUT_ACTIVATIONS",
+    "activation_backward",
+    "adam_update",
+    "average_pool2d_backward",
+    "average_pool2d_forward",
+    "bias_backward",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "elu_backward",
+    "elu_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "hard_sigmoid_backward",
+    "hard_sigmoid_forward",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "matmul",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "reference",
+    "relu_backward",
+    "relu_forward",
+    "selu_backward",
+    "selu_forward",
+    "sgd_update",
+    "shapes",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "silu_backward",
+    "silu_forward",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+    "softplus_backward",
+    "softplus_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def _by_array(twin: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Return the primitive whose NumPy twin this is."""
+    signature = inspect.signature(twin)
+
+    @functools.wraps(twin)
+    def primitive(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if not args:
+            bound = signature.bind(**kwargs)
+            args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
+        module = get_array_module(*args, *kwargs.values())
+        _check_first(twin.__name__, args[0], module.ndarray)
+        if module is np:
+            return twin(*args, **kwargs)
+        raise NotImplementedError(
+            f"{twin.__name__}: this version of gpunet has no CUDA kernel for it, and received CuPy "
+            "arrays: bring them to the CPU with gpunet.backend.to_numpy, or set "
+            "GPUNET_BACKEND=numpy before the program starts."
+        )
+
+    return primitive
+
+
+def _check_first(where: str, array: Any, array_type: type[Any]) -> None:
+    """Raise `TypeError` unless the first argument is an array that the primitives know."""
+    if not isinstance(array, (array_type, np.generic)):
+        raise TypeError(
+            f"{where}: expected an array as its first argument, received {type(array).__name__}: "
+            "make one with gpunet.backend.asarray(x, dtype='float32')."
+        )
+    if array.dtype.char not in "fd":
+        raise TypeError(
+            f"{where}: expected an array of float32 or float64 as its first argument, received "
+            f"{array.dtype}: convert it with x.astype('float32')."
+        )
+
+
+adam_update = _by_array(reference.adam_update)
+average_pool2d_backward = _by_array(reference.average_pool2d_backward)
+average_pool2d_forward = _by_array(reference.average_pool2d_forward)
+bias_backward = _by_array(reference.bias_backward)
+conv2d_backward_input = _by_array(reference.conv2d_backward_input)
+conv2d_backward_weight = _by_array(reference.conv2d_backward_weight)
+conv2d_forward = _by_array(reference.conv2d_forward)
+dropout_backward = _by_array(reference.dropout_backward)
+dropout_forward = _by_array(reference.dropout_forward)
+elu_backward = _by_array(reference.elu_backward)
+elu_forward = _by_array(reference.elu_forward)
+gelu_backward = _by_array(reference.gelu_backward)
+gelu_forward = _by_array(reference.gelu_forward)
+hard_sigmoid_backward = _by_array(reference.hard_sigmoid_backward)
+hard_sigmoid_forward = _by_array(reference.hard_sigmoid_forward)
+leaky_relu_backward = _by_array(reference.leaky_relu_backward)
+leaky_relu_forward = _by_array(reference.leaky_relu_forward)
+log_softmax_backward = _by_array(reference.log_softmax_backward)
+log_softmax_forward = _by_array(reference.log_softmax_forward)
+matmul = _by_array(reference.matmul)
+max_pool2d_backward = _by_array(reference.max_pool2d_backward)
+max_pool2d_forward = _by_array(reference.max_pool2d_forward)
+relu_backward = _by_array(reference.relu_backward)
+relu_forward = _by_array(reference.relu_forward)
+selu_backward = _by_array(reference.selu_backward)
+selu_forward = _by_array(reference.selu_forward)
+sgd_update = _by_array(reference.sgd_update)
+sigmoid_backward = _by_array(reference.sigmoid_backward)
+sigmoid_forward = _by_array(reference.sigmoid_forward)
+silu_backward = _by_array(reference.silu_backward)
+silu_forward = _by_array(reference.silu_forward)
+softmax_backward = _by_array(reference.softmax_backward)
+softmax_cross_entropy_backward = _by_array(reference.softmax_cross_entropy_backward)
+softmax_cross_entropy_forward = _by_array(reference.softmax_cross_entropy_forward)
+softmax_forward = _by_array(reference.softmax_forward)
+softplus_backward = _by_array(reference.softplus_backward)
+softplus_forward = _by_array(reference.softplus_forward)
+tanh_backward = _by_array(reference.tanh_backward)
+tanh_forward = _by_array(reference.tanh_forward)
+
+_ACTIVATION_BACKWARD: dict[str, Callable[[Any, Any], Any]] = {
+    name: globals()[f"{name}_backward"] for name in OUTPUT_ACTIVATIONS
+}
+
+
+def activation_backward(name: str | None, output_grad: Any, output: Any) -> Any:
+    """Return the gradient of what a fused activation was applied to.
+
+    Arguments:
+        name: the `activation` given to `conv2d_forward` or `matmul`; None returns `output_grad`.
+        output_grad: gradient of the output.
+        output: what the primitive returned, of the same shape.
+
+    Raises:
+        ValueError: the name is not one of `OUTPUT_ACTIVATIONS`.
+
+    >>> activation_backward("relu", np.ones(2), np.array([0.0, 3.0]))
+    array([0., 1.])
+    """
+    if name is None:
+        return output_grad
+    return find("fused activation", name, _ACTIVATION_BACKWARD)(output_grad, output)

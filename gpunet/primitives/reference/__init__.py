@@ -1,0 +1,90 @@
+"""The primitives on NumPy arrays: plain, correct, and what the other twins are compared with."""
+
+from __future__ import annotations
+
+from gpunet.primitives.reference.activation import (
+    elu_backward,
+    elu_forward,
+    gelu_backward,
+    gelu_forward,
+    hard_sigmoid_backward,
+    hard_sigmoid_forward,
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+    selu_backward,
+    selu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    silu_backward,
+    silu_forward,
+    softplus_backward,
+    softplus_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from gpunet.primitives.reference.convolution import (
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_forward,
+)
+from gpunet.primitives.reference.dropout import dropout_backward, dropout_forward
+from gpunet.primitives.reference.linear import bias_backward, matmul
+from gpunet.primitives.reference.optimizer import adam_update, sgd_update
+from gpunet.primitives.reference.pooling import (
+    average_pool2d_backward,
+    average_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+)
+from gpunet.primitives.reference.softmax import (
+    log_softmax_backward,
+    log_softmax_forward,
+    softmax_backward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+    softmax_forward,
+)
+
+__all__ = [
+    "adam_update",
+    "average_pool2d_backward",
+    "average_pool2d_forward",
+    "bias_backward",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "elu_backward",
+    "elu_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "hard_sigmoid_backward",
+    "hard_sigmoid_forward",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "matmul",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "relu_backward",
+    "relu_forward",
+    "selu_backward",
+    "selu_forward",
+    "sgd_update",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "silu_backward",
+    "silu_forward",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+    "softplus_backward",
+    "softplus_forward",
+    "tanh_backward",
+    "tanh_forward",
+]

@@ -1,0 +1,83 @@
+"""The matrix product, and what convolution and dense layers do to a product's output."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunet.primitives.reference.activation import FORMULAS
+from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
+from gpunet.primitives.shapes import check_activation, check_same_dtype, check_shape
+
+__all__ = ["add_bias_and_activate", "bias_backward", "matmul"]
+
+_ROWS = 1024  # summed at a time by `bias_backward`, so that rounding errors stay small
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    activation: str | None = None,
+) -> Array:
+    """Return ``activation(a @ b + bias)``.
+
+    Arguments:
+        a: (rows, inner), or (inner, rows) with `transpose_a`.
+        b: (inner, columns), or (columns, inner) with `transpose_b`.
+        bias: (columns,), or None.
+        transpose_a: take the transpose of `a`, without copying it.
+        transpose_b: likewise of `b`.
+        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
+
+    Raises:
+        TypeError, ValueError: types or shapes do not fit, or the activation is unknown.
+
+    >>> matmul(np.ones((2, 3)), np.ones((3, 1)), np.array([0.5]))
+    array([[3.5],
+           [3.5]])
+    """
+    check_same_dtype("matmul", a, b=b, bias=bias)
+    check_activation(activation)
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(
+            f"matmul: expected two matrices, received shapes {a.shape} and {b.shape}: "
+            "reshape them to 2 dimensions."
+        )
+    left, right = a.T if transpose_a else a, b.T if transpose_b else b
+    if left.shape[1] != right.shape[0]:
+        raise ValueError(
+            f"matmul: expected as many columns on the left as rows on the right, received "
+            f"{left.shape} @ {right.shape}: check the shapes, transpose_a and transpose_b."
+        )
+    if bias is not None:
+        check_shape("matmul", "bias", bias.shape, (right.shape[1],))
+    y = np.matmul(left, right)
+    add_bias_and_activate(y, bias, activation)
+    return y
+
+
+def bias_backward(output_grad: Array) -> Array:
+    """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
+    rows = output_grad.reshape(-1, output_grad.shape[-1])
+    whole = len(rows) // _ROWS * _ROWS
+    ones = np.ones(min(len(rows), _ROWS), output_grad.dtype)
+    total: Array = ones[: len(rows) - whole] @ rows[whole:]
+    if whole:
+        parts = ones @ rows[:whole].reshape(-1, _ROWS, rows.shape[1])  # (parts, channels)
+        total += np.sum(parts, axis=0)
+    return total
+
+
+def add_bias_and_activate(rows: Array, bias: Array | None, activation: str | None) -> None:
+    """Add `bias` to each of the `rows` (count, length) and apply `activation`, in place."""
+    if bias is None and activation is None:
+        return
+    for block in blocks_of(len(rows), per_block(len(rows), rows.strides[0])):
+        part = rows[block]
+        if bias is not None:
+            part += bias
+        if activation is not None:
+            FORMULAS[activation](part, out=part)

@@ -1,0 +1,119 @@
+"""Updates of all parameters of a model at once, in place, over flat buffers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gpunet.primitives.reference.blocks import Array, blocks_of
+from gpunet.primitives.shapes import check_same_dtype, check_shape
+
+__all__ = ["adam_update", "sgd_update"]
+
+_CHUNK = 1 << 13  # elements; five arrays of that size stay in a level-2 cache
+
+
+def sgd_update(
+    parameters: Array,
+    gradients: Array,
+    velocity: Array | None,
+    learning_rate: Array,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> None:
+    """Take one step of gradient descent, in place, by Keras' formulas.
+
+    With momentum: velocity = momentum * velocity - learning_rate * gradients; parameters +=
+    velocity, or with Nesterov's look ahead, momentum * velocity - learning_rate * gradients.
+
+    Arguments:
+        parameters: (count,), changed.
+        gradients: (count,).
+        velocity: (count,), changed; None without momentum.
+        learning_rate: (1,).
+        momentum: from 0 to below 1.
+        nesterov: look ahead.
+
+    Raises:
+        TypeError, ValueError: the arrays do not fit each other, or there is no velocity.
+    """
+    if momentum and velocity is None:
+        raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
+    _check("sgd_update", parameters, gradients=gradients, velocity=velocity)
+    rate = learning_rate.item()
+    for part in blocks_of(parameters.size, _CHUNK):
+        step = gradients[part] * -rate
+        if velocity is not None:
+            velocity[part] *= momentum
+            velocity[part] += step
+            if nesterov:
+                step += velocity[part] * momentum
+            else:
+                step = velocity[part]
+        parameters[part] += step
+
+
+def adam_update(
+    parameters: Array,
+    gradients: Array,
+    mean: Array,
+    variance: Array,
+    step: Array,
+    learning_rate: Array,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> None:
+    """Take one step of Adam, in place, by Keras' formulas (Kingma and Ba, 2014, section 2).
+
+    mean += (gradients - mean) * (1 - beta_1); variance likewise, of the gradients' squares;
+    parameters -= alpha * mean / (sqrt(variance) + epsilon), where
+    alpha = learning_rate * sqrt(1 - beta_2^step) / (1 - beta_1^step).
+
+    Arguments:
+        parameters: (count,), changed.
+        gradients: (count,).
+        mean: (count,), changed.
+        variance: (count,), changed.
+        step: int64 (1,); 1 at the first step.
+        learning_rate: (1,).
+        beta_1: decay of `mean`.
+        beta_2: decay of `variance`.
+        epsilon: added to the denominator.
+
+    Raises:
+        TypeError, ValueError: the arrays do not fit each other.
+    """
+    _check("adam_update", parameters, gradients=gradients, mean=mean, variance=variance)
+    count = step.item()
+    alpha = learning_rate.item() * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
+    buffer = np.empty(min(parameters.size, _CHUNK), parameters.dtype)
+    for part in blocks_of(parameters.size, _CHUNK):
+        gradient, m, v = gradients[part], mean[part], variance[part]
+        change = buffer[: len(gradient)]
+        np.subtract(gradient, m, out=change)
+        change *= 1 - beta_1
+        m += change
+        np.multiply(gradient, gradient, out=change)
+        change -= v
+        change *= 1 - beta_2
+        v += change
+        np.sqrt(v, out=change)
+        change += epsilon
+        np.divide(m, change, out=change)
+        change *= alpha
+        parameters[part] -= change
+
+
+def _check(where: str, parameters: Array, **others: Array | None) -> None:
+    if parameters.ndim != 1:
+        raise ValueError(
+            f"{where}: expected flat buffers, received parameters of shape {parameters.shape}."
+        )
+    check_same_dtype(where, parameters, **others)
+    for name, other in others.items():
+        if other is not None:
+            check_shape(where, name, other.shape, parameters.shape)

@@ -1,0 +1,49 @@
+"""What all tests share: the --slow option, skips that say why, a seed for each test."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from gpunet import backend
+
+# How long an example takes depends on the machine; a time limit would fail at random.
+settings.register_profile("gpunet", deadline=None)
+settings.load_profile("gpunet")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skip_slow = pytest.mark.skip(reason="needs --slow")
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(skip_slow)
+        if item.get_closest_marker("gpu") and not backend.probe_gpu().usable:
+            reason = f"needs a usable GPU: {backend.probe_gpu().reason}"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start each test from the same seed, so that none depends on those before it."""
+    if importlib.util.find_spec("gpunet.random"):
+        importlib.import_module("gpunet.random").seed(0)
+
+
+@pytest.fixture
+def mnist_home() -> Path:
+    """Return GPUNET_HOME where it holds mnist.npz; skip the test elsewhere."""
+    home = os.environ.get("GPUNET_HOME")
+    if not home:
+        pytest.skip("needs mnist.npz: GPUNET_HOME is not set")
+    if not (Path(home) / "mnist.npz").is_file():
+        pytest.skip(f"needs mnist.npz: there is none in GPUNET_HOME={home}")
+    return Path(home)

@@ -1,0 +1,115 @@
+"""The command line: help, and what the doctor tells in each state of the backend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import backend, cli, datasets
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No backend chosen, and no CuPy: `import cupy` fails."""
+    monkeypatch.setattr(backend, "_probed", None)
+    monkeypatch.setattr(backend, "_choice", None)
+    monkeypatch.delenv("GPUNET_BACKEND", raising=False)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+def rows(text: str) -> dict[str, str]:
+    """Return label -> text of the doctor's table, wrapped lines joined."""
+    found: dict[str, str] = {}
+    label = ""
+    for line in text.splitlines():
+        if line.startswith("  ") and line[2] != " ":
+            label = line[2:18].strip()
+            found[label] = line[18:]
+        elif line.startswith("  "):
+            found[label] += " " + line.strip()
+    return found
+
+
+def test_doctor_tells_versions_backend_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor"]) == 0
+    told = rows(capsys.readouterr().out)
+    assert told["gpunet"] == gpunet.__version__
+    assert told["NumPy"].startswith(np.__version__ + ", BLAS: ")
+    assert told["GPUNET_BACKEND"] == "not set"
+    assert told["backend"] == "numpy"
+    assert told["reason"] == "CuPy is not installed."
+    assert "pip install" in told["fix"]
+    assert told["kernels"] == str(backend.kernel_folder())
+    assert told["data cache"] == str(datasets.cache_folder())
+
+
+def test_doctor_lists_each_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"cupy-cuda12x": "14.2.0", "tqdm": "4.70.1"}
+
+    def version(name: str) -> str:
+        if name in installed:
+            return installed[name]
+        raise cli.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(cli.metadata, "version", version)
+    told = rows(cli.doctor())
+    assert told["CuPy"] == "14.2.0 (cupy-cuda12x)"
+    assert told["tqdm"] == "4.70.1"
+    assert told["pooch"] == told["Numba"] == "not installed"
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "reason", "fix"),
+    [
+        ("numpy", "numpy", "GPUNET_BACKEND=numpy asks for NumPy.", "Choose 'auto' or 'cupy'"),
+        ("cupy", "none", "CuPy is not installed.", "choose 'auto' or 'numpy'"),
+        ("nunpy", "none", "did you mean 'numpy'?", "Set GPUNET_BACKEND to one of these"),
+    ],
+)
+def test_doctor_never_fails(
+    value: str,
+    name: str,
+    reason: str,
+    fix: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GPUNET_BACKEND", value)
+    assert cli.main(["doctor"]) == 0
+    told = rows(capsys.readouterr().out)
+    assert (told["GPUNET_BACKEND"], told["backend"]) == (value, name)
+    assert reason in told["reason"]
+    assert fix in told["fix"]
+
+
+def test_doctor_tells_of_missing_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(backend, "__file__", str(tmp_path / "gpunet" / "backend.py"))
+    assert "Install gpunet again" in rows(cli.doctor())["kernels"]
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    assert "doctor" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"gpunet {gpunet.__version__}\n"
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["doktor"])
+
+
+def test_python_m_gpunet() -> None:
+    root = Path(gpunet.__file__).parents[1]
+    child = subprocess.run(
+        [sys.executable, "-m", "gpunet", "doctor"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    assert rows(child.stdout)["gpunet"] == gpunet.__version__

@@ -1,0 +1,181 @@
+"""Every differentiable function: values against NumPy, gradients against differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+
+from gpunet import Tensor, check_gradients, functions, random
+
+rng = np.random.default_rng(0)
+
+
+def draw(*shape, low=-2.0, high=2.0):
+    return rng.uniform(low, high, shape)
+
+
+# name of the function -> calls: (arguments to differentiate by, keyword settings, NumPy's value)
+CASES = {
+    "absolute": [((draw(3, 4),), {}, np.abs)],
+    "add": [((draw(3, 1), draw(4)), {}, np.add)],
+    "average_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": (2, 3), "padding": "same"}, None)],
+    "broadcast_to": [((draw(3, 1), (2, 3, 4)), {}, np.broadcast_to)],
+    "clip": [((draw(5, 4), -1.0, 0.5), {}, np.clip)],
+    "concatenate": [],  # below: takes a list
+    "conv2d": [
+        ((draw(2, 6, 5, 4), draw(3, 2, 2, 6), draw(6)), {"groups": 2, "padding": "same"}, None),
+        ((draw(1, 7, 7, 2), draw(3, 3, 2, 3)), {"strides": 2, "activation": "tanh"}, None),
+    ],
+    "cos": [((draw(5),), {}, np.cos)],
+    "dense": [
+        ((draw(4, 3), draw(3, 5), draw(5)), {}, lambda x, kernel, bias: x @ kernel + bias),
+        ((draw(2, 4, 3), draw(3, 5), draw(5)), {"activation": "softplus"}, None),
+        ((draw(4, 3), draw(3, 2)), {}, np.matmul),
+    ],
+    "divide": [((draw(3, 1), draw(4, low=0.5)), {}, np.divide)],
+    "dropout": [((draw(8, 5), random.Generator(3).next_key()), {"rate": 0.4}, None)],
+    "elu": [((draw(9),), {"alpha": 0.7}, None)],
+    "exp": [((draw(5),), {}, np.exp)],
+    "expand_dims": [((draw(3, 4), (0, 2)), {}, np.expand_dims)],
+    "gelu": [((draw(9),), {}, None), ((draw(9),), {"approximate": True}, None)],
+    "getitem": [
+        ((draw(5, 4), (slice(1, 4), 2)), {}, lambda x, index: x[index]),
+        ((draw(5, 4), np.array([0, 3, 3])), {}, lambda x, index: x[index]),
+        ((draw(3, 2), np.array([[True, False]] * 3)), {}, lambda x, index: x[index]),
+        ((draw(5, 4), (..., None, -1)), {}, lambda x, index: x[index]),
+    ],
+    "hard_sigmoid": [((draw(9, low=-5, high=5),), {}, None)],
+    "leaky_relu": [((draw(9),), {"negative_slope": 0.3}, None)],
+    "log": [((draw(5, low=0.1),), {}, np.log)],
+    "log_softmax": [((draw(3, 4),), {}, None), ((draw(3, 4),), {"axis": 0}, None)],
+    "matmul": [
+        ((draw(3, 4), draw(4, 2)), {}, np.matmul),
+        ((draw(5, 1, 3, 4), draw(2, 4, 2)), {}, np.matmul),
+    ],
+    "max": [((draw(3, 4, 2), (0, -1)), {}, lambda x, axis: x.max(axis)), ((draw(6),), {}, np.max)],
+    "max_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": 3, "strides": 2, "padding": 1}, None)],
+    "maximum": [((draw(3, 4), draw(4)), {}, np.maximum)],
+    "mean": [((draw(3, 4), 1), {}, np.mean), ((draw(3, 4), 0, True), {}, None)],
+    "min": [((draw(3, 4), 1, True), {}, lambda x, axis, keep: x.min(axis, keepdims=keep))],
+    "minimum": [((draw(3, 4), draw(3, 1)), {}, np.minimum)],
+    "multiply": [((draw(3, 1), draw(2, 1, 4)), {}, np.multiply)],
+    "negative": [((draw(3),), {}, np.negative)],
+    "pad": [((draw(3, 2), ((1, 2), (0, 1))), {}, np.pad)],
+    "power": [
+        ((draw(5, low=0.2), draw(5)), {}, np.power),
+        ((draw(5), 3), {}, np.power),
+        ((2.0, draw(5)), {}, np.power),
+        ((draw(5), 0), {}, np.power),
+    ],
+    "relu": [((draw(9),), {}, None)],
+    "reshape": [((draw(3, 4), (2, -1)), {}, np.reshape)],
+    "selu": [((draw(9),), {}, None)],
+    "sigmoid": [((draw(9),), {}, lambda x: 1 / (1 + np.exp(-x)))],
+    "silu": [((draw(9),), {}, lambda x: x / (1 + np.exp(-x)))],
+    "sin": [((draw(5),), {}, np.sin)],
+    "softmax": [((draw(3, 4),), {}, None), ((draw(3, 4),), {"axis": 0}, None)],
+    "softmax_cross_entropy": [
+        ((draw(4, 3), np.array([0, 2, 1, 1])), {}, None),
+    ],
+    "softplus": [((draw(9),), {}, lambda x: np.log1p(np.exp(x)))],
+    "sqrt": [((draw(5, low=0.1),), {}, np.sqrt)],
+    "square": [((draw(5),), {}, np.square)],
+    "squeeze": [((draw(3, 1, 2),), {}, np.squeeze), ((draw(3, 1, 1), 1), {}, np.squeeze)],
+    "stack": [],  # below: takes a list
+    "subtract": [((draw(3, 1), draw(4)), {}, np.subtract)],
+    "sum": [((draw(3, 4), (0, 1)), {}, np.sum), ((draw(3, 4), -1), {}, np.sum)],
+    "tanh": [((draw(9),), {}, np.tanh)],
+    "transpose": [((draw(2, 3, 4), (1, 2, 0)), {}, np.transpose), ((draw(2, 3),), {}, np.transpose)],
+    "var": [((draw(3, 4), 1), {}, np.var)],
+    "where": [((np.array([True, False, True]), draw(3), draw(2, 1)), {}, np.where)],
+}  # fmt: skip
+
+CALLS = [(name, *call) for name, calls in CASES.items() for call in calls]
+
+
+def test_every_public_function_has_a_case():
+    assert set(CASES) == set(functions.__all__)
+
+
+@pytest.mark.parametrize(("name", "arguments", "options", "numpy_function"), CALLS)
+def test_value_and_gradients(name, arguments, options, numpy_function):
+    function = getattr(functions, name)
+    if numpy_function is not None:
+        expected = numpy_function(*arguments)
+        np.testing.assert_allclose(function(*arguments, **options).value, expected, rtol=1e-12)
+    arrays = [i for i, x in enumerate(arguments) if getattr(x, "dtype", None) == np.float64]
+
+    def of_arrays(*values):
+        mixed = list(arguments)
+        for i, value in zip(arrays, values, strict=True):
+            mixed[i] = value
+        return function(*mixed, **options)
+
+    check_gradients(of_arrays, *[arguments[i] for i in arrays])
+
+
+def test_joining_arrays():
+    parts = [draw(2, 3), draw(2, 1), draw(2, 2)]
+    joined = functions.concatenate(parts, axis=1)
+    np.testing.assert_array_equal(joined.value, np.concatenate(parts, axis=1))
+    check_gradients(lambda *arrays: functions.concatenate(arrays, axis=1), *parts)
+    parts = [draw(2, 3), draw(2, 3)]
+    np.testing.assert_array_equal(functions.stack(parts, 1).value, np.stack(parts, 1))
+    check_gradients(lambda *arrays: functions.stack(arrays, axis=1), *parts)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=1, max_side=4),
+    st.sampled_from(["add", "subtract", "multiply", "divide", "maximum"]),
+)
+def test_broadcasting_sums_the_gradient_back(drawn, name):
+    x, y = (rng.uniform(0.5, 2.0, shape) for shape in drawn.input_shapes)
+    check_gradients(getattr(functions, name), x, y)
+
+
+def test_operators_and_methods_are_the_functions():
+    a, b = draw(3, 3), draw(3, 3, low=0.5)
+    x, y = Tensor(a), Tensor(b)
+    pairs = [
+        (x + y, a + b), (x - b, a - b), (a * y, a * b), (x / y, a / b), (1 / y, 1 / b),
+        (2 - x, 2 - a), (y**2, b**2), (2.0**x, 2.0**a), (x @ y, a @ b), (a @ y, a @ b),
+        (-x, -a), (abs(x), abs(a)), (x[1:, 0], a[1:, 0]), (x.T, a.T), (x.sum(0), a.sum(0)),
+        (x.mean(), a.mean()), (x.max(1), a.max(1)), (x.min(), a.min()),
+        (x.reshape(9), a.reshape(9)), (x.reshape((1, -1)), a.reshape(1, -1)),
+        (x.transpose(1, 0), a.T), (x.transpose(), a.T), (np.exp(x), np.exp(a)),
+        (np.add(a, y), a + b),
+    ]  # fmt: skip
+    for ours, expected in pairs:
+        assert isinstance(ours, Tensor)
+        np.testing.assert_allclose(ours.value, expected)
+    for ours, expected in [(x < y, a < b), (x == x, a == a), (a >= y, a >= b), (x != b, a != b)]:
+        assert not isinstance(ours, Tensor)
+        np.testing.assert_array_equal(ours, expected)
+    assert len(x) == 3
+    assert [row.shape for row in x] == [(3,)] * 3
+    np.testing.assert_array_equal(np.asarray(x), a)
+
+
+def test_a_numpy_function_without_gradient_is_refused():
+    with pytest.raises(TypeError):
+        np.arctan2(Tensor(draw(3)), draw(3))
+
+
+def test_softmax_and_sigmoid_remember_their_logits():
+    x = Tensor(draw(2, 3))
+    assert functions.softmax(x).logits is x
+    assert functions.sigmoid(x).logits is x
+    assert functions.softmax(x, axis=0).logits is None
+    assert (functions.softmax(x) * 1).logits is None
+
+
+def test_matmul_of_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(3, 4\) and \(3, 2\)"):
+        functions.matmul(draw(3, 4), draw(3, 2))
+
+
+def test_soft_labels_have_the_gradients_of_cross_entropy():
+    labels = rng.dirichlet(np.ones(3), 4)
+    check_gradients(lambda x: functions.softmax_cross_entropy(x, labels), draw(4, 3))

@@ -1,0 +1,245 @@
+"""Layers: shapes, weights, layouts, a user's own layer, names in errors."""
+
+import numpy as np
+import pytest
+
+from gpunet import Parameter, check_gradients, functions
+from gpunet.layers import (
+    Activation,
+    AveragePooling2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPooling2D,
+    Reshape,
+)
+
+rng = np.random.default_rng(0)
+
+
+def images(*shape):
+    return rng.normal(size=shape).astype("float32")
+
+
+LAYERS = [
+    (lambda: Dense(5, activation="tanh"), (2, 3)),
+    (lambda: Dense(5, use_bias=False), (2, 4, 3)),
+    (lambda: Conv2D(4, 3), (2, 7, 6, 3)),
+    (lambda: Conv2D(4, (2, 3), strides=(2, 1), padding="same", activation="gelu"), (2, 7, 6, 3)),
+    (lambda: Conv2D(4, 3, dilation_rate=2, groups=2, use_bias=False), (2, 7, 6, 2)),
+    (lambda: Conv2D(4, 3, padding=((1, 0), (2, 1)), activation="relu"), (2, 7, 6, 3)),
+    (lambda: MaxPooling2D(2), (2, 7, 6, 3)),
+    (lambda: MaxPooling2D((3, 2), strides=1, padding="same"), (2, 7, 6, 3)),
+    (lambda: AveragePooling2D((2, 3), padding="same"), (2, 7, 6, 3)),
+    (lambda: Flatten(), (2, 3, 4, 5)),
+    (lambda: Reshape((4, -1)), (2, 3, 8)),
+    (lambda: Activation("softplus"), (2, 3)),
+    (lambda: Dropout(0.5), (2, 30)),
+]
+
+
+@pytest.mark.parametrize(("make", "shape"), LAYERS)
+def test_the_output_has_the_shape_that_was_computed_and_its_gradients_are_right(make, shape):
+    layer = make()
+    x = images(*shape)
+    y = layer(x)
+    assert y.dtype == np.float32
+    assert layer.compute_output_shape((None, *shape[1:])) == (None, *y.shape[1:])
+    check_gradients(layer, x, training=True)
+
+
+@pytest.mark.parametrize("make", [
+    lambda layout: Conv2D(4, 3, padding="same", data_format=layout),
+    lambda layout: MaxPooling2D(2, data_format=layout),
+    lambda layout: AveragePooling2D(2, data_format=layout),
+])  # fmt: skip
+def test_channels_first_is_channels_last_transposed(make):
+    x = images(2, 6, 8, 3)
+    last, first = make("channels_last"), make("channels_first")
+    expected = last(x)
+    assert first.compute_output_shape((None, 3, 6, 8)) == (
+        None, *np.transpose(expected.value, (0, 3, 1, 2)).shape[1:]
+    )  # fmt: skip
+    first(x.transpose(0, 3, 1, 2))
+    first.set_weights(last.get_weights())
+    y = first(x.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(y.value.transpose(0, 2, 3, 1), expected.value)
+    check_gradients(first, x.transpose(0, 3, 1, 2))
+
+
+def test_flatten_of_channels_first_has_keras_order():
+    x = images(2, 6, 8, 3)
+    np.testing.assert_array_equal(
+        Flatten("channels_first")(x.transpose(0, 3, 1, 2)).value, Flatten()(x).value
+    )
+
+
+def test_unknown_sizes_stay_unknown():
+    assert Conv2D(4, 3).compute_output_shape((None, None, 9, 3)) == (None, None, 7, 4)
+    assert MaxPooling2D(2).compute_output_shape((None, None, None, 3)) == (None, None, None, 3)
+    assert Flatten().compute_output_shape((None, None, 3)) == (None, None)
+
+
+def test_kernels_have_keras_shapes_and_names():
+    layer = Conv2D(6, (3, 2), groups=2)
+    layer(images(1, 5, 5, 4))
+    assert [(p.name, p.shape) for p in layer.weights] == [("kernel", (3, 2, 2, 6)), ("bias", (6,))]
+    assert layer.count_params() == 78
+
+
+def test_dropout_is_off_unless_training():
+    x = np.ones((40, 50), "float32")
+    layer = Dropout(0.25)
+    np.testing.assert_array_equal(layer(x).value, x)
+    y = layer(x, training=True).value
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert 0.2 < (y == 0).mean() < 0.3  # of 2000: ten standard deviations of 0.0097 wide
+    assert (layer(x, training=True).value != y).any()
+
+
+def test_dropout_with_a_seed_repeats():
+    x = np.ones((10, 10), "float32")
+    first, second = (Dropout(0.5, seed=3)(x, training=True).value for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_training_reaches_the_layers_within():
+    class Block(Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = {"drop": [Dropout(0.5)]}
+
+        def call(self, x):
+            return self.inner["drop"][0](x)
+
+    x = np.ones((10, 10), "float32")
+    assert (Block()(x, training=True).value == 0).any()
+    assert (Block()(x).value == 1).all()
+
+
+class Affine(Layer):
+    """A user's own layer, of parameters, a layer, operators and functions."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.dense = Dense(units)
+        self.shift = Parameter(np.zeros(1, "float32"), name="shift")
+
+    def build(self, input_shape):
+        self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
+
+    def call(self, x):
+        return functions.tanh(self.dense(x * self.scale) + self.shift) ** 2
+
+
+def test_a_users_own_layer_finds_its_weights_and_differentiates():
+    layer = Affine(3)
+    y = layer(images(2, 4))
+    assert y.shape == (2, 3)
+    assert layer.compute_output_shape((None, 4)) == (None, 3)
+    assert sorted(p.name for p in layer.weights) == ["bias", "kernel", "scale", "shift"]
+    check_gradients(layer, images(2, 4))
+
+
+def test_frozen_layers_keep_their_weights_from_training():
+    layer = Affine(3)
+    layer(images(2, 4))
+    layer.dense.trainable = False
+    assert [p.name for p in layer.non_trainable_weights] == ["kernel", "bias"]
+    assert sorted(p.name for p in layer.trainable_weights) == ["scale", "shift"]
+    layer.trainable = False
+    assert layer.trainable_weights == []
+
+
+def test_layers_that_know_each_other_are_gone_through_once():
+    outer, inner = Affine(3), Affine(2)
+    outer.inner, inner.outer = inner, outer
+    assert len(outer.weights) == len(inner.weights) == 2
+
+
+def test_set_weights_changes_all_or_nothing():
+    layer = Dense(2)
+    layer(images(1, 3))
+    before = layer.get_weights()
+    with pytest.raises(ValueError, match=r"Weight 1 \('bias'\).*\(2,\).*received shape \(3,\)"):
+        layer.set_weights([np.ones((3, 2)), np.ones(3)])
+    with pytest.raises(ValueError, match="has 2 weights, set_weights received 1"):
+        layer.set_weights([np.ones((3, 2))])
+    for was, now in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    layer.set_weights([np.ones((3, 2)), np.ones(2)])
+    np.testing.assert_array_equal(layer(np.ones((1, 3))).value, [[4, 4]])
+
+
+def test_a_float64_layer_computes_in_float64():
+    layer = Dense(2, dtype="float64")
+    assert layer(np.ones((1, 3), "float32")).dtype == np.float64
+    with pytest.raises(ValueError, match="'float32' or 'float64'"):
+        Dense(2, dtype="int32")
+
+
+def test_a_layer_that_fails_to_build_can_be_built_again():
+    layer = Conv2D(2, 3)
+    with pytest.raises(ValueError, match="Layer 'conv2d'"):
+        layer(images(2, 5, 5))
+    assert layer(images(2, 5, 5, 1)).shape == (2, 3, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "message"),
+    [
+        (lambda: Dense(3, name="head"), (4,), r"Layer 'head' \(Dense\).*received"),
+        (lambda: Conv2D(3, 3), (2, 8, 8), r"Layer 'conv2d' \(Conv2D\).*x\[\.\.\., None\]"),
+        (lambda: Conv2D(3, 5), (2, 4, 9, 1), r"Layer 'conv2d' \(Conv2D\).*height.*5.*4"),
+        (lambda: Conv2D(4, 3, groups=2), (2, 8, 8, 3), r"Conv2D.*multiple of groups.*groups=2"),
+        (lambda: MaxPooling2D(3), (1, 2, 2, 1), r"Layer 'max_pooling2d'.*3.*2"),
+        (lambda: MaxPooling2D(2), (2, 2, 1), r"MaxPooling2D.*4|rank|dimensions"),
+        (lambda: Reshape((5,)), (2, 4), r"Layer 'reshape'.*\(5,\).*\(4,\)"),
+    ],
+)
+def test_inputs_that_do_not_fit_name_the_layer(make, shape, message):
+    with pytest.raises(ValueError, match=message):
+        make()(images(*shape))
+
+
+def test_inputs_unlike_those_it_was_built_for_name_the_layer():
+    dense, conv = Dense(2), Conv2D(2, 3)
+    dense(images(1, 3))
+    conv(images(1, 5, 5, 3))
+    with pytest.raises(ValueError, match=r"'dense'.*\(batch, ..., 3\).*\(1, 4\)"):
+        dense(images(1, 4))
+    with pytest.raises(ValueError, match=r"'dense'.*put Flatten\(\) before it"):
+        dense(images(2, 3, 1))
+    with pytest.raises(ValueError, match=r"'conv2d'.*3 channels, received 1"):
+        conv(images(1, 5, 5, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Conv2D(32, 3, activaton="relu"), TypeError, "did you mean 'activation'"),
+        (lambda: Dense(32, activation="rleu"), ValueError, "did you mean 'relu'"),
+        (lambda: Dense(0), ValueError, "units must be a positive integer, received 0"),
+        (lambda: Dense(2.5), ValueError, "units"),
+        (lambda: Dense(3, activation=7), TypeError, "activation must be"),
+        (lambda: Conv2D(4, (3, 3, 3)), ValueError, "kernel_size"),
+        (lambda: Conv2D(4, 0), ValueError, "kernel_size"),
+        (lambda: Conv2D(4, 3, strides=0), ValueError, "strides"),
+        (lambda: Conv2D(3, 3, groups=2), ValueError, "multiple of groups"),
+        (lambda: Conv2D(3, 3, data_format="NHWC"), ValueError, "channels_last"),
+        (lambda: Dropout(1.0), ValueError, "below 1, received 1.0"),
+        (lambda: Dropout("a"), ValueError, "received 'a'"),
+        (lambda: Reshape((-1, -1)), ValueError, "at most one -1"),
+        (lambda: Dense(3, input_shape=(-3,)), ValueError, "positive integers"),
+    ],
+)
+def test_bad_arguments_are_told_when_the_layer_is_made(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_bad_padding_is_told_when_the_layer_is_built():
+    with pytest.raises(ValueError, match=r"'conv2d'.*did you mean 'same'"):
+        Conv2D(3, 3, padding="sam")(images(1, 5, 5, 1))

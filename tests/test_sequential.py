@@ -1,0 +1,137 @@
+"""Sequential: building, names, summary, what cannot be added."""
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
+from gpunet.models import Sequential
+
+
+def program():
+    model = Sequential()
+    model.add(Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)))
+    model.add(MaxPooling2D((2, 2)))
+    model.add(Conv2D(64, (3, 3), activation="relu"))
+    model.add(MaxPooling2D((2, 2)))
+    model.add(Conv2D(64, (3, 3), activation="relu"))
+    model.add(MaxPooling2D((2, 2)))
+    model.add(Flatten())
+    model.add(Dense(64, activation="relu"))
+    model.add(Dense(10, activation="softmax"))
+    return model
+
+
+def test_the_program_is_built_as_keras_builds_it():
+    model = program()
+    assert model.built
+    assert model.output_shape == (None, 10)
+    assert model.count_params() == 60_554 == sum(w.size for w in model.get_weights())
+    assert [layer.name for layer in model.layers] == [
+        "conv2d", "max_pooling2d", "conv2d_1", "max_pooling2d_1", "conv2d_2", "max_pooling2d_2",
+        "flatten", "dense", "dense_1",
+    ]  # fmt: skip
+
+
+def test_summary():
+    lines = []
+    program().summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert "conv2d_1 (Conv2D)               (None, 11, 11, 64)   18,496" in text
+    assert "Total params: 60,554 (236.54 KiB)" in text
+    assert "Non-trainable params: 0" in text
+
+
+def test_summary_before_building_says_what_is_not_known():
+    lines = []
+    Sequential([Dense(3)]).summary(print_fn=lines.append)
+    assert "dense (Dense)  ?             0 (unbuilt)" in lines[0]
+
+
+@pytest.mark.parametrize("first", [[Input((6,)), Dense(4)], [Dense(4, input_shape=(6,))]])
+def test_input_and_input_shape_build_at_once(first):
+    model = Sequential([*first, Dense(2)])
+    assert [w.shape for w in model.get_weights()] == [(6, 4), (4,), (4, 2), (2,)]
+
+
+def test_without_a_shape_the_first_call_builds():
+    model = Sequential([Flatten(), Dense(2)])
+    assert not model.built
+    assert model.get_weights() == []
+    assert model(np.ones((5, 2, 3))).shape == (5, 2)
+    assert model.output_shape == (None, 2)
+    model.add(Dense(7))
+    assert model.output_shape == (None, 7)
+
+
+def test_one_seed_gives_one_set_of_weights():
+    gpunet.random.seed(4)
+    first = program().get_weights()
+    gpunet.random.seed(4)
+    second = program().get_weights()
+    third = program().get_weights()
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (first[0] != third[0]).any()
+
+
+def test_models_nest():
+    inner = Sequential([Dense(4, activation="relu"), Dense(3)], name="inner")
+    model = Sequential([Input((5,)), inner, Dense(2)])
+    assert model.output_shape == (None, 2)
+    assert len(model.get_weights()) == 6
+
+
+def test_pop_takes_the_last_layer_away():
+    model = Sequential([Input((5,)), Dense(4), Dense(3)])
+    assert model.pop().units == 3
+    assert model.output_shape == (None, 4)
+    model.pop()
+    with pytest.raises(IndexError, match="no layer"):
+        model.pop()
+
+
+def test_a_layer_that_does_not_fit_is_not_added():
+    model = Sequential([Input((8, 8, 1)), MaxPooling2D(4)])
+    with pytest.raises(ValueError, match=r"Layer 'conv2d' \(Conv2D\).*height"):
+        model.add(Conv2D(4, 3))
+    assert len(model.layers) == 1
+    model.add(Flatten())
+    assert model.output_shape == (None, 4)
+
+
+def test_a_model_that_fails_to_build_is_left_unbuilt():
+    model = Sequential([Flatten(), Dense(4), Conv2D(4, 3)])
+    with pytest.raises(ValueError, match="Layer 'conv2d'"):
+        model(np.ones((2, 3, 3)))
+    assert not any(layer.built for layer in model.layers)
+    assert model.weights == []
+
+
+def test_what_cannot_be_added():
+    model = Sequential([Dense(4, name="a")])
+    with pytest.raises(ValueError, match="has a layer 'a' already"):
+        model.add(Dense(4, name="a"))
+    with pytest.raises(ValueError, match="each instance once"):
+        model.add(model.layers[0])
+    with pytest.raises(TypeError, match=r"Dense\(\.\.\.\) with parentheses"):
+        model.add(Dense)
+    with pytest.raises(TypeError, match="received 'relu'"):
+        model.add("relu")
+    with pytest.raises(ValueError, match="must come first"):
+        model.add(Input((3,)))
+
+
+def test_inputs_of_another_shape_name_the_model_and_the_fix():
+    model = program()
+    with pytest.raises(ValueError, match=r"'sequential'.*\(28, 28, 1\).*x\[\.\.\., None\]"):
+        model(np.ones((2, 28, 28)))
+    with pytest.raises(ValueError, match=r"x\[None\]"):
+        model(np.ones((28, 28, 1)))
+    with pytest.raises(ValueError, match=r"received \(2, 32, 32, 1\)"):
+        model(np.ones((2, 32, 32, 1)))
+
+
+def test_no_layers():
+    with pytest.raises(ValueError, match="no layers"):
+        Sequential()(np.ones((2, 3)))
