@@ -2,14 +2,14 @@
 
 python -m benchmarks.train_step
 
-The libraries take turns (A B A B ...) with the same number of threads; what counts is the ratio
-of their medians. Peak memory is measured in a process of its own for each: the most that a step
-of batch 1024 holds, beyond what was held before the first step.
+Each library has a process of its own and the same number of threads, and they take turns
+(A B A B ...); what counts is the ratio of their medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -27,39 +27,69 @@ import numpy as np
 from benchmarks.programs import BATCH_SIZES, STEPS, set_threads
 
 RESULTS = Path(__file__).parent / "results"
-MEMORY_BATCH = 1024
 
 
-def measure_times(size: int, rounds: int, threads: int) -> dict[str, list[float]]:
-    """Return seconds of each library's steps, taken in turns of a few steps each."""
+class Worker:
+    """A library in a process of its own, so that its threads do not wait for another's.
+
+    With ``with``: the process ends with the block.
+    """
+
+    def __init__(self, name: str, size: int, threads: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.train_step", "--worker", name]
+        command += ["--batch-size", str(size), "--threads", str(threads)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Do some steps; return their seconds, and the most bytes the process has held so far."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(steps, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def work(name: str, size: int, threads: int) -> None:
+    """Be a worker: for each number read, do that many steps and print what they took."""
     set_threads(threads)
-    steps = {name: make(size) for name, make in STEPS.items()}
-    in_a_turn = max(1, 512 // size)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds + 1):
-        for name, step in steps.items():
-            for _ in range(in_a_turn):
-                start = time.perf_counter()
-                step()
-                if turn:  # the first turn warms up
-                    times[name].append(time.perf_counter() - start)
-    return times
-
-
-def measure_peak_memory(name: str) -> int:
-    """Return the most bytes that steps of one library held beyond what was held before them."""
-    command = [sys.executable, "-m", "benchmarks.train_step", "--peak-memory-of", name]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return int(printed.split()[-1])
-
-
-def print_peak_memory(name: str) -> None:
-    step = STEPS[name](MEMORY_BATCH)
+    step = STEPS[name](size)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     before = pages * resource.getpagesize()
-    for _ in range(3):
-        step()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        print(json.dumps({"times": times, "peak_memory": peak}), flush=True)
+
+
+def measure(size: int, rounds: int, threads: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Return seconds of each library's steps, taken in turns, and its peak memory in bytes."""
+    in_a_turn = max(1, 1024 // size)
+    times: dict[str, list[float]] = {name: [] for name in STEPS}
+    peaks: dict[str, int] = {}
+    with contextlib.ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, size, threads)) for name in STEPS}
+        for turn in range(rounds + 1):
+            for name, worker in workers.items():
+                done = worker.run(in_a_turn)
+                peaks[name] = done["peak_memory"]
+                if turn:  # the first turn warms up
+                    times[name] += done["times"]
+    return times, peaks
 
 
 def blas_gflops() -> float:
@@ -83,28 +113,23 @@ def table(report: dict[str, Any]) -> str:
         f"Python {machine['python']}, NumPy {machine['numpy']}, PyTorch {machine['torch']} "
         f"(default layout). Matrix product in the same run: {report['blas_gflops']:.0f} GFLOP/s.",
         "",
-        "Median time of a step in microseconds per sample (quartiles), the libraries in turns:",
+        "Time of a step in microseconds per sample: median (quartiles). Peak memory: the most that",
+        "the steps held beyond what was held before the first.",
         "",
-        "| batch | gpunet (NumPy) | PyTorch | gpunet / PyTorch |",
-        "| --- | --- | --- | --- |",
+        "| batch | | gpunet (NumPy) | PyTorch | gpunet / PyTorch |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for row in report["times"]:
-        ours, theirs = row["gpunet (NumPy)"], row["PyTorch"]
+    for row in report["rows"]:
+        ours, theirs = (row[name] for name in STEPS)
         cells = [
             f"{t['median']:.0f} ({t['quartiles'][0]:.0f} to {t['quartiles'][1]:.0f})"
             for t in (ours, theirs)
         ]
         ratio = ours["median"] / theirs["median"]
-        lines.append(f"| {row['batch']} | {cells[0]} | {cells[1]} | {ratio:.2f} |")
-    memory = report["peak_memory"]
+        lines.append(f"| {row['batch']} | us per sample | {cells[0]} | {cells[1]} | {ratio:.2f} |")
+        mib = [t["peak"] / 2**20 for t in (ours, theirs)]
+        lines.append(f"| | peak MiB | {mib[0]:.0f} | {mib[1]:.0f} | {mib[0] / mib[1]:.2f} |")
     lines += [
-        "",
-        f"Peak memory of steps of batch {MEMORY_BATCH}, beyond what was held before the first:",
-        "",
-        "| gpunet (NumPy) | PyTorch | gpunet / PyTorch |",
-        "| --- | --- | --- |",
-        f"| {memory['gpunet (NumPy)'] / 2**20:.0f} MiB | {memory['PyTorch'] / 2**20:.0f} MiB | "
-        f"{memory['gpunet (NumPy)'] / memory['PyTorch']:.2f} |",
         "",
         "Written by `python -m benchmarks.train_step`.",
         "",
@@ -140,23 +165,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=12, help="turns of each library")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--peak-memory-of", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--batch-size", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.peak_memory_of:
-        print_peak_memory(arguments.peak_memory_of)
+    if arguments.worker:
+        work(arguments.worker, arguments.batch_size, arguments.threads)
         return
+    set_threads(arguments.threads)
     report: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": describe_machine(arguments.threads),
-        "peak_memory": {name: measure_peak_memory(name) for name in STEPS},
-        "times": [],
+        "blas_gflops": blas_gflops(),
+        "rows": [],
     }
-    set_threads(arguments.threads)
-    report["blas_gflops"] = blas_gflops()
     for size in BATCH_SIZES:
-        times = measure_times(size, arguments.rounds, arguments.threads)
-        report["times"].append(
-            {"batch": size} | {name: summarize(t, size) for name, t in times.items()}
+        times, peaks = measure(size, arguments.rounds, arguments.threads)
+        report["rows"].append(
+            {"batch": size}
+            | {name: summarize(times[name], size) | {"peak": peaks[name]} for name in STEPS}
         )
     text = table(report)
     print(text)

@@ -62,7 +62,7 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "grad", "logits", "node", "requires_grad", "value")
+    __slots__ = ("__weakref__", "activation", "grad", "logits", "node", "requires_grad", "value")
     __array_priority__ = 1000  # array + tensor is the tensor's business
 
     # Operators and array methods: gpunet.functions.operators defines them and puts them here.
@@ -104,7 +104,9 @@ class Tensor:
         self.value: Array = value
         self.grad: Array | None = None
         self.node: Node | None = None
-        self.logits: Tensor | None = None  # what softmax or sigmoid made this tensor of
+        # Set by softmax and sigmoid: their name, and what they made this tensor of.
+        self.activation: str | None = None
+        self.logits: Tensor | None = None
         self.requires_grad = requires_grad
 
     @property

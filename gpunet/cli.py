@@ -100,8 +100,8 @@ def _versions() -> dict[str, str]:
 
 def _blas() -> str:
     """Return the name and version of the BLAS that NumPy was built with."""
-    config: Any = np.show_config(mode="dicts")
-    blas = config.get("Build Dependencies", {}).get("blas", {})
+    show_config: Any = np.show_config  # NumPy 2.0 declares no `mode`
+    blas = show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
 
 

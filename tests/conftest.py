@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from gpunet import backend
+from gpunet import backend, random
 
 # How long an example takes depends on the machine; a time limit would fail at random.
 settings.register_profile("gpunet", deadline=None)
@@ -34,8 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Start each test from the same seed, so that none depends on those before it."""
-    if importlib.util.find_spec("gpunet.random"):
-        importlib.import_module("gpunet.random").seed(0)
+    random.seed(0)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ FLOORS = [
         "losses",
         "metrics",
         "optimizers",
+        "progress",
         "utils",
     ],
     ["models"],
@@ -70,9 +71,9 @@ def part_imports() -> Iterator[tuple[str, str, str]]:
     """Yield (file, part it belongs to, part it imports) over the whole of gpunet."""
     for path in sorted(PACKAGE.rglob("*.py")):
         relative = path.relative_to(PACKAGE)
-        if str(relative) == "__init__.py":
-            continue  # the front door: it re-exports from all floors
         names = list(relative.with_suffix("").parts)
+        if names[0] not in FLOOR_OF:
+            continue  # gpunet/__init__.py, the front door, re-exports from all floors
         is_package = names[-1] == "__init__"
         module = ".".join(["gpunet", *names[: len(names) - is_package]])
         for target in imported_parts(path.read_text(encoding="utf-8"), module, is_package):

@@ -68,7 +68,7 @@ def _download(file: RemoteFile, path: Path) -> None:
     except ImportError as error:
         raise ImportError(
             f"Downloading {path.name} needs pooch, which is not installed. "
-            f'Install it: pip install "gpunet[datasets]". {_otherwise(file, path)}'
+            f'Install it: pip install "gpunet[datasets]". {_otherwise(path)}'
         ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,11 +80,12 @@ def _download(file: RemoteFile, path: Path) -> None:
             progressbar=importlib.util.find_spec("tqdm") is not None,
         )
     except requests.RequestException as error:
-        reason = f"Could not download {file.url}: {_one_line(error)}."
-        raise ConnectionError(f"{reason} {_otherwise(file, path)}") from error
+        cause = getattr(error.args[0], "reason", error) if error.args else error
+        reason = f"Could not download {path.name} from {file.url}: {_one_line(cause)}."
+        raise ConnectionError(f"{reason} {_otherwise(path)}") from error
     except ValueError as error:  # pooch says so of a wrong checksum
         reason = f"What came from {file.url} is not {path.name}: {_one_line(error)}."
-        raise ConnectionError(f"{reason} {_otherwise(file, path)}") from error
+        raise ConnectionError(f"{reason} {_otherwise(path)}") from error
     except OSError as error:
         raise OSError(
             f"Could not write {path}: {_one_line(error)}. Set {_VARIABLE} to a folder that can be "
@@ -92,10 +93,10 @@ def _download(file: RemoteFile, path: Path) -> None:
         ) from error
 
 
-def _otherwise(file: RemoteFile, path: Path) -> str:
+def _otherwise(path: Path) -> str:
     return (
-        f"Or get {path.name} another way (from {file.url}) and place it in the folder "
-        f"{path.parent}. Offline, gpunet.datasets.digits.load_data() needs no download."
+        f"Or place {path.name} in the folder {path.parent} yourself. Offline, "
+        "gpunet.datasets.digits.load_data() needs no download."
     )
 
 

@@ -121,7 +121,7 @@ def _softmax(x: Array, *, axis: int) -> Result:
 def sigmoid(x: Any) -> Tensor:
     """Return ``1 / (1 + exp(-x))``; the result's `logits` is `x`, for a loss that wants it."""
     y: Tensor = _sigmoid(x)
-    y.logits = x if isinstance(x, Tensor) else Tensor(x)
+    y.activation, y.logits = "sigmoid", x if isinstance(x, Tensor) else Tensor(x)
     return y
 
 
@@ -132,7 +132,7 @@ def softmax(x: Any, *, axis: int = -1) -> Tensor:
     """
     y: Tensor = _softmax(x, axis=axis)
     if axis in (-1, y.ndim - 1):
-        y.logits = x if isinstance(x, Tensor) else Tensor(x)
+        y.activation, y.logits = "softmax", x if isinstance(x, Tensor) else Tensor(x)
     return y
 
 

@@ -46,10 +46,10 @@ def _check_same_shape(where: str, y_true: Any, y_pred: Tensor) -> None:
 
 def _logits(activation: str, y_pred: Tensor, from_logits: bool) -> Tensor | None:
     """Return the logits if they are known: given, or what this activation made `y_pred` of."""
-    made_by = y_pred.node.name.lstrip("_") if y_pred.node is not None else None
+    made_by = y_pred.activation
     if not from_logits:
         return y_pred.logits if made_by == activation else None
-    if made_by in ("softmax", "sigmoid"):
+    if made_by is not None:
         warnings.warn(
             f"from_logits=True is for predictions without an activation, and these come out of "
             f"{made_by}: use from_logits=False, or take the activation away.",

@@ -151,7 +151,8 @@ class Model(Layer):
         self._lay_out_parameters()
         self.history = history = History()
         progress = ProgressLine(verbose)
-        listeners = CallbackList([history, *_as_list(callbacks), progress], self)
+        # The line comes first, so that what the others print comes after it.
+        listeners = CallbackList([progress, history, *_as_list(callbacks)], self)
         listeners.set_params(
             {"verbose": verbose, "epochs": epochs, "steps": training.steps} | _sizes(training)
         )
@@ -242,7 +243,7 @@ class Model(Layer):
         self._check_compiled("evaluate")
         batches = self._batches("evaluate", x, y, batch_size, steps)
         progress = ProgressLine(verbose)
-        listeners = CallbackList([*_as_list(callbacks), progress], self)
+        listeners = CallbackList([progress, *_as_list(callbacks)], self)
         listeners.set_params({"verbose": verbose, "steps": batches.steps} | _sizes(batches))
         with closing(progress):
             return _result(self._evaluate(batches, listeners), return_dict)
@@ -290,7 +291,7 @@ class Model(Layer):
         """
         batches = self._batches("predict", x, None, batch_size, steps, with_targets=False)
         progress = ProgressLine(verbose)
-        listeners = CallbackList([*_as_list(callbacks), progress], self)
+        listeners = CallbackList([progress, *_as_list(callbacks)], self)
         listeners.set_params({"verbose": verbose, "steps": batches.steps} | _sizes(batches))
         outputs = []
         with closing(progress):

@@ -90,8 +90,12 @@ def max_pool2d_backward(
     check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
     check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
     overlap = g.strides[0] < g.pool_size[0] or g.strides[1] < g.pool_size[1]
-    tiled = g.strides == g.pool_size and input_shape[1:3] == tuple(
-        size * count for size, count in zip(g.pool_size, g.output_shape[1:3], strict=True)
+    # Without padding, overlap or remainder the windows are all there is to write.
+    tiled = all(
+        stride == window and window * count == size and not any(sides)
+        for stride, window, count, size, sides in zip(
+            g.strides, g.pool_size, g.output_shape[1:3], input_shape[1:3], g.padding, strict=True
+        )
     )
     input_grad = (np.empty if tiled else np.zeros)(input_shape, output_grad.dtype)
     taps = list(itertools.product(_axis_taps(g, 0), _axis_taps(g, 1)))
