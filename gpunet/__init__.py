@@ -17,9 +17,9 @@ from gpunet import (
     random,
     utils,
 )
-from gpunet.autograd import Parameter, Tensor, differentiable, grad, no_grad, value_and_grad
+from gpunet.autograd import Parameter, Tensor, differentiable, no_grad
 from gpunet.backend import require_gpu, use_backend
-from gpunet.gradient_check import check_gradients
+from gpunet.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
 

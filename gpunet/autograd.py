@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet import backend
 
-__all__ = ["Parameter", "Tensor", "differentiable", "grad", "no_grad", "value_and_grad"]
+__all__ = ["Parameter", "Tensor", "differentiable", "no_grad"]
 
 Array: TypeAlias = Any  # a NumPy or CuPy array
 
@@ -194,10 +194,10 @@ class Tensor:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     # Comparisons have no gradient: they give plain arrays.
-    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+    def __eq__(self, other: object) -> Array:
         return self.value == _value(other)
 
-    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+    def __ne__(self, other: object) -> Array:
         return self.value != _value(other)
 
     def __lt__(self, other: object) -> Array:
@@ -349,70 +349,3 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _recording.reset(token)
-
-
-def value_and_grad(
-    function: Callable[..., Any], argnums: int | tuple[int, ...] = 0
-) -> Callable[..., tuple[Array, Any]]:
-    """Return a function that gives `function`'s value and its gradient.
-
-    Arguments:
-        function: returns a tensor of one element.
-        argnums: the position, or positions, of the arguments to differentiate by. Each is an
-            array, or a list, tuple or dict of them; its gradient has the same structure.
-
-    >>> value, gradient = value_and_grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
-    >>> float(value), gradient
-    (5.0, array([2., 4.]))
-    """
-    positions = (argnums,) if isinstance(argnums, int) else argnums
-
-    @functools.wraps(function)
-    def evaluate(*args: Any, **kwargs: Any) -> tuple[Array, Any]:
-        inputs = list(args)
-        for position in positions:
-            inputs[position] = _map(lambda x: Tensor(x, requires_grad=True), args[position])
-        output = function(*inputs, **kwargs)
-        if not isinstance(output, Tensor):
-            raise TypeError(
-                f"The function to differentiate must return a Tensor, received "
-                f"{type(output).__name__}: compute with gpunet.functions and operators."
-            )
-        if output.node is not None or output.requires_grad:  # else it depends on no argument
-            output.backward()
-        gradients = tuple(_map(_gradient_or_zeros, inputs[position]) for position in positions)
-        return output.value, gradients[0] if isinstance(argnums, int) else gradients
-
-    return evaluate
-
-
-def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """Return a function that gives the gradient alone; see `value_and_grad`.
-
-    >>> grad(lambda x: (x**2).sum())(np.array([1.0, 2.0]))
-    array([2., 4.])
-    """
-    evaluate = value_and_grad(function, argnums)
-
-    @functools.wraps(function)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
-        return evaluate(*args, **kwargs)[1]
-
-    return gradient
-
-
-def _map(function: Callable[[Any], Any], structure: Any) -> Any:
-    if isinstance(structure, dict):
-        return {key: _map(function, item) for key, item in structure.items()}
-    if isinstance(structure, list | tuple) and not _is_numbers(structure):
-        return type(structure)(_map(function, item) for item in structure)
-    return function(structure)
-
-
-def _is_numbers(structure: Any) -> bool:
-    """Whether a list is itself an array's worth of numbers rather than a list of arrays."""
-    return all(isinstance(item, int | float) for item in structure)
-
-
-def _gradient_or_zeros(x: Tensor) -> Array:
-    return backend.get_array_module(x.value).zeros_like(x.value) if x.grad is None else x.grad

@@ -132,11 +132,11 @@ def test_a_bad_batch_of_an_iterable_is_named():
     bad = X[20:].copy()
     bad[3] = np.nan
     batches = [(X[:20], Y[:20]), (bad, Y[20:])]
-    with pytest.raises(ValueError, match="Batch 2 of the iterable: x holds NaN.*sample 3"):
+    with pytest.raises(ValueError, match=r"Batch 2 of the iterable: x holds NaN.*sample 3"):
         model().fit(batches, verbose=0)
     with pytest.raises(ValueError, match=r"Batch 1 of the iterable: expected a pair \(x, y\)"):
         model().fit([X[:20]], verbose=0)
-    with pytest.raises(ValueError, match="Batch 1 of the iterable.*sparse_categorical"):
+    with pytest.raises(ValueError, match=r"Batch 1 of the iterable.*sparse_categorical"):
         model().fit([(X[:20], LABELS[:20])], verbose=0)
     with pytest.raises(ValueError, match="yielded no batch"):
         model().fit([], verbose=0)

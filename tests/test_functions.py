@@ -86,7 +86,10 @@ CASES = {
     "subtract": [((draw(3, 1), draw(4)), {}, np.subtract)],
     "sum": [((draw(3, 4), (0, 1)), {}, np.sum), ((draw(3, 4), -1), {}, np.sum)],
     "tanh": [((draw(9),), {}, np.tanh)],
-    "transpose": [((draw(2, 3, 4), (1, 2, 0)), {}, np.transpose), ((draw(2, 3),), {}, np.transpose)],
+    "transpose": [
+        ((draw(2, 3, 4), (1, 2, 0)), {}, np.transpose),
+        ((draw(2, 3),), {}, np.transpose),
+    ],
     "var": [((draw(3, 4), 1), {}, np.var)],
     "where": [((np.array([True, False, True]), draw(3), draw(2, 1)), {}, np.where)],
 }  # fmt: skip

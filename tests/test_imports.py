@@ -26,7 +26,7 @@ FLOORS = [
     [
         "activations",
         "callbacks",
-        "gradient_check",
+        "gradients",
         "initializers",
         "layers",
         "losses",

@@ -400,3 +400,11 @@ def test_fit_works_in_a_thread():
 def test_the_loss_can_be_an_instance():
     model = classifier(loss=losses.CategoricalCrossentropy(label_smoothing=0.1))
     assert model.evaluate(X, Y, verbose=0)[0] > 0
+
+
+def test_evaluate_is_exact_where_probabilities_are_0():
+    """The loss of a softmax comes from its logits in `evaluate` too, not from clipped outputs."""
+    model = Sequential([Input((2,)), Dense(2, activation="softmax")])
+    model.compile("sgd", "categorical_crossentropy")
+    model.set_weights([np.array([[500.0, 0], [0, 0]]), np.zeros(2)])
+    assert model.evaluate(np.ones((1, 2)), np.array([[0.0, 1.0]]), verbose=0) == 500.0

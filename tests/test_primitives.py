@@ -65,7 +65,7 @@ def test_the_first_argument_is_an_array_of_floats() -> None:
         with pytest.raises(TypeError, match="softmax_forward: expected an array"):
             primitives.softmax_forward(wrong)
     for dtype in (np.int64, np.float16, np.complex128, bool, object):
-        with pytest.raises(TypeError, match="float32 or float64 .*received"):
+        with pytest.raises(TypeError, match=r"float32 or float64 .*received"):
             primitives.softmax_forward(np.zeros(3, dtype))
 
 

@@ -19,7 +19,9 @@ def test_output_size_counts_the_positions_of_a_window(
     size: int, window: int, stride: int, dilation: int, before: int, after: int
 ) -> None:
     span = dilation * (window - 1) + 1
-    starts = [s for s in range(0, size + before + after, stride) if s + span <= size + before + after]
+    starts = [
+        s for s in range(0, size + before + after, stride) if s + span <= size + before + after
+    ]
     if starts:
         found = shapes.output_size(size, window, stride, (before, after), dilation)
         assert found == len(starts)

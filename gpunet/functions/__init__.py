@@ -3,6 +3,7 @@
 Those of arrays have NumPy's names, those of networks have Keras'.
 """
 
+from gpunet.functions import operators as operators  # puts the operators onto Tensor
 from gpunet.functions.elementwise import (
     absolute,
     add,
@@ -55,7 +56,6 @@ from gpunet.functions.shaping import (
     stack,
     transpose,
 )
-from gpunet.functions import operators as operators  # puts the operators onto Tensor
 
 __all__ = [
     "absolute",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunet.autograd import Tensor
 from gpunet.functions import elementwise, reduction, shaping
 

@@ -46,6 +46,8 @@ class Layer:
     (2, 3)
     """
 
+    _takes_training: bool
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
         check_arguments(cls.__init__, cls.__name__, kwargs)
         return super().__new__(cls)
@@ -158,10 +160,9 @@ class Layer:
 
     @classmethod
     def _call_takes_training(cls) -> bool:
-        takes = cls.__dict__.get("_takes_training")
-        if takes is None:
-            takes = cls._takes_training = "training" in inspect.signature(cls.call).parameters
-        return takes
+        if "_takes_training" not in vars(cls):  # not inherited: a subclass may define call anew
+            cls._takes_training = "training" in inspect.signature(cls.call).parameters
+        return cls._takes_training
 
     # Weights
 
@@ -282,7 +283,7 @@ def as_sample_shape(shape: Any) -> Shape:
 
 
 def _is_positive(size: Any) -> bool:
-    return isinstance(size, int | np.integer) and size > 0
+    return isinstance(size, int | np.integer) and bool(size > 0)
 
 
 def _floating(dtype: Any, where: str) -> np.dtype:

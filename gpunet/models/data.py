@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,19 @@ import numpy as np
 from gpunet import random
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import get_array_module
+from gpunet.layers.core import positive_integer
 
 __all__ = [
     "ArrayBatches",
     "Batches",
     "IterableBatches",
     "as_array",
-    "check_finite",
-    "check_lengths",
-    "is_iterable_of_batches",
     "is_pair_of_arrays",
+    "make_batches",
     "split",
 ]
+
+Check = Callable[[Array, Array | None], None]
 
 _CHECKED_AT_ONCE = 1 << 20  # elements
 
@@ -79,14 +80,14 @@ class IterableBatches(Batches):
         self,
         batches: Iterable[Any],
         steps: int | None,
-        check: Callable[[Array, Array | None], None],
+        check: Check,
         *,
         with_targets: bool = True,
     ) -> None:
         self.batches, self.with_targets, self.check = batches, with_targets, check
         self.iterator = iter(batches) if iter(batches) is batches else None
         self.steps = steps
-        if steps is None and self.iterator is None and hasattr(batches, "__len__"):
+        if steps is None and isinstance(batches, Sized):
             self.steps = len(batches)
 
     def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
@@ -126,8 +127,62 @@ class IterableBatches(Batches):
                 f"expected a pair (x, y), received {type(batch).__name__}"
                 f"{f' of {len(batch)}' if hasattr(batch, '__len__') else ''}."
             )
-        self.check(*pair)
+        _check_arrays(*pair, self.check)
         return pair
+
+
+def make_batches(
+    where: str,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    steps: int | None,
+    check: Check,
+    *,
+    shuffle: bool = False,
+    with_targets: bool = True,
+    whole: bool = False,
+) -> Batches:
+    """Return the batches of arrays, or of an iterable, checked as far as can be beforehand.
+
+    Arguments:
+        where: the method that takes the arguments, for messages.
+        x, y: arrays with one row a sample; or an iterable of batches and None.
+        batch_size: samples in a batch, 32 by default; the iterable's own if there is one.
+        steps: batches in an epoch, all by default.
+        check: whether the model takes x and y, as arrays; it raises where not.
+        shuffle: whether the rows of arrays come in a new order in each epoch.
+        with_targets: False where x comes alone.
+        whole: whether arrays are one batch.
+    """
+    if steps is not None:
+        positive_integer(steps, "the number of steps", where)
+    if is_iterable_of_batches(x, y, with_targets):
+        if batch_size is not None:
+            raise ValueError(
+                f"{where}: an iterable of batches sets their size itself, "
+                f"received batch_size={batch_size}: leave it out."
+            )
+        return IterableBatches(x, steps, check, with_targets=with_targets)
+    if with_targets and y is None:
+        raise ValueError(
+            f"{where}: expected targets y beside the inputs x, received none. "
+            "Only an iterable of batches (x, y) comes without."
+        )
+    x = as_array(x, "x")
+    y = as_array(y, "y") if with_targets else None
+    size = 32 if batch_size is None else positive_integer(batch_size, "batch_size", where)
+    if whole:
+        size = len(x)
+    _check_arrays(x, y, check, size)
+    return ArrayBatches(x, y, size, shuffle=shuffle, steps=steps)
+
+
+def _check_arrays(x: Array, y: Array | None, check: Check, batch_size: int | None = None) -> None:
+    if y is not None:
+        check_lengths(x, y)
+    check_finite(x, "x", batch_size)
+    check(x, y)
 
 
 def is_iterable_of_batches(x: Any, y: Any, with_targets: bool) -> bool:

@@ -133,20 +133,15 @@ class Model(Layer):
         """
         self._check_compiled("fit")
         _check_epochs(epochs, initial_epoch)
-        if validation_split and validation_data is not None:
-            raise ValueError("fit takes validation_split or validation_data, received both.")
-        held_out = None
         if validation_split:
-            (x, y), held_out = data.split(x, y, validation_split)
+            if validation_data is not None:
+                raise ValueError("fit takes validation_split or validation_data, received both.")
+            (x, y), validation_data = data.split(x, y, validation_split)
         training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
-        validation = held_out if validation_data is None else validation_data
-        if validation is not None:
-            arrays = data.is_pair_of_arrays(validation)
-            validation = self._batches(
-                "fit (validation_data)",
-                *(validation if arrays else (validation, None)),
-                validation_batch_size or (batch_size if arrays else None),
-                validation_steps,
+        validation = None
+        if validation_data is not None:
+            validation = self._validation_batches(
+                validation_data, validation_batch_size or batch_size, validation_steps
             )
         self._lay_out_parameters()
         self.history = history = History()
@@ -315,52 +310,27 @@ class Model(Layer):
         return Tensor(asarray(x, dtype=dtype))
 
     def _batches(
-        self,
-        where: str,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        steps: int | None,
-        *,
-        shuffle: bool = False,
-        with_targets: bool = True,
-        whole: bool = False,
+        self, where: str, x: Any, y: Any, batch_size: int | None, steps: int | None, **options: bool
     ) -> Batches:
         """Return the batches of arrays or of an iterable, checked as far as can be beforehand."""
-        if steps is not None:
-            positive_integer(steps, "the number of steps", where)
-        if data.is_iterable_of_batches(x, y, with_targets):
-            if batch_size is not None:
-                raise ValueError(
-                    f"{where}: an iterable of batches sets their size itself, "
-                    f"received batch_size={batch_size}: leave it out."
-                )
-            return data.IterableBatches(x, steps, self._check_batch, with_targets=with_targets)
-        if with_targets and y is None:
-            raise ValueError(
-                f"{where}: expected targets y beside the inputs x, received none. "
-                "Only an iterable of batches (x, y) comes without."
-            )
-        x = data.as_array(x, "x")
-        y = data.as_array(y, "y") if with_targets else None
-        size = 32 if batch_size is None else positive_integer(batch_size, "batch_size", where)
-        size = len(x) if whole else size
-        if y is not None:
-            data.check_lengths(x, y)
-        data.check_finite(x, "x", size)
-        self._check_batch(x, y, finite=True)
-        return data.ArrayBatches(x, y, size, shuffle=shuffle, steps=steps)
+        return data.make_batches(where, x, y, batch_size, steps, self._check_batch, **options)
 
-    def _check_batch(self, x: Array, y: Array | None, finite: bool = False) -> None:
+    def _validation_batches(
+        self, validation_data: Any, batch_size: int | None, steps: int | None
+    ) -> Batches:
+        where = "fit (validation_data)"
+        if data.is_pair_of_arrays(validation_data):
+            x, y = validation_data
+            return self._batches(where, x, y, batch_size, steps)
+        return self._batches(where, validation_data, None, None, steps)
+
+    def _check_batch(self, x: Array, y: Array | None) -> None:
         """Raise unless the model takes x, and its loss takes y beside the model's outputs."""
-        if not finite:
-            data.check_finite(x, "x")
         shape = (None, *x.shape[1:])
         with self.unbuilt_on_error():
             self.build_once(shape)
             self.check_input(x.shape)
             if y is not None:
-                data.check_lengths(x, y)
                 assert self.loss is not None
                 self.loss.check_targets(y, self.compute_output_shape(shape))
 
