@@ -153,15 +153,15 @@ def test_any_shape_and_layout(x: Array, name: str, chunk: int) -> None:
 def test_activation_backward_is_that_of_the_name(name: str) -> None:
     x, output_grad = np.linspace(-4, 4, 9), np.arange(9.0)
     y = forward(name, x)
-    found = primitives.activation_backward(name, output_grad, y)
+    found = primitives.activation_backward(output_grad, y, name)
     assert found.tolist() == backward(name, output_grad, x).tolist()
 
 
 def test_activation_backward_of_no_or_another_name() -> None:
     output_grad = np.ones(3)
-    assert primitives.activation_backward(None, output_grad, output_grad) is output_grad
+    assert primitives.activation_backward(output_grad, output_grad, None) is output_grad
     with pytest.raises(ValueError, match="did you mean 'relu'"):
-        primitives.activation_backward("relo", output_grad, output_grad)
+        primitives.activation_backward(output_grad, output_grad, "relo")
 
 
 def test_no_temporary_is_as_large_as_the_batch() -> None:

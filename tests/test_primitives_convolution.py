@@ -74,7 +74,7 @@ def test_convolution_and_its_gradients(
         np.testing.assert_allclose(y, convolve(x, kernel, geometry), **TOLERANCE)
         output_grad = np.cos(np.arange(y.size)).reshape(y.shape)
         input_grad = primitives.conv2d_backward_input(output_grad, kernel, x.shape, **options)
-        weight_grad = primitives.conv2d_backward_weight(output_grad, x, kernel.shape, **options)
+        weight_grad, _ = primitives.conv2d_backward_weight(output_grad, x, kernel.shape, **options)
     # The output is linear in the input and in the kernel, so a step of any size along a drawn
     # direction tells the gradient exactly.
     for argument, gradient in ((x, input_grad), (kernel, weight_grad)):
@@ -96,6 +96,40 @@ def test_bias_and_activation(case: tuple[Array, Array, dict[str, Any]], name: st
     np.testing.assert_allclose(y, expected, **TOLERANCE)
 
 
+@given(case=cases(), name=st.sampled_from(primitives.OUTPUT_ACTIVATIONS))
+def test_backward_through_an_activation(
+    case: tuple[Array, Array, dict[str, Any]], name: str
+) -> None:
+    """Block by block inside the primitive, as in one go before it."""
+    x, kernel, options = case
+    y = primitives.conv2d_forward(x, kernel, activation=name, **options)
+    output_grad = np.cos(np.arange(y.size)).reshape(y.shape)
+    fused = {"activation": name, "output": y, **options}
+    before = primitives.activation_backward(output_grad, y, name)
+    np.testing.assert_allclose(
+        primitives.conv2d_backward_input(output_grad, kernel, x.shape, **fused),
+        primitives.conv2d_backward_input(before, kernel, x.shape, **options),
+        **TOLERANCE,
+    )
+    weight_grad, bias_grad = primitives.conv2d_backward_weight(
+        output_grad, x, kernel.shape, with_bias=True, **fused
+    )
+    expected, none = primitives.conv2d_backward_weight(before, x, kernel.shape, **options)
+    assert none is None
+    np.testing.assert_allclose(weight_grad, expected, **TOLERANCE)
+    np.testing.assert_allclose(bias_grad, primitives.bias_backward(before), **TOLERANCE)
+
+
+def test_an_activation_needs_its_output() -> None:
+    y, kernel = np.ones((1, 3, 3, 2)), np.ones((1, 1, 2, 2))
+    with pytest.raises(ValueError, match="needs output"):
+        primitives.conv2d_backward_input(y, kernel, y.shape, activation="relu")
+    with pytest.raises(ValueError, match="expected output of shape"):
+        primitives.conv2d_backward_input(
+            y, kernel, y.shape, activation="relu", output=np.ones((1, 3, 3, 1))
+        )
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_element_type_stays_and_runs_repeat(dtype: type) -> None:
     generator = np.random.default_rng(0)
@@ -108,8 +142,7 @@ def test_the_element_type_stays_and_runs_repeat(dtype: type) -> None:
         return [
             y,
             primitives.conv2d_backward_input(y, kernel, x.shape, padding="same"),
-            primitives.conv2d_backward_weight(y, x, kernel.shape, padding="same"),
-            primitives.bias_backward(y),
+            *primitives.conv2d_backward_weight(y, x, kernel.shape, padding="same", with_bias=True),
         ]
 
     for first, second in zip(run(), run(), strict=True):
@@ -130,6 +163,8 @@ def test_arrays_need_not_be_contiguous() -> None:
             backward = getattr(primitives, f"conv2d_backward_{name}")
             found = backward(grad, other, shape, padding=padding)
             wanted = backward(y, other.copy(), shape, padding=padding)
+            if name == "weight":  # beside that of a bias, not asked for
+                found, wanted = found[0], wanted[0]
             np.testing.assert_allclose(found, wanted, **TOLERANCE)
 
 

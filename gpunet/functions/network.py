@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -166,9 +167,7 @@ def dense(
     y = primitives.matmul(rows, kernel, bias, activation=activation)
 
     def backward(output_grad: Array) -> Any:
-        row_grad = output_grad.reshape(y.shape)
-        if activation is not None:
-            row_grad = primitives.activation_backward(activation, row_grad, y)
+        row_grad = primitives.activation_backward(output_grad.reshape(y.shape), y, activation)
         return (
             lambda: primitives.matmul(row_grad, kernel, transpose_b=True).reshape(x.shape),
             lambda: primitives.matmul(rows, row_grad, transpose_a=True),
@@ -205,13 +204,21 @@ def conv2d(
     options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
     y = primitives.conv2d_forward(x, kernel, bias, activation=activation, **options)
 
+    fused: dict[str, Any] = {"activation": activation, "output": y if activation else None}
+
     def backward(output_grad: Array) -> Any:
-        if activation is not None:
-            output_grad = primitives.activation_backward(activation, output_grad, y)
+        @functools.cache
+        def weight_grads() -> tuple[Array, Array]:  # of kernel and bias, in one pass
+            return primitives.conv2d_backward_weight(
+                output_grad, x, kernel.shape, **options, **fused, with_bias=bias is not None
+            )
+
         return (
-            lambda: primitives.conv2d_backward_input(output_grad, kernel, x.shape, **options),
-            lambda: primitives.conv2d_backward_weight(output_grad, x, kernel.shape, **options),
-            lambda: primitives.bias_backward(output_grad),
+            lambda: primitives.conv2d_backward_input(
+                output_grad, kernel, x.shape, **options, **fused
+            ),
+            lambda: weight_grads()[0],
+            lambda: weight_grads()[1],
         )
 
     return y, backward

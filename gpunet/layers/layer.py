@@ -202,12 +202,20 @@ class Layer:
     @property
     def trainable_weights(self) -> list[Parameter]:
         """The parameters that training changes."""
-        return [item for item, trains in self._walk() if trains and isinstance(item, Parameter)]
+        return self.split_weights()[0]
 
     @property
     def non_trainable_weights(self) -> list[Parameter]:
         """The parameters that training leaves alone."""
-        return [item for item, trains in self._walk() if not trains and isinstance(item, Parameter)]
+        return self.split_weights()[1]
+
+    def split_weights(self) -> tuple[list[Parameter], list[Parameter]]:
+        """Return the parameters that training changes, and those that it leaves alone."""
+        split: tuple[list[Parameter], list[Parameter]] = ([], [])
+        for item, trains in self._walk():
+            if isinstance(item, Parameter):
+                split[0 if trains else 1].append(item)
+        return split
 
     @property
     def generators(self) -> list[random.Generator]:

@@ -20,7 +20,7 @@ class FlatParameters:
     """
 
     def __init__(self, layer: Layer) -> None:
-        self.trainable, self.frozen = layer.trainable_weights, layer.non_trainable_weights
+        self.trainable, self.frozen = layer.split_weights()
         parameters = [*self.trainable, *self.frozen]
         dtypes = {parameter.dtype for parameter in parameters}
         if len(dtypes) != 1:
@@ -45,9 +45,8 @@ class FlatParameters:
 
     def is_of(self, layer: Layer) -> bool:
         """Whether the weights of `layer` are the ones laid out here, trained and frozen alike."""
-        return _same(self.trainable, layer.trainable_weights) and _same(
-            self.frozen, layer.non_trainable_weights
-        )
+        trainable, frozen = layer.split_weights()
+        return _same(self.trainable, trainable) and _same(self.frozen, frozen)
 
     def is_current(self) -> bool:
         """Whether the weights are still views into this buffer; another model may share them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 import numpy as np
@@ -327,7 +327,7 @@ class Model(Layer):
     def _check_batch(self, x: Array, y: Array | None) -> None:
         """Raise unless the model takes x, and its loss takes y beside the model's outputs."""
         shape = (None, *x.shape[1:])
-        with self.unbuilt_on_error():
+        with nullcontext() if self.built else self.unbuilt_on_error():
             self.build_once(shape)
             self.check_input(x.shape)
             if y is not None:

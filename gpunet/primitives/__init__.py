@@ -19,7 +19,6 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from gpunet.backend import get_array_module
-from gpunet.naming import find
 from gpunet.primitives import reference, shapes
 from gpunet.primitives.shapes import OUTPUT_ACTIVATIONS
 
@@ -109,6 +108,7 @@ def _check_first(where: str, array: Any, array_type: type[Any]) -> None:
         )
 
 
+activation_backward = _by_array(reference.activation_backward)
 adam_update = _by_array(reference.adam_update)
 average_pool2d_backward = _by_array(reference.average_pool2d_backward)
 average_pool2d_forward = _by_array(reference.average_pool2d_forward)
@@ -148,26 +148,3 @@ softplus_backward = _by_array(reference.softplus_backward)
 softplus_forward = _by_array(reference.softplus_forward)
 tanh_backward = _by_array(reference.tanh_backward)
 tanh_forward = _by_array(reference.tanh_forward)
-
-_ACTIVATION_BACKWARD: dict[str, Callable[[Any, Any], Any]] = {
-    name: globals()[f"{name}_backward"] for name in OUTPUT_ACTIVATIONS
-}
-
-
-def activation_backward(name: str | None, output_grad: Any, output: Any) -> Any:
-    """Return the gradient of what a fused activation was applied to.
-
-    Arguments:
-        name: the `activation` given to `conv2d_forward` or `matmul`; None returns `output_grad`.
-        output_grad: gradient of the output.
-        output: what the primitive returned, of the same shape.
-
-    Raises:
-        ValueError: the name is not one of `OUTPUT_ACTIVATIONS`.
-
-    >>> activation_backward("relu", np.ones(2), np.array([0.0, 3.0]))
-    array([0., 1.])
-    """
-    if name is None:
-        return output_grad
-    return find("fused activation", name, _ACTIVATION_BACKWARD)(output_grad, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunet.primitives.reference.activation import (
+    activation_backward,
     elu_backward,
     elu_forward,
     gelu_backward,
@@ -48,6 +49,7 @@ from gpunet.primitives.reference.softmax import (
 )
 
 __all__ = [
+    "activation_backward",
     "adam_update",
     "average_pool2d_backward",
     "average_pool2d_forward",

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.naming import find
 from gpunet.primitives.reference.blocks import Array, in_chunks, keep_where
 from gpunet.primitives.reference.special import erf
 
 __all__ = [
     "FORMULAS",
+    "activation_backward",
     "elu_backward",
     "elu_forward",
     "gelu_backward",
@@ -298,3 +300,38 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "softplus": _softplus,
 }
 """The formulas that a product applies to its output in place, with their default options."""
+
+_BACKWARD: dict[str, Callable[[Array, Array], Array]] = {
+    "relu": relu_backward,
+    "leaky_relu": leaky_relu_backward,
+    "elu": elu_backward,
+    "selu": selu_backward,
+    "sigmoid": sigmoid_backward,
+    "hard_sigmoid": hard_sigmoid_backward,
+    "tanh": tanh_backward,
+    "softplus": softplus_backward,
+}
+
+
+def activation_backward(output_grad: Array, output: Array | None, activation: str | None) -> Array:
+    """Return the gradient of what a fused activation was applied to.
+
+    Arguments:
+        output_grad: gradient of the output.
+        output: what `conv2d_forward` or `matmul` returned, of the same shape.
+        activation: the one given to it; None returns `output_grad` itself.
+
+    Raises:
+        ValueError: the activation is unknown, or its output is missing.
+
+    >>> activation_backward(np.ones(2), np.array([0.0, 3.0]), "relu")
+    array([0., 1.])
+    """
+    if activation is None:
+        return output_grad
+    backward = find("fused activation", activation, _BACKWARD)
+    if output is None:
+        raise ValueError(
+            f"activation={activation!r} needs output, what the forward function returned with it."
+        )
+    return backward(output_grad, output)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpunet.primitives.reference.memory import empty
+
 __all__ = ["BLOCK_BYTES", "Array", "blocks_of", "in_chunks", "inside", "keep_where", "per_block"]
 
 Array = NDArray[Any]
@@ -48,7 +50,7 @@ def in_chunks(formula: Callable[..., Any], first: Array, *others: Array, **optio
                 f"{formula.__name__.strip('_')}: expected arrays of one shape, received "
                 f"{first.shape} and {other.shape}: nothing is broadcast here."
             )
-    result = np.empty(first.shape, first.dtype)
+    result = empty(first.shape, first.dtype)
     flat = [array.reshape(-1) for array in (first, *others, result)]
     for start in range(0, result.size, _CHUNK):
         *chunks, out = (array[start : start + _CHUNK] for array in flat)

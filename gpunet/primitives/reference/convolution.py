@@ -16,8 +16,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpunet.primitives.reference.activation import activation_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, per_block
-from gpunet.primitives.reference.linear import add_bias_and_activate
+from gpunet.primitives.reference.linear import add_bias_and_activate, bias_backward
+from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import (
     Conv2DGeometry,
     Padding,
@@ -71,7 +73,7 @@ def conv2d_forward(
     if bias is not None:
         check_shape("conv2d", "bias", bias.shape, kernel.shape[3:])
         bias = np.tile(bias, g.output_shape[2])  # one row of the output at a time is faster
-    y = np.empty(g.output_shape, x.dtype)
+    y = empty(g.output_shape, x.dtype)
     weights = _by_group(kernel, groups)  # (groups, patch, filters / groups)
     for images, rows, columns in _column_blocks(x, g):
         block = y[images, rows]
@@ -89,8 +91,11 @@ def conv2d_backward_weight(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-) -> Array:
-    """Return the gradient of the kernel, of shape `kernel_shape`.
+    activation: str | None = None,
+    output: Array | None = None,
+    with_bias: bool = False,
+) -> tuple[Array, Array | None]:
+    """Return the gradient of the kernel, of shape `kernel_shape`, and that of the bias or None.
 
     Arguments:
         output_grad: gradient of the output, (batch, out_height, out_width, filters).
@@ -100,6 +105,9 @@ def conv2d_backward_weight(
         padding: likewise.
         dilation: likewise.
         groups: likewise.
+        activation: likewise; its own gradient is then taken first, block by block.
+        output: what `conv2d_forward` returned, needed with an activation.
+        with_bias: whether the gradient of the bias, (filters,), is wanted.
 
     Raises:
         TypeError, ValueError: an argument is malformed or does not fit the others.
@@ -107,15 +115,18 @@ def conv2d_backward_weight(
     g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
     check_same_dtype("conv2d", x, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    output_grad = np.ascontiguousarray(output_grad)
+    grad_blocks = _GradBlocks(output_grad, output, activation)
     kernel_height, kernel_width, channels, filters = kernel_shape
     shape = (groups, kernel_height * kernel_width * channels, filters // groups)
     weight_grad, part = np.zeros(shape, x.dtype), np.empty(shape, x.dtype)
+    bias_grad = np.zeros(filters, x.dtype) if with_bias else None
     for images, rows, columns in _column_blocks(x, g):
-        grad = _by_group(output_grad[images, rows], groups)  # (groups, positions, filters / groups)
-        np.matmul(columns.transpose(0, 2, 1), grad, out=part)
+        grad = grad_blocks[images, rows]
+        np.matmul(columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
         weight_grad += part
-    return weight_grad.transpose(1, 0, 2).reshape(kernel_shape)
+        if bias_grad is not None:
+            bias_grad += bias_backward(grad)
+    return weight_grad.transpose(1, 0, 2).reshape(kernel_shape), bias_grad
 
 
 def conv2d_backward_input(
@@ -127,6 +138,8 @@ def conv2d_backward_input(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
+    activation: str | None = None,
+    output: Array | None = None,
 ) -> Array:
     """Return the gradient of the input, of shape `input_shape`.
 
@@ -138,6 +151,8 @@ def conv2d_backward_input(
         padding: likewise.
         dilation: likewise.
         groups: likewise.
+        activation: likewise; its own gradient is then taken first, block by block.
+        output: what `conv2d_forward` returned, needed with an activation.
 
     Raises:
         TypeError, ValueError: an argument is malformed or does not fit the others.
@@ -145,21 +160,40 @@ def conv2d_backward_input(
     g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
     check_same_dtype("conv2d", kernel, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    output_grad = np.ascontiguousarray(output_grad)
-    input_grad = np.zeros(input_shape, kernel.dtype)
+    grad_blocks = _GradBlocks(output_grad, output, activation)
+    input_grad = empty(input_shape, kernel.dtype)
     taps, channels = kernel.shape[0] * kernel.shape[1], input_shape[3]
     weights = kernel.reshape(taps, channels // groups, groups, -1).transpose(0, 2, 3, 1)
     size = _block_size(g, kernel.itemsize)
     # Tap-major, so that what `_add_taps` adds are whole rows.
-    buffer = np.empty(taps * size[0] * size[1] * g.output_shape[2] * channels, kernel.dtype)
+    buffer = empty((taps * size[0] * size[1] * g.output_shape[2] * channels,), kernel.dtype)
     for images, rows in _blocks(g, size):
-        block = output_grad[images, rows]
+        block = grad_blocks[images, rows]
         shape = (taps, *block.shape[:3], channels)
         columns = buffer[: math.prod(shape)].reshape(shape)
         by_group = columns.reshape(taps, -1, groups, channels // groups).transpose(0, 2, 1, 3)
         np.matmul(_by_group(block, groups), weights, out=by_group)
+        if rows.start == 0:
+            input_grad[images] = 0
         _add_taps(input_grad[images], columns, rows.start, g)
     return input_grad
+
+
+class _GradBlocks:
+    """The gradient of a convolution before its activation, made block by block as it is indexed.
+
+    Nothing as large as the whole gradient is made.
+    """
+
+    def __init__(self, output_grad: Array, output: Array | None, activation: str | None) -> None:
+        if output is not None:
+            check_shape("conv2d", "output", output.shape, output_grad.shape)
+        self.output_grad, self.output, self.activation = output_grad, output, activation
+
+    def __getitem__(self, block: tuple[slice, slice]) -> Array:
+        output = None if self.output is None else self.output[block]
+        grad = activation_backward(self.output_grad[block], output, self.activation)
+        return np.ascontiguousarray(grad)
 
 
 def _by_group(array: Array, groups: int) -> Array:
@@ -197,7 +231,7 @@ def _column_blocks(x: Array, g: Conv2DGeometry) -> Iterator[tuple[slice, slice, 
             yield images, rows, _by_group(x[images, rows], g.groups)
         return
     patch = g.kernel_shape[0] * g.kernel_shape[1] * g.input_shape[3]
-    buffer = np.empty(size[0] * size[1] * g.output_shape[2] * patch, x.dtype)
+    buffer = empty((size[0] * size[1] * g.output_shape[2] * patch,), x.dtype)
     if g.padding == _NO_PADDING:
         windows = _windows(x, g)
         for images, rows in _blocks(g, size):

@@ -62,12 +62,9 @@ def matmul(
 def bias_backward(output_grad: Array) -> Array:
     """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
     rows = output_grad.reshape(-1, output_grad.shape[-1])
-    whole = len(rows) // _ROWS * _ROWS
-    ones = np.ones(min(len(rows), _ROWS), output_grad.dtype)
-    total: Array = ones[: len(rows) - whole] @ rows[whole:]
-    if whole:
-        parts = ones @ rows[:whole].reshape(-1, _ROWS, rows.shape[1])  # (parts, channels)
-        total += np.sum(parts, axis=0)
+    total = np.zeros(rows.shape[1], rows.dtype)
+    for part in blocks_of(len(rows), _ROWS):
+        total += np.ones(part.stop - part.start, rows.dtype) @ rows[part]
     return total
 
 

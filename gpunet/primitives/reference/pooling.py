@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, keep_where, per_block
+from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import (
     Padding,
     Pool2DGeometry,
@@ -55,8 +56,8 @@ def max_pool2d_forward(
     (3.0, 3)
     """
     g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
-    y = np.empty(g.output_shape, x.dtype)
-    indices = np.empty(g.output_shape, _index_type(g))
+    y = empty(g.output_shape, x.dtype)
+    indices = empty(g.output_shape, _index_type(g))
     for images in _blocks(g, x.itemsize):
         _max_block(x[images], y[images], indices[images], g, np.greater)
         if np.isnan(np.max(y[images])):
@@ -97,9 +98,11 @@ def max_pool2d_backward(
             g.strides, g.pool_size, g.output_shape[1:3], input_shape[1:3], g.padding, strict=True
         )
     )
-    input_grad = (np.empty if tiled else np.zeros)(input_shape, output_grad.dtype)
+    input_grad = empty(input_shape, output_grad.dtype)
     taps = list(itertools.product(_axis_taps(g, 0), _axis_taps(g, 1)))
     for images in _blocks(g, output_grad.itemsize):
+        if not tiled:
+            input_grad[images] = 0
         for index, ((rows, to_rows), (columns, to_columns)) in enumerate(taps):
             grad = output_grad[images, rows, columns]
             came_from_tap = indices[images, rows, columns] == index
@@ -124,13 +127,14 @@ def average_pool2d_forward(
     1.5
     """
     g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
-    y = np.zeros(g.output_shape, x.dtype)
+    y = empty(g.output_shape, x.dtype)
     counts = _counts(g, x.dtype)
     for images in _blocks(g, x.itemsize):
         image_rows = np.zeros((*x[images].shape[:2], *g.output_shape[2:]), x.dtype)
         for windows, pixels in _axis_taps(g, 1):
             image_rows[:, :, windows] += x[images, :, pixels]
         block = y[images]
+        block[...] = 0
         for windows, pixels in _axis_taps(g, 0):
             block[:, windows] += image_rows[:, pixels]
         block /= counts
@@ -159,7 +163,7 @@ def average_pool2d_backward(
     """
     g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
     check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    input_grad = np.zeros(input_shape, output_grad.dtype)
+    input_grad = empty(input_shape, output_grad.dtype)
     counts = _counts(g, output_grad.dtype)
     for images in _blocks(g, output_grad.itemsize):
         part = output_grad[images] / counts
@@ -167,6 +171,7 @@ def average_pool2d_backward(
         for windows, pixels in _axis_taps(g, 0):
             image_rows[:, pixels] += part[:, windows]
         block = input_grad[images]
+        block[...] = 0
         for windows, pixels in _axis_taps(g, 1):
             block[:, :, pixels] += image_rows[:, :, windows]
     return input_grad
