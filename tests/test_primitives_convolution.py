@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpunet import primitives
-from gpunet.primitives.reference import blocks
+from gpunet.primitives.reference import blocks, memory
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -168,17 +168,19 @@ def test_arrays_need_not_be_contiguous() -> None:
             np.testing.assert_allclose(found, wanted, **TOLERANCE)
 
 
-def test_no_temporary_is_as_large_as_the_batch() -> None:
+def test_no_temporary_is_as_large_as_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.zeros((64, 40, 40, 16), np.float32)  # 6.6 MB; its columns would be 53 MB
     kernel = np.zeros((3, 3, 16, 16), np.float32)
     y = np.zeros((64, 38, 38, 16), np.float32)
-    limit = 4 * blocks.BLOCK_BYTES
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 19)
+    limit = 4 << 19
     for run, result in (
         (lambda: primitives.conv2d_forward(x, kernel), y.nbytes),
         (lambda: primitives.conv2d_forward(x, kernel, padding="same"), x.nbytes),
         (lambda: primitives.conv2d_backward_input(y, kernel, x.shape), x.nbytes),
         (lambda: primitives.conv2d_backward_weight(y, x, kernel.shape), 0),
     ):
+        memory._unused.clear()
         tracemalloc.start()
         run()
         _, peak = tracemalloc.get_traced_memory()
