@@ -286,7 +286,9 @@ def test_on_a_real_terminal_the_width_is_the_terminals(clock: Clock) -> None:
     with os.fdopen(slave, "w", encoding="utf-8") as stream:
         train(ProgressLine(1, stream), clock)
         stream.flush()
-        written = os.read(master, 1 << 16).decode()
+        written = ""
+        while not written.endswith("\n"):  # a read gives what has come through so far
+            written += os.read(master, 1 << 16).decode()
     os.close(master)
     drawn = [part for part in written.replace("\n", "\r").split("\r") if "left" in part]
     assert drawn
