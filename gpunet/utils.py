@@ -1,4 +1,4 @@
-"""Small helpers around training data."""
+"""Small functions around training data."""
 
 from __future__ import annotations
 

@@ -161,9 +161,19 @@ def test_operators_and_methods_are_the_functions():
     np.testing.assert_array_equal(np.asarray(x), a)
 
 
-def test_a_numpy_function_without_gradient_is_refused():
+def test_numpys_functions_are_differentiated_where_there_is_one():
+    check_gradients(lambda x, y: np.concatenate([x, y], axis=1), draw(2, 3), draw(2, 1))
+    check_gradients(lambda x, y: np.stack([x, y]), draw(2, 3), draw(2, 3))
+    check_gradients(lambda x: np.sum(np.exp(x), axis=0), draw(2, 3))
+    condition = np.array([True, False, True])
+    check_gradients(lambda x, y: np.where(condition, x, y), draw(3), draw(3))
+
+
+def test_a_numpy_function_without_gradient_is_refused_not_taken_silently():
     with pytest.raises(TypeError):
         np.arctan2(Tensor(draw(3)), draw(3))
+    with pytest.raises(TypeError, match=r"numpy.cumsum has no gradient.*tensor.numpy\(\)"):
+        np.cumsum(Tensor(draw(3)))
 
 
 def test_softmax_and_sigmoid_remember_their_logits():

@@ -143,6 +143,21 @@ def test_a_users_own_layer_finds_its_weights_and_differentiates():
     check_gradients(layer, images(2, 4))
 
 
+def test_a_layer_of_several_inputs():
+    class Scaled(Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight((input_shape[1][-1],), "ones", name="scale")
+
+        def call(self, inputs):
+            x, y = inputs
+            return x + y * self.scale
+
+    layer = Scaled()
+    x, y = images(2, 3), images(2, 3)
+    np.testing.assert_allclose(layer([x, y]).value, x + y)
+    check_gradients(lambda a, b: layer([a, b]), x, y)
+
+
 def test_frozen_layers_keep_their_weights_from_training():
     layer = Affine(3)
     layer(images(2, 4))

@@ -16,6 +16,14 @@ _UFUNCS: dict[str, Any] = {
     if name not in ("shape_of", "unbroadcast")
 } | {"matmul": shaping.matmul}
 
+# NumPy functions that are no ufuncs, likewise.
+_FUNCTIONS: dict[str, Any] = {
+    name: getattr(module, name)
+    for module in (reduction, shaping)
+    for name in module.__all__
+    if name not in ("getitem", "matmul")
+} | {"amax": reduction.max, "amin": reduction.min, "where": elementwise.where}
+
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 
 
@@ -26,6 +34,16 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         return ufunc(*(x.value if isinstance(x, Tensor) else x for x in inputs))
     function = _UFUNCS.get(ufunc.__name__)
     return NotImplemented if function is None else function(*inputs)
+
+
+def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    ours = _FUNCTIONS.get(function.__name__)
+    if ours is not None:
+        return ours(*args, **kwargs)
+    raise TypeError(
+        f"numpy.{function.__name__} has no gradient in gpunet, received a Tensor: use a function "
+        "of gpunet.functions, or tensor.numpy() for the value alone."
+    )
 
 
 def _reshape(self: Tensor, *shape: Any) -> Tensor:
@@ -54,6 +72,7 @@ _METHODS: dict[str, Any] = {
     "__neg__": elementwise.negative,
     "__abs__": elementwise.absolute,
     "__getitem__": shaping.getitem,
+    "__array_function__": _array_function,
     "__array_ufunc__": _array_ufunc,
     "T": property(shaping.transpose),
     "sum": reduction.sum,

@@ -104,7 +104,7 @@ class Layer:
         self._weights.append(parameter)
         return parameter
 
-    def build_once(self, input_shape: Shape) -> None:
+    def build_once(self, input_shape: Any) -> None:
         """Call `build` if that was not done; a build that fails leaves the layer unbuilt."""
         if self.built:
             return
@@ -138,16 +138,19 @@ class Layer:
         """Return ``call(x)``, after building the layer for x's shape if it is the first call.
 
         Arguments:
-            x: a tensor or an array; an array is cast to the layer's dtype.
+            x: a tensor or an array, or a list or tuple of them for a layer of several inputs;
+                an array is cast to the layer's dtype.
             training: by default as in the layer that calls this one, and False outermost.
         """
         token = None if training is None else _training.set(training)
         try:
-            if not isinstance(x, Tensor):
-                x = Tensor(asarray(x, dtype=self.compute_dtype))
-            if not self.built:
+            if isinstance(x, list | tuple) and any(hasattr(item, "shape") for item in x):
+                x = type(x)(self._as_tensor(item) for item in x)
+                self.build_once([(None, *item.shape[1:]) for item in x])
+            else:
+                x = self._as_tensor(x)
                 self.build_once((None, *x.shape[1:]))
-            self.check_input(x.shape)
+                self.check_input(x.shape)
             if self._call_takes_training():
                 return self.call(x, training=_training.get())  # type: ignore[call-arg]
             return self.call(x)
@@ -157,6 +160,9 @@ class Layer:
         finally:
             if token is not None:
                 _training.reset(token)
+
+    def _as_tensor(self, x: Any) -> Tensor:
+        return x if isinstance(x, Tensor) else Tensor(asarray(x, dtype=self.compute_dtype))
 
     @classmethod
     def _call_takes_training(cls) -> bool:
