@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet import backend
 
-__all__ = ["Parameter", "Tensor", "differentiable", "no_grad"]
+__all__ = ["Parameter", "Tensor", "differentiable", "no_grad", "recording"]
 
 Array: TypeAlias = Any  # a NumPy or CuPy array
 
@@ -30,17 +30,17 @@ class Node:
     only while a closure needs it.
     """
 
-    __slots__ = ("backward", "name", "serial", "shape", "sources")
+    __slots__ = ("backward", "dtype", "name", "serial", "shape", "sources")
 
     def __init__(
         self,
         name: str,
-        shape: tuple[int, ...],
+        output: Array,
         sources: tuple[Node | Tensor | None, ...],
         backward: Callable[[Array], Any],
     ) -> None:
         self.name = name
-        self.shape = shape
+        self.shape, self.dtype = output.shape, output.dtype
         self.sources: tuple[Node | Tensor | None, ...] | None = sources
         self.backward: Callable[[Array], Any] | None = backward
         self.serial = next(_serial)  # a node's inputs always have smaller numbers
@@ -86,6 +86,7 @@ class Tensor:
     max: Callable[..., Tensor]
     min: Callable[..., Tensor]
     reshape: Callable[..., Tensor]
+    astype: Callable[..., Tensor]
     transpose: Callable[..., Tensor]
     T: Any
 
@@ -191,6 +192,11 @@ class Tensor:
         return bool(self.value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.node is not None or self.requires_grad:
+            raise TypeError(
+                "Making a NumPy array of a Tensor would lose its gradient: use gpunet.functions "
+                "(such as stack for several of them), or tensor.numpy() for the value alone."
+            )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     # Comparisons have no gradient: they give plain arrays.
@@ -280,7 +286,7 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
         if _recording.get():
             sources = tuple([_source(x) for x in args])
             if any(source is not None for source in sources):
-                output.node = Node(function.__name__, output.shape, sources, backward)
+                output.node = Node(function.__name__, output.value, sources, backward)
         return output
 
     return recorded
@@ -329,7 +335,7 @@ def _input_gradients(node: Node, output_grad: Array) -> Iterator[tuple[Node | Te
         if callable(gradient):
             gradient = gradient()
         _check_gradient(node, position, before, gradient)
-        yield before, gradient
+        yield before, gradient.astype(before.dtype, copy=False)
 
 
 def _check_gradient(node: Node, position: int, before: Node | Tensor, gradient: Array) -> None:
@@ -344,7 +350,14 @@ def _check_gradient(node: Node, position: int, before: Node | Tensor, gradient: 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Record nothing inside: values only, and no memory kept for a backward pass."""
-    token = _recording.set(False)
+    with recording(False):
+        yield
+
+
+@contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Let calls be recorded inside, or not, whatever holds around."""
+    token = _recording.set(on)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gpunet import random
-from gpunet.autograd import Array, Parameter, Tensor, no_grad
+from gpunet.autograd import Array, Parameter, Tensor, no_grad, recording
 from gpunet.backend import asarray, get_array_module
 
 __all__ = ["check_gradients", "grad", "value_and_grad"]
@@ -35,8 +35,9 @@ def value_and_grad(
     def evaluate(*args: Any, **kwargs: Any) -> tuple[Array, Any]:
         inputs = list(args)
         for position in positions:
-            inputs[position] = _map(lambda x: Tensor(x, requires_grad=True), args[position])
-        output = function(*inputs, **kwargs)
+            inputs[position] = _map(_variable, args[position])
+        with recording(True):
+            output = function(*inputs, **kwargs)
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"The function to differentiate must return a Tensor, received "
@@ -77,6 +78,15 @@ def _map(function: Callable[[Any], Any], structure: Any) -> Any:
 def _is_numbers(structure: Any) -> bool:
     """Whether a list is itself an array's worth of numbers rather than a list of arrays."""
     return all(isinstance(item, int | float) for item in structure)
+
+
+def _variable(x: Any) -> Tensor:
+    if isinstance(x, Tensor) and (x.node is not None or x.requires_grad):
+        raise TypeError(
+            "grad and value_and_grad take arrays, received a tensor that is itself being "
+            "differentiated: gradients of gradients are not supported."
+        )
+    return Tensor(x, requires_grad=True)
 
 
 def _gradient_or_zeros(x: Tensor) -> Array:
@@ -123,6 +133,11 @@ def check_gradients(
         try:
             for _ in range(projections):
                 probe = _Probe(function, values, parameters, settings, generator, rewind)
+                if not probe.variables:
+                    raise ValueError(
+                        "check_gradients found nothing to differentiate: give at least one input "
+                        "of floating-point numbers, or a layer with trainable weights."
+                    )
                 for variable, where in probe.variables:
                     probe.compare(variable, where, epsilon, tolerance)
         finally:
@@ -149,7 +164,13 @@ class _Probe:
         ] + [(p, f"weight {p.name!r}") for p in parameters]
         for parameter in parameters:
             parameter.grad = None
-        output = self._output()
+        with recording(True):
+            output = self._output()
+        if output.dtype != "float64":
+            raise TypeError(
+                f"check_gradients computes in float64, and the function gave {output.dtype}: pass "
+                "a layer or model itself, not a function around it, or give it dtype='float64'."
+            )
         self.direction = self._draw(output.shape)
         if output.node is not None:
             output.backward(self.direction)

@@ -201,3 +201,29 @@ def test_float32_stays_float32():
     y = (2 * x + 1.5) ** 2 / 3 - np.float32(1)
     y.mean().backward()
     assert y.dtype == x.grad.dtype == np.float32
+
+
+def test_grad_works_inside_no_grad():
+    with no_grad():
+        np.testing.assert_array_equal(grad(lambda x: (x**2).sum())(np.array([3.0])), [6.0])
+
+
+def test_gradients_of_gradients_are_refused():
+    cube = grad(lambda x: (x**3).sum())
+    with pytest.raises(TypeError, match="gradients of gradients"):
+        grad(lambda x: (x * cube(x)).sum())(np.array([2.0]))
+
+
+def test_a_gradient_has_the_dtype_of_what_it_is_for():
+    x = Tensor(np.ones(3, "float32"), requires_grad=True)
+    functions.relu((x * np.ones(3)).astype("float32")).sum().backward()
+    assert x.grad.dtype == np.float32
+
+
+def test_no_array_of_a_tensor_is_made_silently():
+    x = Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(TypeError, match="lose its gradient"):
+        np.array([x[0], x[1]])
+    with pytest.raises(TypeError, match="lose its gradient"):
+        Tensor([x[0], x[1]])
+    assert np.asarray(x.detach()).shape == (3,)

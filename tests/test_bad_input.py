@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gpunet
+from gpunet import functions
 from gpunet.callbacks import Callback
 from gpunet.layers import Conv2D, Dense, Flatten, Input
 from gpunet.models import NonFiniteLossError, Sequential
@@ -95,6 +96,8 @@ def test_targets_never_broadcast(loss, shape):
         ({"validation_split": 0.5, "validation_data": (X, Y)}, ValueError, "received both"),
         ({"validation_data": (X, LABELS)}, ValueError, "sparse_categorical_crossentropy"),
         ({"initial_epoch": -1}, ValueError, "initial_epoch"),
+        ({"validation_batch_size": 0, "validation_split": 0.5}, ValueError, "batch_size"),
+        ({"validation_split": "0.1"}, ValueError, "validation_split"),
         ({"callbacks": ["early"]}, TypeError, "Callback"),
         ({"verbose": 7}, ValueError, "verbose"),
     ],
@@ -217,3 +220,85 @@ def test_an_error_in_a_step_leaves_the_weights_of_the_step_before():
         made.fit(X, Y, batch_size=10, callbacks=[Fails()], verbose=0)
     assert int(made.optimizer.iterations[0]) == 2
     gpunet.check_gradients(made, X[:2])
+
+
+def test_targets_never_broadcast_in_a_loss_of_ones_own():
+    def squared(y_true, y_pred):
+        return functions.square(y_pred - y_true)
+
+    made = model(squared, activation=None, units=1)
+    assert_refused(made, ValueError, r"\(32, 1\), received \(32,\).*last axis", X, X[:, 0, 0, 0])
+    outer = model(lambda y, p: p @ p.T, activation=None)
+    assert_refused(outer, ValueError, r"received shape \(32, 32\)", X, Y)
+
+
+def test_a_metric_that_does_not_fit_is_told_before_the_first_update():
+    made = model("sparse_categorical_crossentropy")
+    made.compile("adam", "sparse_categorical_crossentropy", ["categorical_accuracy"])
+    assert_refused(made, ValueError, "categorical_accuracy expects one-hot", X, LABELS)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+    def root(y_true, y_pred):
+        return functions.mean(functions.sqrt(functions.square(y_pred - y_pred.value)), axis=-1)
+
+    made = model(root)
+    with np.errstate(all="ignore"):
+        assert_refused(made, NonFiniteLossError, "sum of the gradients is nan", X, Y)
+
+
+def test_one_optimizer_for_two_models():
+    optimizer = SGD(0.1)
+    first, second = model(optimizer=optimizer), model(optimizer=optimizer)
+    first.fit(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="give each model an optimizer of its own"):
+        second.fit(X, Y, verbose=0)
+    first.compile(optimizer, "categorical_crossentropy")
+    first.fit(X, Y, verbose=0)
+
+
+def test_a_failed_fit_leaves_random_numbers_and_an_unbuilt_model_alone():
+    def weights(fails):
+        gpunet.random.seed(3)
+        made = Sequential([Flatten(), Dense(3, activation="softmax")])
+        made.compile("adam", "categorical_crossentropy")
+        for options in ({"validation_data": (X, LABELS)}, {"verbose": 9}) if fails else ():
+            with pytest.raises(ValueError, match=r"sparse|verbose"):
+                made.fit(X, Y, **{"verbose": 0} | options)
+            assert not made.built
+            assert made.history is None
+        made.fit(X, Y, verbose=0)
+        return made.get_weights()[0]
+
+    np.testing.assert_array_equal(weights(fails=True), weights(fails=False))
+
+
+def test_memory_that_runs_out_while_slots_are_made_leaves_a_usable_model(monkeypatch):
+    made = model()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(made.optimizer), "build", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            made.fit(X, Y, verbose=0)
+    made.fit(X, Y, verbose=0)
+
+
+def test_an_update_that_fails_is_not_counted():
+    made = model()
+    made.train_on_batch(X, Y)
+    made.optimizer.update = lambda *arguments: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        made.train_on_batch(X, Y)
+    assert int(made.optimizer.iterations[0]) == 1
+
+
+def test_masked_arrays_and_single_numbers():
+    masked = np.ma.masked_array(X, X > 0)
+    assert_refused(model(), TypeError, "masked array", masked, Y)
+    assert_refused(model(), ValueError, "received one number", np.float32(1), Y)
+
+
+def test_a_kernel_larger_than_an_input_of_unknown_size_names_the_layer():
+    made = Sequential([Input((None, 6, 1)), Conv2D(2, 3), Conv2D(2, 3)])
+    made.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"Layer 'conv2d_1' \(Conv2D\): height.*spans 3"):
+        made.fit(X[:, :3], np.ones((40, 1, 2, 2)), verbose=0)

@@ -19,6 +19,7 @@ def draw(*shape, low=-2.0, high=2.0):
 CASES = {
     "absolute": [((draw(3, 4),), {}, np.abs)],
     "add": [((draw(3, 1), draw(4)), {}, np.add)],
+    "astype": [((draw(3, 4), "float64"), {}, np.ndarray.astype)],
     "average_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": (2, 3), "padding": "same"}, None)],
     "broadcast_to": [((draw(3, 1), (2, 3, 4)), {}, np.broadcast_to)],
     "clip": [((draw(5, 4), -1.0, 0.5), {}, np.clip)],
@@ -192,3 +193,10 @@ def test_matmul_of_shapes_that_do_not_fit():
 def test_soft_labels_have_the_gradients_of_cross_entropy():
     labels = rng.dirichlet(np.ones(3), 4)
     check_gradients(lambda x: functions.softmax_cross_entropy(x, labels), draw(4, 3))
+
+
+def test_numpys_questions_about_shapes_are_answered():
+    x = Tensor(draw(2, 3), requires_grad=True)
+    assert np.shape(x) == (2, 3)
+    assert np.ndim(x) == 2
+    check_gradients(lambda x: np.clip(np.tanh(x), -0.5, 0.5), draw(5))

@@ -75,3 +75,8 @@ def test_a_layer_not_built_yet_is_built():
 def test_integer_inputs_are_passed_on():
     labels = np.array([0, 2])
     check_gradients(functions.softmax_cross_entropy, np.ones((2, 3)), labels)
+
+
+def test_nothing_to_check_is_no_success():
+    with pytest.raises(ValueError, match="nothing to differentiate"):
+        check_gradients(lambda x: x * 1.5, np.arange(5))

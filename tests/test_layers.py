@@ -1,9 +1,11 @@
 """Layers: shapes, weights, layouts, a user's own layer, names in errors."""
 
+import threading
+
 import numpy as np
 import pytest
 
-from gpunet import Parameter, check_gradients, functions
+from gpunet import Parameter, Tensor, check_gradients, functions, random
 from gpunet.layers import (
     Activation,
     AveragePooling2D,
@@ -154,8 +156,11 @@ def test_a_layer_of_several_inputs():
 
     layer = Scaled()
     x, y = images(2, 3), images(2, 3)
-    np.testing.assert_allclose(layer([x, y]).value, x + y)
-    check_gradients(lambda a, b: layer([a, b]), x, y)
+    np.testing.assert_allclose(layer([Tensor(x), Tensor(y)]).value, x + y)
+    with pytest.raises(TypeError, match="float64, and the function gave float32"):
+        check_gradients(lambda a, b: layer([a, b]), x, y)
+    exact = Scaled(dtype="float64")
+    check_gradients(lambda a, b: exact([a, b]), x, y)
 
 
 def test_frozen_layers_keep_their_weights_from_training():
@@ -258,3 +263,68 @@ def test_bad_arguments_are_told_when_the_layer_is_made(make, error, message):
 def test_a_bad_padding_is_told_when_the_layer_is_built():
     with pytest.raises(ValueError, match=r"'conv2d'.*did you mean 'same'"):
         Conv2D(3, 3, padding="sam")(images(1, 5, 5, 1))
+
+
+def test_a_call_that_leaves_the_tape_is_told():
+    class Leaves(Layer):
+        def call(self, x):
+            return np.tanh(x.value)
+
+    with pytest.raises(TypeError, match=r"'leaves'.*must return a Tensor, received ndarray"):
+        Leaves()(images(2, 3))
+
+
+def test_tensors_are_cast_to_the_weights_of_a_layer():
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    y = Dense(2)(x)
+    assert y.dtype == np.float32
+    y.sum().backward()
+    assert x.grad.dtype == np.float64
+
+
+def test_weights_made_before_build_survive_a_build_that_fails():
+    class Scale(Layer):
+        def __init__(self):
+            super().__init__()
+            self.factor = self.add_weight((1,), "ones", name="factor")
+            self.more = []
+
+        def build(self, input_shape):
+            self.more.append(self.add_weight((input_shape[-1],), "ones", name="more"))
+            if input_shape[-1] == 4:
+                raise ValueError("no 4, please")
+
+        def call(self, x):
+            return x * self.factor * self.more[0]
+
+    layer, state = Scale(), random.get_state()
+    with pytest.raises(ValueError, match="no 4"):
+        layer(images(2, 4))
+    assert random.get_state() == state
+    assert [p.name for p in layer.weights] == ["factor"]
+    assert layer(images(2, 3)).shape == (2, 3)
+    assert [p.shape for p in layer.weights] == [(1,), (3,)]
+
+
+def test_containers_may_be_large_or_hold_themselves():
+    layer = Affine(2)
+    layer.numbers = list(range(200_000))
+    layer.loop = {}
+    layer.loop["self"] = layer.loop
+    layer(images(1, 3))
+    assert len(layer.weights) == 4
+
+
+def test_a_layer_is_built_once_by_many_threads():
+    layers = [Dense(4) for _ in range(50)]
+
+    def call_all():
+        for layer in layers:
+            layer(images(1, 3))
+
+    threads = [threading.Thread(target=call_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(len(layer.weights) == 2 for layer in layers)

@@ -408,3 +408,125 @@ def test_evaluate_is_exact_where_probabilities_are_0():
     model.compile("sgd", "categorical_crossentropy")
     model.set_weights([np.array([[500.0, 0], [0, 0]]), np.zeros(2)])
     assert model.evaluate(np.ones((1, 2)), np.array([[0.0, 1.0]]), verbose=0) == 500.0
+
+
+class Block(Layer):
+    """Builds the layer in it when it is first called, and one more only in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.in_training = Dense(3), Dense(3)
+
+    def call(self, x, training=False):
+        return self.in_training(x) + self.inner(x) if training else self.inner(x)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 3)
+
+
+def test_layers_built_by_a_call_train_from_the_first_step():
+    model = Sequential([Input((6,)), Block()])
+    model.compile("sgd", "mse")
+    model.train_on_batch(X, Y)
+    assert len(model.weights) == 4
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_custom_loss_gets_targets_of_the_predictions_dtype():
+    def hinge(y_true, y_pred):
+        return functions.mean(functions.maximum(1 - (2 * y_true - 1) * y_pred, 0), axis=-1)
+
+    model = fresh(loss=hinge)
+    losses = [
+        model.evaluate(X, Y.astype(dtype), verbose=0)[0] for dtype in ("f4", "f8", "u1", "i8")
+    ]
+    assert losses == [losses[0]] * 4
+    model.fit(X, Y.astype("f8"), verbose=0)
+
+
+def test_an_epoch_of_fewer_steps_is_gone_on_from():
+    seen = []
+
+    class Watch(Layer):
+        def call(self, x):
+            seen.append(float(x.value[0, 0]))
+            return x
+
+    model = Sequential([Input((1,)), Watch(), Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.arange(6, dtype="float32").reshape(-1, 1)
+    seen.clear()
+    model.fit(x, x, batch_size=2, epochs=2, steps_per_epoch=2, shuffle=False, verbose=0)
+    assert seen[-4:] == [0, 2, 4, 0]
+
+
+def test_what_a_callback_adds_to_the_logs_is_in_the_history():
+    class Rate(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["learning_rate"] = 0.5
+
+    history = classifier().fit(X, Y, epochs=2, callbacks=[Rate()], verbose=0).history
+    assert history["learning_rate"] == [0.5, 0.5]
+
+
+def test_stop_training_in_a_batch_stops_there():
+    steps = []
+
+    class Stop(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps.append(batch)
+            self.model.stop_training = batch == 1
+
+    classifier().fit(X, Y, batch_size=10, epochs=3, callbacks=[Stop()], verbose=0)
+    assert steps == [0, 1]
+
+
+def test_another_model_trained_in_a_callback_does_not_take_shared_weights_away():
+    shared = Dense(8, activation="relu")
+    first, second = (Sequential([Input((6,)), shared, Dense(3)]) for _ in range(2))
+    for model in (first, second):
+        model.compile("sgd", "mse")
+
+    class TrainSecond(Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            second.train_on_batch(X, Y)
+            self.before = shared.get_weights()[0]
+
+        def on_train_batch_end(self, batch, logs=None):
+            assert (shared.get_weights()[0] != self.before).any()
+
+    first.fit(X, Y, callbacks=[TrainSecond()], verbose=0)
+
+
+def test_batches_may_be_lists_or_a_sequence():
+    class Sequence:
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            return X[i * 50 : i * 50 + 50], Y[i * 50 : i * 50 + 50]
+
+    pair = [[X[:50], Y[:50]], [X[50:], Y[50:]]]
+    results = []
+    for batches in (Sequence(), pair):
+        model = fresh()
+        history = model.fit(batches, validation_data=pair, verbose=0).history
+        results.append((model.get_weights()[0], history["val_loss"]))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+
+
+def test_models_can_be_copied_and_pickled():
+    import copy
+    import pickle
+
+    model = fresh()
+    model.fit(X, Y, verbose=0)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict(X, verbose=0), model.predict(X, verbose=0))
+        before = model.get_weights()
+        twin.fit(X, Y, verbose=0)
+        assert (twin.get_weights()[0] != before[0]).any()
+        np.testing.assert_array_equal(model.get_weights()[0], before[0])

@@ -45,6 +45,7 @@ from gpunet.functions.network import (
 )
 from gpunet.functions.reduction import max, mean, min, sum, var
 from gpunet.functions.shaping import (
+    astype,
     broadcast_to,
     concatenate,
     expand_dims,
@@ -60,6 +61,7 @@ from gpunet.functions.shaping import (
 __all__ = [
     "absolute",
     "add",
+    "astype",
     "average_pool2d",
     "broadcast_to",
     "clip",

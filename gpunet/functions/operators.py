@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.autograd import Tensor
-from gpunet.functions import elementwise, reduction, shaping
+from gpunet.functions import elementwise, network, reduction, shaping
 
 __all__: list[str] = []
 
@@ -14,7 +14,7 @@ _UFUNCS: dict[str, Any] = {
     name: getattr(elementwise, name)
     for name in elementwise.__all__
     if name not in ("shape_of", "unbroadcast")
-} | {"matmul": shaping.matmul}
+} | {"matmul": shaping.matmul, "tanh": network.tanh}
 
 # NumPy functions that are no ufuncs, likewise.
 _FUNCTIONS: dict[str, Any] = {
@@ -22,7 +22,13 @@ _FUNCTIONS: dict[str, Any] = {
     for module in (reduction, shaping)
     for name in module.__all__
     if name not in ("getitem", "matmul")
-} | {"amax": reduction.max, "amin": reduction.min, "where": elementwise.where}
+} | {
+    "amax": reduction.max,
+    "amin": reduction.min,
+    "clip": elementwise.clip,
+    "where": elementwise.where,
+}
+_ABOUT_SHAPES = {"ndim", "shape", "size"}
 
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 
@@ -33,16 +39,24 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
     if ufunc.__name__ in _COMPARISONS:
         return ufunc(*(x.value if isinstance(x, Tensor) else x for x in inputs))
     function = _UFUNCS.get(ufunc.__name__)
-    return NotImplemented if function is None else function(*inputs)
+    if function is None:
+        raise TypeError(_no_gradient(ufunc.__name__))
+    return function(*inputs)
 
 
 def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     ours = _FUNCTIONS.get(function.__name__)
     if ours is not None:
         return ours(*args, **kwargs)
-    raise TypeError(
-        f"numpy.{function.__name__} has no gradient in gpunet, received a Tensor: use a function "
-        "of gpunet.functions, or tensor.numpy() for the value alone."
+    if function.__name__ in _ABOUT_SHAPES:
+        return function(args[0].value, *args[1:], **kwargs)
+    raise TypeError(_no_gradient(function.__name__))
+
+
+def _no_gradient(name: str) -> str:
+    return (
+        f"numpy.{name} has no gradient in gpunet, received a Tensor: use a function of "
+        "gpunet.functions, or tensor.numpy() for the value alone."
     )
 
 
@@ -80,6 +94,7 @@ _METHODS: dict[str, Any] = {
     "max": reduction.max,
     "min": reduction.min,
     "reshape": _reshape,
+    "astype": shaping.astype,
     "transpose": _transpose,
 }
 

@@ -19,7 +19,7 @@ Result = tuple[Array, Callable[[Array], Any]]
 def _with_ones(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """`shape` with one at the reduced axes: the shape that broadcasts against it."""
     ndim = len(shape)
-    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     reduced = {a % ndim for a in axes}
     return tuple(1 if a in reduced else size for a, size in enumerate(shape))
 

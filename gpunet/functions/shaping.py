@@ -12,6 +12,7 @@ from gpunet.backend import get_array_module
 from gpunet.functions.elementwise import unbroadcast
 
 __all__ = [
+    "astype",
     "broadcast_to",
     "concatenate",
     "expand_dims",
@@ -32,6 +33,13 @@ def reshape(x: Array, shape: int | tuple[int, ...]) -> Result:
     """Return `x` in another shape; one size may be -1."""
     before = x.shape
     return x.reshape(shape), lambda output_grad: output_grad.reshape(before)
+
+
+@differentiable
+def astype(x: Array, dtype: Any) -> Result:
+    """Return `x` with another element type; its gradient has x's own."""
+    before = x.dtype
+    return x.astype(dtype), lambda output_grad: output_grad.astype(before)
 
 
 @differentiable

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from gpunet import activations, functions, random
 from gpunet.layers.layer import Layer, Shape, as_sample_shape
+from gpunet.naming import check_arguments
 
 __all__ = ["Activation", "Dense", "Dropout", "Flatten", "Input", "Reshape"]
 
@@ -16,13 +20,18 @@ class Input:
 
     Arguments:
         shape: of one sample, without the batch.
+        name: what messages call it.
 
     >>> Input((28, 28, 1)).shape
     (28, 28, 1)
     """
 
-    def __init__(self, shape: Any) -> None:
-        self.shape = as_sample_shape(shape)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Input:
+        check_arguments(cls.__init__, cls.__name__, kwargs)
+        return super().__new__(cls)
+
+    def __init__(self, shape: Any, name: str = "input") -> None:
+        self.shape, self.name = as_sample_shape(shape), name
 
     def __repr__(self) -> str:
         return f"Input({self.shape})"
@@ -138,13 +147,13 @@ class Dropout(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(input_shape=input_shape, name=name)
-        if not isinstance(rate, int | float) or not 0 <= rate < 1:
+        if not isinstance(rate, Real) or not 0 <= rate < 1:
             raise ValueError(
                 f"Dropout: rate must be a number from 0 to below 1, received {rate!r}: "
                 "it is the share of the inputs that is set to 0."
             )
-        self.rate = float(rate)
-        self.generator = None if seed is None else random.Generator(seed)
+        self.rate: float = float(rate)
+        self.generator: random.Generator | None = None if seed is None else random.Generator(seed)
 
     def call(self, x: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
@@ -171,8 +180,11 @@ class Reshape(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(input_shape=input_shape, name=name)
-        self.target_shape = tuple(target_shape)
-        if self.target_shape.count(-1) > 1 or any(s < 1 and s != -1 for s in self.target_shape):
+        sizes = target_shape if isinstance(target_shape, list | tuple) else (target_shape,)
+        self.target_shape = tuple(sizes)
+        if sizes.count(-1) > 1 or any(
+            not isinstance(s, int | np.integer) or (s < 1 and s != -1) for s in sizes
+        ):
             raise ValueError(
                 "Reshape: target_shape must hold positive integers and at most one -1, "
                 f"received {target_shape}."

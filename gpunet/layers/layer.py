@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import initializers, random
+from gpunet import functions, initializers, random
 from gpunet.autograd import Parameter, Tensor, no_grad
 from gpunet.backend import array_module, asarray
 from gpunet.naming import check_arguments
@@ -20,6 +21,7 @@ __all__ = ["Layer"]
 
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
 
+_building = threading.RLock()  # layers are built by one thread at a time
 _training: ContextVar[bool] = ContextVar("training", default=False)
 
 
@@ -97,9 +99,11 @@ class Layer:
         *,
         name: str = "weight",
         trainable: bool = True,
+        dtype: Any = None,
     ) -> Parameter:
-        """Return a new parameter of this layer, for `build` to keep."""
-        value = initializers.get(initializer)(shape, dtype=self.dtype)
+        """Return a new parameter of this layer, for `build` to keep; its dtype is the layer's."""
+        dtype = self.dtype if dtype is None else _floating(dtype, self.name)
+        value = initializers.get(initializer)(shape, dtype=dtype)
         parameter = Parameter(asarray(value), name=name, trainable=trainable)
         self._weights.append(parameter)
         return parameter
@@ -108,7 +112,9 @@ class Layer:
         """Call `build` if that was not done; a build that fails leaves the layer unbuilt."""
         if self.built:
             return
-        with self.unbuilt_on_error():
+        with _building, self.unbuilt_on_error():
+            if self.built:  # by another thread, meanwhile
+                return
             try:
                 self.build(input_shape)
             except (TypeError, ValueError) as error:
@@ -119,41 +125,52 @@ class Layer:
 
     @contextmanager
     def unbuilt_on_error(self) -> Iterator[None]:
-        """If the block fails, leave unbuilt what was unbuilt before, in this layer and below."""
+        """If the block fails, leave unbuilt what was unbuilt before, in this layer and below.
+
+        The random numbers that building took come again.
+        """
         unbuilt = [layer for layer in self._with_sublayers() if not layer.built]
+        before = [{name: _shallow(item) for name, item in vars(layer).items()} for layer in unbuilt]
+        state = random.get_state() if unbuilt else None
         try:
             yield
         except BaseException:
-            for layer in unbuilt:
-                layer._forget_build()
+            for layer, attributes in zip(unbuilt, before, strict=True):
+                vars(layer).clear()
+                vars(layer).update(attributes)
+            if state is not None:
+                random.set_state(state)
             raise
-
-    def _forget_build(self) -> None:
-        made = {id(parameter) for parameter in self._weights}
-        for attribute in [name for name, value in vars(self).items() if id(value) in made]:
-            delattr(self, attribute)
-        self.built, self.input_shape, self._weights = False, None, []
 
     def __call__(self, x: Any, *, training: bool | None = None) -> Any:
         """Return ``call(x)``, after building the layer for x's shape if it is the first call.
 
         Arguments:
-            x: a tensor or an array, or a list or tuple of them for a layer of several inputs;
-                an array is cast to the layer's dtype.
+            x: a tensor, or an array or list that makes one; it is cast to the layer's dtype. For
+                a layer of several inputs a list or tuple of tensors.
             training: by default as in the layer that calls this one, and False outermost.
         """
         token = None if training is None else _training.set(training)
         try:
-            if isinstance(x, list | tuple) and any(hasattr(item, "shape") for item in x):
-                x = type(x)(self._as_tensor(item) for item in x)
+            if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
+                x = [self._as_tensor(item) for item in x]
                 self.build_once([(None, *item.shape[1:]) for item in x])
+                x = [self._cast(item) for item in x]
             else:
                 x = self._as_tensor(x)
                 self.build_once((None, *x.shape[1:]))
                 self.check_input(x.shape)
+                x = self._cast(x)
             if self._call_takes_training():
-                return self.call(x, training=_training.get())  # type: ignore[call-arg]
-            return self.call(x)
+                output = self.call(x, training=_training.get())  # type: ignore[call-arg]
+            else:
+                output = self.call(x)
+            if not isinstance(output, Tensor | list | tuple | dict):
+                raise TypeError(
+                    f"call must return a Tensor, received {type(output).__name__}, which has no "
+                    "gradient: compute with x, operators and gpunet.functions."
+                )
+            return output
         except (TypeError, ValueError) as error:
             name_layer(error, self)
             raise
@@ -163,6 +180,12 @@ class Layer:
 
     def _as_tensor(self, x: Any) -> Tensor:
         return x if isinstance(x, Tensor) else Tensor(asarray(x, dtype=self.compute_dtype))
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """Return `x` in the dtype of the layer's own weights, if it has any."""
+        if self._weights and x.dtype != self._weights[0].dtype and x.dtype.kind == "f":
+            return functions.astype(x, self._weights[0].dtype)
+        return x
 
     @classmethod
     def _call_takes_training(cls) -> bool:
@@ -306,14 +329,21 @@ def _floating(dtype: Any, where: str) -> np.dtype:
     return np.dtype(dtype)
 
 
+def _shallow(item: Any) -> Any:
+    """A copy of a container, so that what is added to it later is not in the copy."""
+    return type(item)(item) if type(item) in (dict, list, set) else item
+
+
 def _kept_in(container: Any) -> Iterator[Any]:
     """Yield the layers, parameters and generators in a container and the containers in it."""
+    seen: set[int] = set()
     waiting = [container]
     while waiting:
-        item = waiting.pop(0)
-        if isinstance(item, dict):
-            waiting[:0] = item.values()
-        elif isinstance(item, list | tuple):
-            waiting[:0] = item
+        item = waiting.pop()
+        if isinstance(item, dict | list | tuple):
+            if id(item) not in seen:
+                seen.add(id(item))
+                items = list(item.values()) if isinstance(item, dict) else item
+                waiting.extend(reversed(items))
         elif isinstance(item, Layer | Parameter | random.Generator):
             yield item

@@ -46,15 +46,34 @@ class Loss:
 
     def __call__(self, y_true: Any, y_pred: Any) -> Tensor:
         """Return the mean of the samples' losses, a tensor of no dimensions."""
-        y_true = y_true if hasattr(y_true, "shape") else asarray(y_true)
-        losses = self.call(y_true, y_pred if isinstance(y_pred, Tensor) else Tensor(y_pred))
+        y_pred = y_pred if isinstance(y_pred, Tensor) else Tensor(y_pred)
+        y_true = self.as_targets(y_true if hasattr(y_true, "shape") else asarray(y_true), y_pred)
+        losses = self.call(y_true, y_pred)
         if not isinstance(losses, Tensor):
             raise TypeError(
                 f"Loss {self.name} must return a Tensor, one number or one for each sample, "
                 f"received {type(losses).__name__}: compute with y_pred, operators and "
                 "gpunet.functions, so that it can be differentiated."
             )
+        if losses.ndim and (losses.shape[0] != len(y_pred) or losses.size > y_pred.size):
+            raise ValueError(
+                f"Loss {self.name} must return one number or one for each sample, received shape "
+                f"{losses.shape} for predictions of shape {y_pred.shape} and targets of shape "
+                f"{y_true.shape}: were they broadcast against each other?"
+            )
         return functions.mean(losses) if losses.ndim else losses
+
+    def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
+        """Return the targets as `call` gets them: of the predictions' dtype, as in Keras.
+
+        Raises:
+            ValueError: if the predictions alone have a last axis of 1, which would broadcast.
+        """
+        if y_true.shape == y_pred.shape[:-1] and y_pred.shape[-1] == 1:
+            raise ValueError(targets.different_shapes(self.name, "y", y_true.shape, y_pred.shape))
+        if isinstance(y_true, Tensor) or y_true.dtype == y_pred.dtype:
+            return y_true
+        return y_true.astype(y_pred.dtype)
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample; a subclass writes this.
@@ -148,6 +167,10 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     def __init__(self, from_logits: bool = False, name: str | None = None) -> None:
         super().__init__(from_logits, 0.0, name)
+
+    def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
+        """Return the labels as they are: integers."""
+        return y_true
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sized
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,21 @@ class ArrayBatches(Batches):
                 f"the arrays hold {len(x)}: give at most {available} steps."
             )
         self.steps: int = available if steps is None else steps
+        self._stream = self._passes()
 
     def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
-        order = random.permutation(len(self.x)) if self.shuffle else None
-        for step in range(self.steps):
-            start = step * self.batch_size
-            rows: Any = slice(start, start + self.batch_size)
-            if order is not None:
-                rows = order[rows]
-            yield self.x[rows], None if self.y is None else self.y[rows]
+        # An epoch of fewer steps than there are batches is gone on from in the next.
+        return itertools.islice(self._stream, self.steps)
+
+    def _passes(self) -> Iterator[tuple[Array, Array | None]]:
+        """Yield the batches of one pass over the arrays after another, without end."""
+        while True:
+            order = random.permutation(len(self.x)) if self.shuffle else None
+            for start in range(0, len(self.x), self.batch_size):
+                rows: Any = slice(start, start + self.batch_size)
+                if order is not None:
+                    rows = order[rows]
+                yield self.x[rows], None if self.y is None else self.y[rows]
 
 
 class IterableBatches(Batches):
@@ -98,7 +105,7 @@ class IterableBatches(Batches):
             try:
                 pair = self._pair(batch)
             except (TypeError, ValueError) as error:
-                error.args = (f"Batch {step} of the iterable: {error.args[0]}",)
+                error.args = (f"Batch {step} of the iterable: {error}",)
                 raise
             yield pair
         self._check_end(step)
@@ -187,7 +194,9 @@ def _check_arrays(x: Array, y: Array | None, check: Check, batch_size: int | Non
 
 def is_iterable_of_batches(x: Any, y: Any, with_targets: bool) -> bool:
     """Whether `x` yields batches, rather than being an array or a list of rows."""
-    if hasattr(x, "shape") or not hasattr(x, "__iter__") or y is not None:
+    if hasattr(x, "shape") or y is not None:
+        return False
+    if not (hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))):
         return False
     # Rows can come in a list too: only where targets are missing must it be one of batches.
     return with_targets or not isinstance(x, list | tuple)
@@ -198,14 +207,23 @@ def is_pair_of_arrays(data: Any) -> bool:
     return (
         isinstance(data, tuple | list)
         and len(data) == 2
-        and not any(isinstance(part, tuple) for part in data)
+        and not any(isinstance(part, tuple) or _is_list_of_arrays(part) for part in data)
     )
+
+
+def _is_list_of_arrays(part: Any) -> bool:
+    return isinstance(part, list) and all(getattr(item, "ndim", 0) > 1 for item in part)
 
 
 def as_array(data: Any, argument: str) -> Array:
     """Return numbers as an array that is not empty; say what is wrong if that cannot be."""
     if isinstance(data, Tensor):
         data = data.value
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(
+            f"{argument} is a masked array, whose masked values would be used: fill them, such as "
+            f"by {argument}.filled(0), or take those samples out."
+        )
     if not (hasattr(data, "shape") and type(data).__module__.split(".")[0] in ("numpy", "cupy")):
         try:
             data = np.asarray(data)
@@ -220,7 +238,9 @@ def as_array(data: Any, argument: str) -> Array:
             f"such as by {argument}.astype('float32')"
             + (", and give all its rows the same shape." if data.dtype.kind == "O" else ".")
         )
-    if data.ndim == 0 or data.size == 0:
+    if data.ndim == 0:
+        raise ValueError(f"{argument} must have one row for each sample, received one number.")
+    if data.size == 0:
         raise ValueError(f"{argument} is empty: it has shape {data.shape}, with no sample in it.")
     return data
 
@@ -259,10 +279,11 @@ def split(
         raise ValueError("validation_split needs arrays x and y: pass validation_data instead.")
     x, y = as_array(x, "x"), as_array(y, "y")
     check_lengths(x, y)
-    if not 0 < validation_split < 1:
+    if not isinstance(validation_split, Real) or not 0 < validation_split < 1:
         raise ValueError(
-            f"validation_split must be above 0 and below 1, received {validation_split}: "
-            "it is the share of the samples, taken from the end, that is kept for validation."
+            f"validation_split must be a number above 0 and below 1, received "
+            f"{validation_split!r}: it is the share of the samples, taken from the end, that is "
+            "kept for validation."
         )
     kept = math.floor(len(x) * (1 - validation_split))
     if kept in (0, len(x)):

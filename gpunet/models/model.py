@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import losses, metrics, optimizers
+from gpunet import losses, metrics, optimizers, random
 from gpunet.autograd import Array, Tensor, no_grad
-from gpunet.backend import asarray, to_numpy
+from gpunet.backend import array_module, asarray, to_numpy
 from gpunet.callbacks import Callback, CallbackList, History
 from gpunet.layers.core import positive_integer
 from gpunet.layers.layer import Layer, Shape
@@ -52,6 +52,7 @@ class Model(Layer):
         self.history: History | None = None
         self.stop_training = False  # a callback sets it to end `fit` after the epoch
         self._parameters: FlatParameters | None = None
+        self._compiled_again = False  # with an optimizer that has updated this model before
 
     # Setting up
 
@@ -66,10 +67,11 @@ class Model(Layer):
         Raises:
             ValueError: for an unknown name; the model is then compiled as before.
         """
-        chosen = _as_metrics(metrics)
-        self.loss, self.optimizer = losses.get(loss), optimizers.get(optimizer)
-        self.metrics = chosen
+        loss, optimizer, chosen = losses.get(loss), optimizers.get(optimizer), _as_metrics(metrics)
+        self._check_optimizer_is_free(optimizer)
+        self.loss, self.optimizer, self.metrics = loss, optimizer, chosen
         self._parameters = None
+        self._compiled_again = optimizer.built
 
     @property
     def output_shape(self) -> Shape:
@@ -132,22 +134,27 @@ class Model(Layer):
             NonFiniteLossError: if the loss becomes NaN or infinite; it says in which batch.
         """
         self._check_compiled("fit")
-        _check_epochs(epochs, initial_epoch)
+        positive_integer(epochs, "epochs", "fit")
+        _check_initial_epoch(initial_epoch)
+        progress, history = ProgressLine(verbose), History()
+        # The line comes first, so that what the others print comes after it; the history last, so
+        # that it has what the others add to the logs.
+        listeners = CallbackList([progress, *_as_list(callbacks), history], self)
         if validation_split:
             if validation_data is not None:
                 raise ValueError("fit takes validation_split or validation_data, received both.")
             (x, y), validation_data = data.split(x, y, validation_split)
-        training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
         validation = None
-        if validation_data is not None:
-            validation = self._validation_batches(
-                validation_data, validation_batch_size or batch_size, validation_steps
-            )
-        self._lay_out_parameters()
-        self.history = history = History()
-        progress = ProgressLine(verbose)
-        # The line comes first, so that what the others print comes after it.
-        listeners = CallbackList([progress, history, *_as_list(callbacks)], self)
+        with nullcontext() if self.built else self.unbuilt_on_error():
+            training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
+            if validation_data is not None:
+                validation = self._validation_batches(
+                    validation_data,
+                    batch_size if validation_batch_size is None else validation_batch_size,
+                    validation_steps,
+                )
+            self._lay_out_parameters()
+        self.history = history
         listeners.set_params(
             {"verbose": verbose, "epochs": epochs, "steps": training.steps} | _sizes(training)
         )
@@ -187,16 +194,19 @@ class Model(Layer):
                 raise
             if tell:
                 listeners.on_train_batch_end(step, scores.logs() | {"size": len(x)})
+            if self.stop_training:
+                break
+        self._lay_out_parameters()  # finds weights that were made meanwhile, and refuses them
         return scores.logs()
 
     def _train_on(self, x: Array, y: Array | None, scores: Scores) -> None:
         """Do one step, and take its loss and predictions into `scores`."""
+        if self._parameters is None or not self._parameters.is_current():
+            self._lay_out_parameters()
         assert self.loss and self.optimizer and self._parameters
-        y = asarray(y)
-        loss, prediction = train_step(
-            self, self.loss, self.optimizer, self._parameters, self._as_input(x), y
+        train_step(
+            self, self.loss, self.optimizer, self._parameters, scores, self._as_input(x), asarray(y)
         )
-        scores.add(y, prediction, loss)
 
     def train_on_batch(
         self, x: Any, y: Any, *, return_dict: bool = False
@@ -342,11 +352,33 @@ class Model(Layer):
                 "added, or `trainable` was set): call compile() again."
             )
         if self._parameters is None:
-            self._parameters = FlatParameters(self)
             assert self.optimizer is not None
-            self.optimizer.build(self._parameters.values)
+            if not self._compiled_again:
+                self._check_optimizer_is_free(self.optimizer)
+            self._build_sublayers()
+            parameters = FlatParameters(self)
+            self.optimizer.build(parameters.values)
+            self._parameters, self._compiled_again = parameters, True
         elif not self._parameters.is_current():
             self._parameters = FlatParameters(self)  # of the same sizes: the slots still fit
+
+    def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
+        if optimizer.built and not (optimizer is self.optimizer and self._compiled_again):
+            raise ValueError(
+                f"The optimizer {optimizer.name!r} has trained another model, and keeps its step "
+                "count and slots: give each model an optimizer of its own."
+            )
+
+    def _build_sublayers(self) -> None:
+        """Build the layers that are built only when they are called, by a call on zeros."""
+        if all(layer.built for layer in self._with_sublayers()) or self.input_shape is None:
+            return
+        zeros = array_module().zeros([size or 1 for size in self.input_shape], self.compute_dtype)
+        with no_grad():
+            self(zeros, training=False)
+            state = random.get_state()  # what the weights took stays taken
+            self(zeros, training=True)
+        random.set_state(state)
 
     def _check_compiled(self, method: str) -> None:
         if self.loss is None or self.optimizer is None:
@@ -356,12 +388,9 @@ class Model(Layer):
             )
 
 
-def _check_epochs(epochs: int, initial_epoch: int) -> None:
-    positive_integer(epochs, "epochs", "fit")
-    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int) or initial_epoch < 0:
-        raise ValueError(
-            f"fit: initial_epoch must be an integer from 0, received {initial_epoch!r}."
-        )
+def _check_initial_epoch(initial_epoch: Any) -> None:
+    if initial_epoch != 0:
+        positive_integer(initial_epoch, "initial_epoch", "fit")
 
 
 def _as_list(given: Any) -> list[Any]:

@@ -35,5 +35,5 @@ class Scores:
         """Return the loss and the metrics by their names."""
         logs = {"loss": self._loss_sum / max(1, self.samples)}
         for metric in self.metrics:
-            logs[metric.name] = metric.result()
+            logs[metric.name] = float(metric.result())
         return logs

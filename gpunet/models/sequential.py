@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunet.layers.core import Input
-from gpunet.layers.layer import Layer, Shape
+from gpunet.layers.layer import Layer, Shape, name_layer
 from gpunet.models.model import Model
 
 __all__ = ["Sequential"]
@@ -52,12 +52,16 @@ class Sequential(Model):
                 f"Sequential.add expects a layer, an instance of gpunet.layers.Layer, "
                 f"received {layer!r}{hint}."
             )
-        self._name_apart(layer)
         shape = self._input_shape_of(layer)
+        before, layer.name = layer.name, self._name_apart(layer)
         if shape is not None:
-            with layer.unbuilt_on_error():
-                layer.build_once(shape)
-                layer.compute_output_shape(shape)
+            try:
+                with layer.unbuilt_on_error():
+                    layer.build_once(shape)
+                    _output_shape(layer, shape)
+            except BaseException:
+                layer.name = before
+                raise
             self.built = True
         if not self.layers and shape is not None:
             self.input_shape, self.given_input_shape = shape, shape[1:]
@@ -69,7 +73,10 @@ class Sequential(Model):
         if not self.layers:
             raise IndexError(f"{self.name!r} has no layer to take away.")
         self._parameters = None
-        return self.layers.pop()
+        layer = self.layers.pop()
+        if not self.layers:
+            self.built, self.input_shape, self.given_input_shape = False, None, None
+        return layer
 
     def _add_input(self, given: Input) -> None:
         if self.layers or self.given_input_shape is not None:
@@ -88,10 +95,11 @@ class Sequential(Model):
             return (None, *layer.given_input_shape)
         return self.input_shape
 
-    def _name_apart(self, layer: Layer) -> None:
+    def _name_apart(self, layer: Layer) -> str:
+        """Return the layer's name, or one made of it that no layer here has."""
         taken = {other.name for other in self.layers}
         if layer.name not in taken:
-            return
+            return layer.name
         if layer.named_by_user or layer in self.layers:
             raise ValueError(
                 f"{self.name!r} has a layer {layer.name!r} already: give each layer a name= of "
@@ -100,14 +108,14 @@ class Sequential(Model):
         base, number = layer.name, 1
         while f"{base}_{number}" in taken:
             number += 1
-        layer.name = f"{base}_{number}"
+        return f"{base}_{number}"
 
     def build(self, input_shape: Shape) -> None:
         if not self.layers:
             raise ValueError(f"{self.name!r} has no layers: add() some first.")
         for layer in self.layers:
             layer.build_once(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+            input_shape = _output_shape(layer, input_shape)
 
     def check_input(self, shape: tuple[int, ...]) -> None:
         given = self.given_input_shape
@@ -134,7 +142,7 @@ class Sequential(Model):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for layer in self.layers:
-            input_shape = layer.compute_output_shape(input_shape)
+            input_shape = _output_shape(layer, input_shape)
         return input_shape
 
     def _rows(self) -> list[tuple[Layer, Shape | None]]:
@@ -144,6 +152,14 @@ class Sequential(Model):
             shape = None if shape is None else layer.compute_output_shape(shape)
             rows.append((layer, shape))
         return rows
+
+
+def _output_shape(layer: Layer, input_shape: Shape) -> Shape:
+    try:
+        return layer.compute_output_shape(input_shape)
+    except (TypeError, ValueError) as error:
+        name_layer(error, layer)
+        raise
 
 
 def _is_class(layer: Any) -> bool:

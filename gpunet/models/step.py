@@ -12,13 +12,14 @@ from typing import Any
 from gpunet.autograd import Array, Tensor
 from gpunet.layers.layer import Layer
 from gpunet.models.flat import FlatParameters
+from gpunet.models.scores import Scores
 from gpunet.optimizers import Optimizer
 
 __all__ = ["NonFiniteLossError", "train_step", "whole"]
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; the weights are those of the step before."""
+    """The loss or a gradient became NaN or infinite; the weights are those of the step before."""
 
 
 def train_step(
@@ -26,27 +27,32 @@ def train_step(
     loss_function: Callable[[Array, Tensor], Tensor],
     optimizer: Optimizer,
     parameters: FlatParameters,
-    x: Array,
+    scores: Scores,
+    x: Tensor,
     y: Array,
-) -> tuple[float, Array]:
-    """Update the weights once for a batch; return its loss and predictions before the update.
+) -> None:
+    """Update the weights once for a batch, and take its loss and predictions into `scores`.
 
     Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
     """
     prediction = model(x, training=True)
     loss = loss_function(y, prediction)
-    value = loss.item()
+    _check_finite("the loss", loss.item())
+    scores.add(y, prediction.value, loss.item())
+    parameters.gradients.fill(0)
+    loss.backward()
+    _check_finite("the sum of the gradients", parameters.gradients.sum().item())
+    with whole():
+        optimizer.apply(parameters.values, parameters.gradients)
+
+
+def _check_finite(what: str, value: float) -> None:
     if not math.isfinite(value):
         raise NonFiniteLossError(
-            f"the loss is {value}. The weights are still those of the step before. A lower "
+            f"{what} is {value}. The weights are still those of the step before. A lower "
             "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
             "that has no activation often helps."
         )
-    parameters.gradients.fill(0)
-    loss.backward()
-    with whole():
-        optimizer.apply(parameters.values, parameters.gradients)
-    return value, prediction.value
 
 
 @contextmanager

@@ -160,7 +160,11 @@ class Optimizer:
                     "call build(parameters) with the new buffer."
                 )
         self.iterations += 1
-        self.update(parameters, gradients, self.state)
+        try:
+            self.update(parameters, gradients, self.state)
+        except BaseException:
+            self.iterations -= 1
+            raise
 
     def update(self, parameters: Array, gradients: Array, slots: Mapping[str, Array]) -> None:
         """Change `parameters` and `slots` in place; a subclass writes this.
