@@ -334,16 +334,20 @@ def _shallow(item: Any) -> Any:
     return type(item)(item) if type(item) in (dict, list, set) else item
 
 
+_CONTAINERS = (dict, list, tuple)
+_KEPT = (Layer, Parameter, random.Generator)
+
+
 def _kept_in(container: Any) -> Iterator[Any]:
     """Yield the layers, parameters and generators in a container and the containers in it."""
     seen: set[int] = set()
     waiting = [container]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, dict | list | tuple):
+        if isinstance(item, _CONTAINERS):
             if id(item) not in seen:
                 seen.add(id(item))
                 items = list(item.values()) if isinstance(item, dict) else item
                 waiting.extend(reversed(items))
-        elif isinstance(item, Layer | Parameter | random.Generator):
+        elif isinstance(item, _KEPT):
             yield item
