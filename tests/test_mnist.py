@@ -1,4 +1,9 @@
-"""The program on real MNIST: accuracy, and equal bits from equal seeds."""
+"""The program on real MNIST: accuracy, and equal bits from equal seeds.
+
+After 3 epochs the test accuracy of a run lies between about 0.978 and 0.986, here as with PyTorch
+from the same kind of weights: where in there depends on the seed and, as training amplifies every
+rounding, on the BLAS and its number of threads. On one machine a seed gives the same bits always.
+"""
 
 import numpy as np
 import pytest

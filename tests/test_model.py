@@ -530,3 +530,18 @@ def test_models_can_be_copied_and_pickled():
         twin.fit(X, Y, verbose=0)
         assert (twin.get_weights()[0] != before[0]).any()
         np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_a_model_of_several_outputs_cannot_be_fitted():
+    class Two(Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = Dense(3)
+
+        def call(self, x):
+            return self.dense(x), self.dense(x)
+
+    model = Two()
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="returns a tuple, expected one Tensor"):
+        model.fit(X, Y, verbose=0)

@@ -85,6 +85,11 @@ class Layer:
         sizes = tuple(1 if size is None else size for size in input_shape)
         with no_grad():
             output = self(array_module().zeros(sizes, self.compute_dtype))
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"{describe(self)} returns a {type(output).__name__}, expected one Tensor: the "
+                "shapes of several outputs cannot be told, and a model must return one."
+            )
         return (input_shape[0], *output.shape[1:])
 
     def check_input(self, shape: tuple[int, ...]) -> None:
