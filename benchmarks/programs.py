@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 import gpunet
-from gpunet.layers import Conv2D, Dense, Flatten, MaxPooling2D
-from gpunet.models import Sequential
+from examples.mnist_cnn import build_model
 
 BATCH_SIZES = (32, 128, 1024)
 
@@ -19,29 +20,10 @@ def batch(size: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.random((size, 28, 28, 1), dtype="float32"), rng.integers(0, 10, size)
 
 
-def gpunet_model() -> Sequential:
-    """Return the program, compiled."""
-    gpunet.random.seed(0)
-    model = Sequential(
-        [
-            Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
-            MaxPooling2D((2, 2)),
-            Conv2D(64, (3, 3), activation="relu"),
-            MaxPooling2D((2, 2)),
-            Conv2D(64, (3, 3), activation="relu"),
-            MaxPooling2D((2, 2)),
-            Flatten(),
-            Dense(64, activation="relu"),
-            Dense(10, activation="softmax"),
-        ]
-    )
-    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-    return model
-
-
 def gpunet_step(size: int) -> Callable[[], float]:
     """Return a function that does one training step and returns the loss."""
-    model = gpunet_model()
+    gpunet.random.seed(0)
+    model = build_model()
     x, labels = batch(size)
     y = gpunet.utils.to_categorical(labels, 10)
     return lambda: model.train_on_batch(x, y, return_dict=True)["loss"]  # type: ignore[call-overload, index]
@@ -74,16 +56,34 @@ def torch_step(size: int) -> Callable[[], float]:
     return step
 
 
-STEPS = {"gpunet (NumPy)": gpunet_step, "PyTorch": torch_step}
+# What the C library's `malloc` reads when a process starts, so that it keeps freed pages instead of
+# giving them back: fresh ones cost much on some systems, virtual machines above all. gpunet reuses
+# its large arrays itself.
+KEEP_PAGES = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 31),
+    "MALLOC_TOP_PAD_": str(1 << 27),
+}
+
+
+class Contender(NamedTuple):
+    """A library as it takes part: what makes its step, and its process' environment."""
+
+    make_step: Callable[[int], Callable[[], float]]
+    environment: dict[str, str]
+
+
+CONTENDERS = {
+    "gpunet (NumPy)": Contender(gpunet_step, {}),
+    "PyTorch": Contender(torch_step, {}),
+    "PyTorch, pages kept": Contender(torch_step, KEEP_PAGES),
+}
 
 
 def set_threads(count: int) -> None:
-    """Let BLAS and PyTorch use this many threads."""
+    """Let BLAS, and PyTorch if this process uses it, have this many threads."""
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(count, user_api="blas")
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.set_num_threads(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)

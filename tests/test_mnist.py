@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import gpunet
+from examples.mnist_cnn import build_model
 from gpunet.datasets import mnist
-from gpunet.layers import Conv2D, Dense, Flatten, MaxPooling2D
-from gpunet.models import Sequential
 from gpunet.utils import to_categorical
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mnist_home")]
@@ -21,20 +20,7 @@ def train(seed):
     """Train the program for 3 epochs; return its weights and its accuracy on the test set."""
     gpunet.random.seed(seed)
     (x_train, y_train), (x_test, y_test) = mnist.load_data()
-    model = Sequential(
-        [
-            Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
-            MaxPooling2D((2, 2)),
-            Conv2D(64, (3, 3), activation="relu"),
-            MaxPooling2D((2, 2)),
-            Conv2D(64, (3, 3), activation="relu"),
-            MaxPooling2D((2, 2)),
-            Flatten(),
-            Dense(64, activation="relu"),
-            Dense(10, activation="softmax"),
-        ]
-    )
-    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    model = build_model()
     model.fit(
         x_train[..., None] / np.float32(255),
         to_categorical(y_train),

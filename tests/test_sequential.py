@@ -4,26 +4,13 @@ import numpy as np
 import pytest
 
 import gpunet
+from examples.mnist_cnn import build_model
 from gpunet.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from gpunet.models import Sequential
 
 
-def program():
-    model = Sequential()
-    model.add(Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)))
-    model.add(MaxPooling2D((2, 2)))
-    model.add(Conv2D(64, (3, 3), activation="relu"))
-    model.add(MaxPooling2D((2, 2)))
-    model.add(Conv2D(64, (3, 3), activation="relu"))
-    model.add(MaxPooling2D((2, 2)))
-    model.add(Flatten())
-    model.add(Dense(64, activation="relu"))
-    model.add(Dense(10, activation="softmax"))
-    return model
-
-
 def test_the_program_is_built_as_keras_builds_it():
-    model = program()
+    model = build_model()
     assert model.built
     assert model.output_shape == (None, 10)
     assert model.count_params() == 60_554 == sum(w.size for w in model.get_weights())
@@ -35,7 +22,7 @@ def test_the_program_is_built_as_keras_builds_it():
 
 def test_summary():
     lines = []
-    program().summary(print_fn=lines.append)
+    build_model().summary(print_fn=lines.append)
     text = "\n".join(lines)
     assert "conv2d_1 (Conv2D)               (None, 11, 11, 64)   18,496" in text
     assert "Total params: 60,554 (236.54 KiB)" in text
@@ -66,10 +53,10 @@ def test_without_a_shape_the_first_call_builds():
 
 def test_one_seed_gives_one_set_of_weights():
     gpunet.random.seed(4)
-    first = program().get_weights()
+    first = build_model().get_weights()
     gpunet.random.seed(4)
-    second = program().get_weights()
-    third = program().get_weights()
+    second = build_model().get_weights()
+    third = build_model().get_weights()
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (first[0] != third[0]).any()
@@ -123,7 +110,7 @@ def test_what_cannot_be_added():
 
 
 def test_inputs_of_another_shape_name_the_model_and_the_fix():
-    model = program()
+    model = build_model()
     with pytest.raises(ValueError, match=r"'sequential'.*\(28, 28, 1\).*x\[\.\.\., None\]"):
         model(np.ones((2, 28, 28)))
     with pytest.raises(ValueError, match=r"x\[None\]"):
