@@ -303,6 +303,16 @@ def test_changing_what_trains_after_compile_asks_for_another():
     model.fit(X, Y, verbose=0)
 
 
+def test_adding_a_layer_after_training_asks_for_another_compile():
+    model = classifier()
+    model.fit(X, Y, verbose=0)
+    model.add(Dense(3, activation="softmax"))
+    with pytest.raises(RuntimeError, match="layers were added"):
+        model.fit(X, Y, verbose=0)
+    model.compile("adam", "categorical_crossentropy")
+    model.fit(X, Y, verbose=0)
+
+
 def test_models_that_share_layers_train_the_same_weights():
     shared = Dense(8, activation="relu")
     first = Sequential([Input((6,)), shared, Dense(3, activation="softmax")])

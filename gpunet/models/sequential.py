@@ -66,13 +66,11 @@ class Sequential(Model):
         if not self.layers and shape is not None:
             self.input_shape, self.given_input_shape = shape, shape[1:]
         self.layers.append(layer)
-        self._parameters = None
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
         if not self.layers:
             raise IndexError(f"{self.name!r} has no layer to take away.")
-        self._parameters = None
         layer = self.layers.pop()
         if not self.layers:
             self.built, self.input_shape, self.given_input_shape = False, None, None
