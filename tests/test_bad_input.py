@@ -145,6 +145,8 @@ def test_a_bad_batch_of_an_iterable_is_named():
         model().fit([], verbose=0)
     with pytest.raises(ValueError, match="sets their size itself"):
         model().fit(batches, batch_size=20, verbose=0)
+    with pytest.raises(ValueError, match="sets their size itself"):
+        model().fit(X, Y, validation_data=batches, validation_batch_size=20, verbose=0)
 
 
 def test_bad_data_leaves_an_unbuilt_model_unbuilt():

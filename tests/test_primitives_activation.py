@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -13,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from memory_use import peak_bytes
 
 from gpunet import primitives
-from gpunet.primitives.reference import blocks, memory
+from gpunet.primitives.reference import blocks
 from gpunet.primitives.reference.special import erf
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -172,12 +172,7 @@ def test_no_temporary_is_as_large_as_the_batch() -> None:
         lambda: primitives.gelu_forward(x),
         lambda: primitives.elu_backward(x, x),
     ):
-        memory._unused.clear()
-        tracemalloc.start()
-        run()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < x.nbytes + (1 << 22)
+        assert peak_bytes(run) < x.nbytes + (1 << 22)
 
 
 def test_arguments_that_do_not_fit() -> None:

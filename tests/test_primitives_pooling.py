@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import Any
 from unittest import mock
 
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_use import peak_bytes
 
 from gpunet import primitives
-from gpunet.primitives.reference import blocks, memory
+from gpunet.primitives.reference import blocks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -154,12 +154,7 @@ def test_no_temporary_is_as_large_as_the_batch(monkeypatch: pytest.MonkeyPatch) 
         (lambda: primitives.average_pool2d_forward(x, pool_size=2), y.nbytes),
         (lambda: primitives.average_pool2d_backward(y, x.shape, pool_size=2), x.nbytes),
     ):
-        memory._unused.clear()
-        tracemalloc.start()
-        run()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < result + limit
+        assert peak_bytes(run) < result + limit
 
 
 def test_arguments_that_do_not_fit() -> None:

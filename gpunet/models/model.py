@@ -145,13 +145,11 @@ class Model(Layer):
                 raise ValueError("fit takes validation_split or validation_data, received both.")
             (x, y), validation_data = data.split(x, y, validation_split)
         validation = None
-        with nullcontext() if self.built else self.unbuilt_on_error():
+        with self.unbuilt_on_error():
             training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
             if validation_data is not None:
                 validation = self._validation_batches(
-                    validation_data,
-                    batch_size if validation_batch_size is None else validation_batch_size,
-                    validation_steps,
+                    validation_data, validation_batch_size, batch_size, validation_steps
                 )
             self._lay_out_parameters()
         self.history = history
@@ -326,13 +324,17 @@ class Model(Layer):
         return data.make_batches(where, x, y, batch_size, steps, self._check_batch, **options)
 
     def _validation_batches(
-        self, validation_data: Any, batch_size: int | None, steps: int | None
+        self,
+        validation_data: Any,
+        batch_size: int | None,
+        training_batch_size: int | None,
+        steps: int | None,
     ) -> Batches:
-        where = "fit (validation_data)"
+        x, y = validation_data, None
         if data.is_pair_of_arrays(validation_data):
             x, y = validation_data
-            return self._batches(where, x, y, batch_size, steps)
-        return self._batches(where, validation_data, None, None, steps)
+            batch_size = training_batch_size if batch_size is None else batch_size
+        return self._batches("fit (validation_data)", x, y, batch_size, steps)
 
     def _check_batch(self, x: Array, y: Array | None) -> None:
         """Raise unless the model takes x, and its loss takes y beside the model's outputs."""
@@ -365,8 +367,9 @@ class Model(Layer):
     def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
         if optimizer.built and not (optimizer is self.optimizer and self._compiled_again):
             raise ValueError(
-                f"The optimizer {optimizer.name!r} has trained another model, and keeps its step "
-                "count and slots: give each model an optimizer of its own."
+                f"The optimizer {optimizer.name!r} was in use before, with another model or since "
+                "replaced by another optimizer, and keeps its step count and slots: give each "
+                "model an optimizer of its own."
             )
 
     def _build_sublayers(self) -> None:
