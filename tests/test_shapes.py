@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpunet.primitives import shapes
+from gpunet.primitives import checks, shapes
 
 sizes = st.integers(1, 30)
 small = st.integers(1, 5)
@@ -162,7 +162,7 @@ def test_pool2d_errors_name_the_place_and_the_argument(
 
 
 def test_check_activation() -> None:
-    for name in (None, *shapes.OUTPUT_ACTIVATIONS):
-        shapes.check_activation(name)
+    for name in (None, *checks.OUTPUT_ACTIVATIONS):
+        checks.check_activation(name)
     with pytest.raises(ValueError, match="Unknown fused activation 'gelu'"):
-        shapes.check_activation("gelu")
+        checks.check_activation("gelu")

@@ -14,13 +14,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from gpunet.backend import get_array_module
-from gpunet.primitives import reference, shapes
-from gpunet.primitives.shapes import OUTPUT_ACTIVATIONS
+from gpunet.primitives import cuda, reference, shapes
+from gpunet.primitives.checks import (
+    OUTPUT_ACTIVATIONS,
+)
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
@@ -68,42 +71,46 @@ __all__ = [
     "tanh_forward",
 ]
 
+_FLOATS = ("float32", "float64")
+_DEVICE_FLOATS = (*_FLOATS, "float16", "bfloat16")
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def _by_array(twin: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the primitive whose NumPy twin this is."""
-    signature = inspect.signature(twin)
+# The twins that run where arrays of a library live.
+_TWINS: dict[str, ModuleType] = {"numpy": reference, "cupy": cuda}
 
-    @functools.wraps(twin)
+
+def _by_array(oracle: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Return the primitive of which `oracle` is the twin in `reference`."""
+    signature = inspect.signature(oracle)
+    name = oracle.__name__
+
+    @functools.wraps(oracle)
     def primitive(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         if not args:
             bound = signature.bind(**kwargs)
             args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
         module = get_array_module(*args, *kwargs.values())
-        _check_first(twin.__name__, args[0], module.ndarray)
-        if module is np:
-            return twin(*args, **kwargs)
-        raise NotImplementedError(
-            f"{twin.__name__}: this version of gpunet has no CUDA kernel for it, and received CuPy "
-            "arrays: bring them to the CPU with gpunet.backend.to_numpy, or set "
-            "GPUNET_BACKEND=numpy before the program starts."
-        )
+        _check_first(name, args[0], module)
+        twins = _TWINS["numpy" if module is np else "cupy"]
+        return getattr(twins, name)(*args, **kwargs)
 
     return primitive
 
 
-def _check_first(where: str, array: Any, array_type: type[Any]) -> None:
+def _check_first(where: str, array: Any, module: ModuleType) -> None:
     """Raise `TypeError` unless the first argument is an array that the primitives know."""
-    if not isinstance(array, (array_type, np.generic)):
+    if not isinstance(array, (module.ndarray, np.generic)):
         raise TypeError(
             f"{where}: expected an array as its first argument, received {type(array).__name__}: "
             "make one with gpunet.backend.asarray(x, dtype='float32')."
         )
-    if array.dtype.char not in "fd":
+    known = _FLOATS if module is np else _DEVICE_FLOATS
+    if array.dtype.name not in known:
         raise TypeError(
-            f"{where}: expected an array of float32 or float64 as its first argument, received "
+            f"{where}: expected an array of {' or '.join(known)} as its first argument, received "
             f"{array.dtype}: convert it with x.astype('float32')."
         )
 

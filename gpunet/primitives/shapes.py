@@ -1,4 +1,4 @@
-"""Sizes, padding and argument checks of the primitives, the same for every kind of array.
+"""Sizes and padding of the primitives, the same for every kind of array.
 
 Geometries are worked out once per set of arguments and kept, because they are needed at each step.
 """
@@ -8,19 +8,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from gpunet import naming
 
 __all__ = [
-    "OUTPUT_ACTIVATIONS",
     "Conv2DGeometry",
     "Padding",
     "Pool2DGeometry",
     "Window",
-    "check_activation",
-    "check_same_dtype",
-    "check_shape",
     "conv2d_geometry",
     "output_size",
     "output_sizes",
@@ -35,28 +31,11 @@ Pair = tuple[int, int]
 AxisPadding = str | Pair  # 'valid', 'same' or (before, after)
 Shape = tuple[int, ...]
 
-OUTPUT_ACTIVATIONS = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "sigmoid",
-    "hard_sigmoid",
-    "tanh",
-    "softplus",
-)
-"""Activations whose gradient follows from their output: a product can apply them in place."""
-
 _PADDING_NAMES = {"valid": "valid", "same": "same"}
 _PADDING_FORMS = (
     "expected 'valid', 'same', an integer, (vertical, horizontal) "
     "or ((top, bottom), (left, right)), of integers of at least 0"
 )
-
-
-class _HasDtype(Protocol):
-    @property
-    def dtype(self) -> Any: ...
 
 
 class Conv2DGeometry(NamedTuple):
@@ -275,31 +254,6 @@ def pool2d_geometry(
     return _pool2d_geometry(
         input_shape, _frozen(pool_size), _frozen(strides), _frozen(padding), where
     )
-
-
-def check_shape(where: str, argument: str, shape: Shape, expected: Shape) -> None:
-    """Raise `ValueError` unless `argument` has the `expected` shape."""
-    if shape != expected:
-        raise ValueError(
-            f"{where}: expected {argument} of shape {expected}, received {shape}: "
-            "give the array that belongs to the other arguments."
-        )
-
-
-def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -> None:
-    """Raise `TypeError` unless the arrays have one element type; None is passed over."""
-    for name, other in others.items():
-        if other is not None and other.dtype != first.dtype:
-            raise TypeError(
-                f"{where}: expected arrays of one type, received {first.dtype} "
-                f"and {name} of {other.dtype}: convert one of them with astype."
-            )
-
-
-def check_activation(name: str | None) -> None:
-    """Raise `ValueError` unless `name` is None or one of `OUTPUT_ACTIVATIONS`."""
-    if name is not None:
-        naming.find("fused activation", name, dict.fromkeys(OUTPUT_ACTIVATIONS))
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.naming import find
+from gpunet.primitives.checks import check_not_negative
 from gpunet.primitives.reference.blocks import Array, in_chunks, keep_where
 from gpunet.primitives.reference.special import erf
 
@@ -72,7 +73,7 @@ def leaky_relu_forward(x: Array, *, negative_slope: float = 0.2) -> Array:
     Raises:
         ValueError: `negative_slope` is negative: the output would not tell the sign of `x`.
     """
-    _check_not_negative("leaky_relu", "negative_slope", negative_slope)
+    check_not_negative("leaky_relu", "negative_slope", negative_slope)
     return in_chunks(_leaky_relu, x, negative_slope=negative_slope)
 
 
@@ -87,7 +88,7 @@ def elu_forward(x: Array, *, alpha: float = 1.0) -> Array:
     Raises:
         ValueError: `alpha` is negative: the output would not tell the sign of `x`.
     """
-    _check_not_negative("elu", "alpha", alpha)
+    check_not_negative("elu", "alpha", alpha)
     return in_chunks(_elu, x, alpha=alpha)
 
 
@@ -169,11 +170,6 @@ def gelu_forward(x: Array, *, approximate: bool = False) -> Array:
 def gelu_backward(output_grad: Array, x: Array, *, approximate: bool = False) -> Array:
     """Return the gradient of the input `x` of gelu, given that of its output."""
     return in_chunks(_gelu_tanh_grad if approximate else _gelu_grad, output_grad, x)
-
-
-def _check_not_negative(where: str, name: str, value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{where}: expected {name} of at least 0, received {value!r}.")
 
 
 def _relu(x: Array, out: Array) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpunet.primitives.checks import check_same_shape
 from gpunet.primitives.reference.memory import empty
 
 __all__ = ["BLOCK_BYTES", "Array", "blocks_of", "in_chunks", "inside", "keep_where", "per_block"]
@@ -44,12 +45,7 @@ def in_chunks(formula: Callable[..., Any], first: Array, *others: Array, **optio
     Raises:
         ValueError: the shapes differ.
     """
-    for other in others:
-        if other.shape != first.shape:
-            raise ValueError(
-                f"{formula.__name__.strip('_')}: expected arrays of one shape, received "
-                f"{first.shape} and {other.shape}: nothing is broadcast here."
-            )
+    check_same_shape(formula.__name__.strip("_"), first, *others)
     result = empty(first.shape, first.dtype)
     flat = [array.reshape(-1) for array in (first, *others, result)]
     for start in range(0, result.size, _CHUNK):

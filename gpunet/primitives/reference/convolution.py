@@ -16,6 +16,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpunet.primitives.checks import (
+    check_activation,
+    check_same_dtype,
+    check_shape,
+)
 from gpunet.primitives.reference.activation import activation_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, per_block
 from gpunet.primitives.reference.linear import add_bias_and_activate, bias_backward
@@ -24,9 +29,6 @@ from gpunet.primitives.shapes import (
     Conv2DGeometry,
     Padding,
     Window,
-    check_activation,
-    check_same_dtype,
-    check_shape,
     conv2d_geometry,
 )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunet.primitives.checks import (
+    check_activation,
+    check_same_dtype,
+    check_shape,
+)
 from gpunet.primitives.reference.activation import FORMULAS
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
-from gpunet.primitives.shapes import check_activation, check_same_dtype, check_shape
 
 __all__ = ["add_bias_and_activate", "bias_backward", "matmul"]
 

@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 
+from gpunet.primitives.checks import (
+    check_same_dtype,
+    check_shape,
+)
 from gpunet.primitives.reference.blocks import Array, blocks_of
-from gpunet.primitives.shapes import check_same_dtype, check_shape
 
 __all__ = ["adam_update", "sgd_update"]
 

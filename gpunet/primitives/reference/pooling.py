@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives.checks import (
+    check_shape,
+)
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, keep_where, per_block
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import (
     Padding,
     Pool2DGeometry,
     Window,
-    check_shape,
     pool2d_geometry,
 )
 

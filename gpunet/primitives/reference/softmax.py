@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunet.primitives.checks import (
+    check_shape,
+)
 from gpunet.primitives.reference.blocks import Array
-from gpunet.primitives.shapes import check_shape
 
 __all__ = [
     "log_softmax_backward",

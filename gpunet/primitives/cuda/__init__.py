@@ -1,0 +1,51 @@
+"""The primitives on CuPy arrays: each checks its arguments, makes its result and launches."""
+
+from __future__ import annotations
+
+from gpunet.primitives.cuda.activation import (
+    activation_backward,
+    elu_backward,
+    elu_forward,
+    gelu_backward,
+    gelu_forward,
+    hard_sigmoid_backward,
+    hard_sigmoid_forward,
+    leaky_relu_backward,
+    leaky_relu_forward,
+    relu_backward,
+    relu_forward,
+    selu_backward,
+    selu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    silu_backward,
+    silu_forward,
+    softplus_backward,
+    softplus_forward,
+    tanh_backward,
+    tanh_forward,
+)
+
+__all__ = [
+    "activation_backward",
+    "elu_backward",
+    "elu_forward",
+    "gelu_backward",
+    "gelu_forward",
+    "hard_sigmoid_backward",
+    "hard_sigmoid_forward",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "relu_backward",
+    "relu_forward",
+    "selu_backward",
+    "selu_forward",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "silu_backward",
+    "silu_forward",
+    "softplus_backward",
+    "softplus_forward",
+    "tanh_backward",
+    "tanh_forward",
+]

@@ -1,0 +1,84 @@
+// Purpose: what every kernel needs: element types, shared memory, vectors, sums over a warp.
+//
+// A source is compiled for element types that macros name, as NumPy does: -DT=float32 for the
+// arrays, and -DA=float32 for what they are accumulated in (float64 for float64, else float32).
+
+#pragma once
+
+#include "ptx.cuh"
+
+typedef signed char int8;
+typedef unsigned char uint8;
+typedef short int16;
+typedef unsigned short uint16;
+typedef int int32;
+typedef unsigned int uint32;
+typedef long long int64;
+typedef unsigned long long uint64;
+typedef float float32;
+typedef double float64;
+
+// All shared memory is declared by this macro; the tests put poisoned memory in its place.
+#ifndef SHARED
+#define SHARED(type, name, count) __shared__ __align__(16) type name[count]
+#endif
+
+constexpr unsigned int WHOLE_WARP = 0xffffffffu;
+constexpr int WARP = 32;
+
+__device__ inline float widen(const float16 x) { return widen_float16(x); }
+__device__ inline float widen(const bfloat16 x) { return widen_bfloat16(x); }
+__device__ inline float widen(const float x) { return x; }
+__device__ inline double widen(const double x) { return x; }
+
+// narrow<float16>(x) and so on: what is computed, as an element of an array.
+template <typename Element>
+__device__ inline Element narrow(const float x) { return static_cast<Element>(x); }
+template <>
+__device__ inline float16 narrow<float16>(const float x) { return narrow_float16(x); }
+template <>
+__device__ inline bfloat16 narrow<bfloat16>(const float x) { return narrow_bfloat16(x); }
+template <typename Element>
+__device__ inline Element narrow(const double x) { return static_cast<Element>(x); }
+
+// Several elements that are read or written at once; their address is a multiple of their size,
+// or of 16 bytes if they are larger.
+template <typename Element, int COUNT>
+struct __align__(sizeof(Element) * COUNT < 16 ? sizeof(Element) * COUNT : 16) Vector {
+    Element values[COUNT];
+};
+
+template <int COUNT, typename Element>
+__device__ inline Vector<Element, COUNT> load_vector(const Element* address) {
+    return *reinterpret_cast<const Vector<Element, COUNT>*>(address);
+}
+
+template <int COUNT, typename Element>
+__device__ inline void store_vector(Element* address, const Vector<Element, COUNT>& vector) {
+    *reinterpret_cast<Vector<Element, COUNT>*>(address) = vector;
+}
+
+// The place of a thread in a one-dimensional grid, and the number of its threads.
+__device__ inline int64 thread_index() {
+    return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline int64 thread_count() { return static_cast<int64>(gridDim.x) * blockDim.x; }
+
+// All lanes of the warp take part and all get the result. The order of the sum is fixed.
+template <typename Value>
+__device__ inline Value warp_sum(Value value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        value += __shfl_xor_sync(WHOLE_WARP, value, distance);
+    }
+    return value;
+}
+
+// The largest value, or NaN if there is one.
+template <typename Value>
+__device__ inline Value warp_max(Value value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        const Value other = __shfl_xor_sync(WHOLE_WARP, value, distance);
+        value = other > value || other != other ? other : value;
+    }
+    return value;
+}

@@ -1,0 +1,124 @@
+"""What the CUDA twins are tried with: the same cases on the CPU, on a GPU, and to list the builds.
+
+A case calls one primitive. Its arguments are made anew from a seed, in float64; floating-point
+arrays are then rounded to the element type under test, and the reference twin gets the rounded
+numbers, again in float64: what differs is then the twin's own error.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunet.primitives import reference
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arguments = tuple[list[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of a primitive.
+
+    Attributes:
+        primitive: its name.
+        label: what tells the case from the others of its primitive.
+        make: makes its positional and keyword arguments.
+        terms: how many products the longest sum adds up, for the tolerance.
+        in_place: positions of arguments that are changed.
+        dtypes: the element types it is tried in.
+    """
+
+    primitive: str
+    label: str
+    make: Callable[[np.random.Generator], Arguments]
+    terms: int = 1
+    in_place: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def __str__(self) -> str:
+        return f"{self.primitive}-{self.label}"
+
+
+def all_cases() -> list[Case]:
+    """Return the cases of all families, each in a file of its own, cases_<family>.py."""
+    files = sorted(Path(__file__).parent.glob("cases_*.py"))
+    modules = [importlib.import_module(f"{__package__}.{file.stem}") for file in files]
+    return [case for module in modules for case in module.CASES]
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Return an element type; bfloat16 is ml_dtypes'."""
+    if name == "bfloat16":
+        return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+    return np.dtype(name)
+
+
+def arguments_of(case: Case, dtype: str) -> Arguments:
+    """Return the arguments of a case, their floating-point arrays rounded to `dtype`."""
+    args, options = case.make(np.random.default_rng(0))
+    cast = partial(_cast, dtype=dtype_named(dtype))
+    return [cast(arg) for arg in args], {name: cast(arg) for name, arg in options.items()}
+
+
+def _cast(value: Any, dtype: np.dtype[Any]) -> Any:
+    is_floating = isinstance(value, np.ndarray) and value.dtype.name in (
+        "float64", "float32", "float16", "bfloat16",
+    )  # fmt: skip
+    return value.astype(dtype) if is_floating else value
+
+
+def call(
+    twins: Any, case: Case, args: list[Any], options: dict[str, Any], convert: Any = None
+) -> list[Any]:
+    """Return all that a twin gives back: its results and the arguments it changed.
+
+    Arguments:
+        twins: a module of twins.
+        case: what is called.
+        args, options: its arguments, which stay as they are.
+        convert: makes an array of the kind that the twins take; copies by default.
+    """
+    convert = convert or (lambda array: array.copy())
+    args = [convert(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+    options = {
+        name: convert(arg) if isinstance(arg, np.ndarray) else arg for name, arg in options.items()
+    }
+    result = getattr(twins, case.primitive)(*args, **options)
+    results = list(result) if isinstance(result, tuple) else [result]
+    return [item for item in (*results, *(args[i] for i in case.in_place)) if item is not None]
+
+
+def expected_of(case: Case, args: list[Any], options: dict[str, Any]) -> list[Array]:
+    """Return what the reference twin gives for the same numbers in float64."""
+    cast = partial(_cast, dtype=np.dtype("float64"))
+    wide = {name: cast(arg) for name, arg in options.items()}
+    return call(reference, case, [cast(arg) for arg in args], wide)
+
+
+def assert_close(case: Case, found: list[Array], expected: list[Array], dtype: str) -> None:
+    """Compare with the oracle.
+
+    A sum of n products, each rounded, is off by about sqrt(n) roundings of its largest parts; the
+    functions of CUDA and of the C library add a few of their own. Numbers of 16 bits are rounded
+    once more, when they are stored.
+    """
+    eps = {"float64": 2**-52, "float32": 2**-23, "float16": 2**-10, "bfloat16": 2**-7}[dtype]
+    computed = min(eps, 2**-23)
+    assert len(found) == len(expected)
+    for ours, oracle in zip(found, expected, strict=True):
+        assert ours.shape == oracle.shape
+        if ours.dtype.kind in "iub":
+            np.testing.assert_array_equal(ours, oracle)
+            continue
+        assert ours.dtype.name == dtype
+        ours, oracle = ours.astype(np.float64), oracle.astype(np.float64)
+        scale = np.abs(oracle[np.isfinite(oracle)]).max(initial=0.0)
+        rounding = computed * (8 + 4 * case.terms**0.5) * scale
+        np.testing.assert_allclose(ours, oracle, rtol=eps + 8 * computed, atol=rounding)

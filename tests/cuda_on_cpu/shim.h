@@ -1,0 +1,335 @@
+// Runs CUDA kernels on the CPU: a kernel file is compiled by g++ after this header.
+//
+// The threads of a block are fibers that take turns in one thread of the system. A fiber runs until
+// it meets a barrier or an exchange within its warp; who goes first is the test's choice, so that a
+// kernel that relies on an order it did not ask for gives other results. Blocks run one after another.
+//
+// What ends a launch with a message: threads of a block at different barriers, or gone while others
+// wait; lanes of a warp that do not meet; shared memory written past its end; a bad address,
+// alignment or index (the compiler's checks trap, the arrays' guard pages fault).
+
+#pragma once
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __restrict__
+#define __align__(bytes) alignas(bytes)
+#define __launch_bounds__(...)
+
+struct dim3 {
+    unsigned int x, y, z;
+};
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace shim {
+
+constexpr int MOST_THREADS = 1024;
+constexpr size_t STACK_BYTES = 1 << 16;
+constexpr size_t SHARED_BYTES = 227 << 10;  // the most that a block can have on any device
+constexpr size_t CANARY_BYTES = 64;
+constexpr unsigned char POISON = 0xff, CANARY = 0xa5;
+
+enum State { READY, AT_BARRIER, IN_WARP, DONE };
+
+struct Fiber {
+    ucontext_t context;
+    jmp_buf place;
+    State state;
+    int line;               // of the barrier or exchange it waits at
+    int serial;             // exchanges within its warp so far
+    unsigned int mask;      // the lanes that take part in the present one
+    unsigned long long slots[2];  // what it gives to the exchange, in turns
+};
+
+static Fiber fibers[MOST_THREADS];
+static bool alive[MOST_THREADS];  // has a stack that waits for the next block
+static char* stacks;
+static int current, threads;
+static ucontext_t scheduler;
+static jmp_buf scheduler_place;
+static sigjmp_buf way_out;
+static char message[512];
+static void (*entry)(void**);
+static void** entry_arguments;
+
+[[noreturn]] inline void fail(const char* what) {
+    snprintf(message, sizeof(message), "%s (block %u,%u,%u thread %d)", what, blockIdx.x, blockIdx.y,
+             blockIdx.z, current);
+    siglongjmp(way_out, 1);
+}
+
+// Gives the turn back to the scheduler, and returns when it comes again.
+inline void wait(const State state, const int line) {
+    Fiber& fiber = fibers[current];
+    fiber.state = state;
+    fiber.line = line;
+    if (!_setjmp(fiber.place)) _longjmp(scheduler_place, 1);
+}
+
+static void live() {
+    for (;;) {  // a fiber serves one block after another
+        entry(entry_arguments);
+        wait(DONE, 0);
+    }
+}
+
+// Shared memory: each declaration takes its part of the arena when its first thread comes by.
+alignas(16) static unsigned char arena[SHARED_BYTES];
+static size_t arena_used;
+static int block_serial;
+static size_t canaries[64];
+static int canary_count;
+
+inline void add_canary() {
+    memset(arena + arena_used, CANARY, CANARY_BYTES);
+    canaries[canary_count++] = arena_used;
+    arena_used += CANARY_BYTES;
+}
+
+struct Declaration {
+    int serial = -1;
+    unsigned char* address = nullptr;
+};
+
+inline unsigned char* shared(Declaration& declaration, const size_t bytes) {
+    if (declaration.serial != block_serial) {
+        const size_t rounded = (bytes + 15) / 16 * 16;
+        if (arena_used + rounded + CANARY_BYTES > SHARED_BYTES || canary_count == 64) {
+            fail("the block asks for more shared memory than any device has");
+        }
+        declaration.serial = block_serial;
+        declaration.address = arena + arena_used;
+        memset(declaration.address, POISON, bytes);
+        arena_used += bytes;
+        memset(arena + arena_used, CANARY, rounded - bytes);
+        arena_used += rounded - bytes;
+        add_canary();
+    }
+    return declaration.address;
+}
+
+inline void check_canaries() {
+    for (int i = 0; i < canary_count; ++i) {
+        for (size_t j = 0; j < CANARY_BYTES; ++j) {
+            if (arena[canaries[i] + j] != CANARY) fail("shared memory was written out of bounds");
+        }
+    }
+}
+
+// Puts `value` up for the other lanes; they can be read until this lane's next exchange but one.
+template <typename Value>
+inline void exchange(const unsigned int mask, const Value value, const int line) {
+    static_assert(sizeof(Value) <= 8, "lanes exchange up to 8 bytes");
+    Fiber& fiber = fibers[current];
+    if (!(mask >> (current % 32) & 1)) fail("a lane takes part in an exchange that leaves it out");
+    fiber.mask = mask;
+    ++fiber.serial;
+    memcpy(&fiber.slots[fiber.serial & 1], &value, sizeof(value));
+    wait(IN_WARP, line);
+}
+
+template <typename Value>
+inline Value from_lane(const int lane) {
+    const Fiber& fiber = fibers[current];
+    if (!(fiber.mask >> lane & 1)) fail("a lane reads from one that the mask leaves out");
+    Value value;
+    memcpy(&value, &fibers[current / 32 * 32 + lane].slots[fiber.serial & 1], sizeof(value));
+    return value;
+}
+
+template <typename Value>
+inline Value shuffle(const unsigned int mask, const Value value, const int lane, const int line) {
+    exchange(mask, value, line);
+    // As CUDA has it, a lane out of range gives a lane its own value back.
+    return from_lane<Value>(lane >= 0 && lane < 32 ? lane : current % 32);
+}
+
+inline unsigned int ballot(const unsigned int mask, const bool vote, const int line) {
+    exchange(mask, vote, line);
+    unsigned int votes = 0;
+    for (int lane = 0; lane < 32; ++lane) {
+        if (mask >> lane & 1) votes |= from_lane<bool>(lane) ? 1u << lane : 0u;
+    }
+    return votes;
+}
+
+// Whether all lanes that a fiber waits for have come to the same exchange.
+inline bool met(const int thread) {
+    const Fiber& fiber = fibers[thread];
+    for (int lane = 0; lane < 32; ++lane) {
+        if (!(fiber.mask >> lane & 1)) continue;
+        const int other = thread / 32 * 32 + lane;
+        if (other >= threads) fail("a mask names lanes that the block does not have");
+        if (fibers[other].serial < fiber.serial) {
+            if (fibers[other].state == DONE) fail("a mask names a lane that has ended");
+            return false;
+        }
+        if (fibers[other].serial == fiber.serial && fibers[other].state == IN_WARP &&
+            (fibers[other].line != fiber.line || fibers[other].mask != fiber.mask)) {
+            fail("lanes of a warp meet at different exchanges");
+        }
+    }
+    return true;
+}
+
+inline void run_fiber(const int thread) {
+    current = thread;
+    threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y,
+                 thread / (blockDim.x * blockDim.y)};
+    if (_setjmp(scheduler_place)) return;
+    if (alive[thread]) _longjmp(fibers[thread].place, 1);
+    if (!stacks) stacks = static_cast<char*>(malloc(MOST_THREADS * STACK_BYTES));
+    Fiber& fiber = fibers[thread];
+    alive[thread] = true;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = stacks + thread * STACK_BYTES;
+    fiber.context.uc_stack.ss_size = STACK_BYTES;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, live, 0);
+    setcontext(&fiber.context);
+}
+
+inline bool release_barrier() {
+    int line = 0, waiting = 0;
+    for (int i = 0; i < threads; ++i) {
+        if (fibers[i].state != AT_BARRIER) continue;
+        current = i;
+        if (waiting++ && fibers[i].line != line) fail("threads of a block wait at different barriers");
+        line = fibers[i].line;
+    }
+    if (waiting != threads) return false;
+    for (int i = 0; i < threads; ++i) fibers[i].state = READY;
+    return true;
+}
+
+inline void run_block(const int* order) {
+    ++block_serial;
+    arena_used = 0;
+    canary_count = 0;
+    add_canary();
+    for (int i = 0; i < threads; ++i) fibers[i].state = READY, fibers[i].serial = 0;
+    for (int done = 0; done < threads;) {
+        bool moved = false;
+        for (int i = 0; i < threads; ++i) {
+            Fiber& fiber = fibers[order[i]];
+            current = order[i];
+            if (fiber.state != READY && !(fiber.state == IN_WARP && met(order[i]))) continue;
+            moved = true;
+            run_fiber(order[i]);
+            done += fiber.state == DONE;
+        }
+        if (!moved && !release_barrier()) {
+            fail("threads of a block wait for others that ended or wait elsewhere");
+        }
+    }
+    check_canaries();
+}
+
+inline unsigned long long next_random(unsigned long long& state) {  // an LCG of Knuth's
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return state >> 33;
+}
+
+// 0: forward; 1: reverse; other numbers are seeds of an order at random.
+inline void make_order(int* order, const int count, const unsigned long long seed) {
+    unsigned long long state = seed;
+    for (int i = 0; i < count; ++i) order[i] = seed == 1 ? count - 1 - i : i;
+    for (int i = count - 1; seed > 1 && i > 0; --i) {
+        const int j = static_cast<int>(next_random(state) % (i + 1)), kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+static void on_signal(const int signal, siginfo_t* info, void*) {
+    const char* what = signal == SIGSEGV || signal == SIGBUS
+        ? "an address outside the arrays was read or written"
+        : "a misaligned address, an index out of range or an overflow";
+    snprintf(message, sizeof(message), "%s (block %u,%u,%u thread %d, address %p)", what, blockIdx.x,
+             blockIdx.y, blockIdx.z, current, info->si_addr);
+    siglongjmp(way_out, 1);
+}
+
+constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+
+}  // namespace shim
+
+#define SHARED(type, name, count)                                                      \
+    static shim::Declaration name##_declaration;                                       \
+    type(&name)[count] = *reinterpret_cast<type(*)[count]>(                            \
+        shim::shared(name##_declaration, sizeof(type) * (count)))
+
+#define __syncthreads() shim::wait(shim::AT_BARRIER, __LINE__)
+#define __syncwarp(...) shim::exchange(shim::mask_of(__VA_ARGS__), 0, __LINE__)
+#define __shfl_sync(mask, value, lane) shim::shuffle(mask, value, (lane), __LINE__)
+#define __shfl_xor_sync(mask, value, bits) \
+    shim::shuffle(mask, value, shim::current % 32 ^ (bits), __LINE__)
+#define __shfl_down_sync(mask, value, distance) \
+    shim::shuffle(mask, value, shim::current % 32 + (distance), __LINE__)
+#define __ballot_sync(mask, vote) shim::ballot(mask, vote, __LINE__)
+
+namespace shim {
+inline unsigned int mask_of(const unsigned int mask = 0xffffffffu) { return mask; }
+}  // namespace shim
+
+inline unsigned long long __umul64hi(const unsigned long long a, const unsigned long long b) {
+    return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
+}
+
+template <typename Value>
+inline Value min(const Value a, const Value b) { return b < a ? b : a; }
+template <typename Value>
+inline Value max(const Value a, const Value b) { return a < b ? b : a; }
+
+// Runs a whole launch; returns null, or what went wrong.
+extern "C" const char* shim_launch(
+    void (*entry)(void**), void** arguments, const unsigned int* grid, const unsigned int* block,
+    const unsigned long long order_seed
+) {
+    using namespace shim;
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {block[0], block[1], block[2]};
+    threads = static_cast<int>(block[0] * block[1] * block[2]);
+    const int blocks = static_cast<int>(grid[0] * grid[1] * grid[2]);
+    if (threads > MOST_THREADS || threads % 32) return "a block needs whole warps, up to 1024 threads";
+    shim::entry = entry;
+    entry_arguments = arguments;
+    static int thread_order[MOST_THREADS];
+    make_order(thread_order, threads, order_seed);
+    int* block_order = static_cast<int*>(malloc(sizeof(int) * blocks));
+    make_order(block_order, blocks, order_seed);
+
+    static char signal_stack[1 << 16];
+    stack_t own = {}, other;
+    own.ss_sp = signal_stack;
+    own.ss_size = sizeof(signal_stack);
+    sigaltstack(&own, &other);
+    struct sigaction action = {}, before[5];
+    action.sa_sigaction = on_signal;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    for (int i = 0; i < 5; ++i) sigaction(SIGNALS[i], &action, &before[i]);
+    const char* failed = nullptr;
+    if (sigsetjmp(way_out, 1)) {
+        failed = message;
+        memset(alive, 0, sizeof(alive));  // stopped in the middle: none can be gone on with
+    } else {
+        for (int i = 0; i < blocks; ++i) {
+            const unsigned int b = block_order[i];
+            blockIdx = {b % grid[0], b / grid[0] % grid[1], b / (grid[0] * grid[1])};
+            run_block(thread_order);
+        }
+    }
+    for (int i = 0; i < 5; ++i) sigaction(SIGNALS[i], &before[i], nullptr);
+    sigaltstack(&other, nullptr);
+    free(block_order);
+    return failed;
+}
