@@ -34,6 +34,7 @@ _FLAGS = [
     "-shared",
     "-fPIC",
     "-w",
+    "-U_FORTIFY_SOURCE",  # its longjmp refuses to change stacks
     "-fno-gnu-unique",  # so that no two libraries share what is static in a template
     # What is wrong traps; what a variable is before it is set is far from any right value.
     "-fsanitize=alignment,bounds,shift,integer-divide-by-zero,signed-integer-overflow,bool,enum",
@@ -42,7 +43,9 @@ _FLAGS = [
     # A device rounds each operation, fused products apart; x87 and fast-math would not.
     "-ffp-contract=off",
 ]
-_POISON, _CANARY = 0xFF, 0xA5
+_POISON = 0xFF
+# Beside the arrays; what is read from there differs between orders, and so do the results.
+_CANARIES = {"forward": 0xA5, "reverse": 0xFF, "shuffled": 0xFF}
 _PAGE = mmap.PAGESIZE
 _ALIGNMENT = 16  # that of the widest loads
 
@@ -111,10 +114,9 @@ class CpuExecutor:
             KernelError: a thread did what it must not.
         """
         self.launches.append((kernel, build, grid, block))
-        library = _library(build, self._text(build.source))
-        at_end = self.order != "reverse"
+        library = _library(kernel, build, self._text(build.source))
         arrays = [
-            _GuardedCopy(value, at_end) if parameter.is_array and value is not None else None
+            _GuardedCopy(value, self.order) if parameter.is_array and value is not None else None
             for parameter, value in zip(kernel.parameters, arguments, strict=True)
         ]
         values = [
@@ -151,18 +153,19 @@ class CpuExecutor:
 class _GuardedCopy:
     """A copy of an array between two pages that cannot be touched, on a like boundary."""
 
-    def __init__(self, array: np.ndarray, at_end: bool) -> None:
+    def __init__(self, array: np.ndarray, order: str) -> None:
         offset = array.ctypes.data % _ALIGNMENT
         room = -(-(array.nbytes + offset) // _PAGE) * _PAGE or _PAGE
         self.memory = mmap.mmap(-1, room + 2 * _PAGE)
         self.whole = np.frombuffer(self.memory, np.uint8)
         base = self.whole.ctypes.data
         first = _PAGE + offset
-        if at_end:
+        if order != "reverse":
             first += (room - array.nbytes - offset) // _ALIGNMENT * _ALIGNMENT
         self.range = slice(first, first + array.nbytes)
         self.inside = slice(_PAGE, _PAGE + room)
-        self.whole[self.inside] = _CANARY
+        self.canary = _CANARIES[order]
+        self.whole[self.inside] = self.canary
         self.whole[self.range] = array.reshape(-1).view(np.uint8)
         self.address = base + first
         self.edges = (base, base + _PAGE + room)
@@ -174,8 +177,8 @@ class _GuardedCopy:
         for edge in self.edges:
             _protect(edge, mmap.PROT_READ | mmap.PROT_WRITE)
         result = self.whole[self.range].copy()
-        self.whole[self.range] = _CANARY
-        intact = bool((self.whole[self.inside] == _CANARY).all())
+        self.whole[self.range] = self.canary
+        intact = bool((self.whole[self.inside] == self.canary).all())
         del self.whole
         self.memory.close()
         if not intact:
@@ -195,11 +198,11 @@ def _protect(address: int, rights: int) -> None:
 _libraries: dict[tuple[Build, str], ctypes.CDLL] = {}
 
 
-def _library(build: Build, text: str) -> ctypes.CDLL:
+def _library(kernel: Kernel, build: Build, text: str) -> ctypes.CDLL:
     """Return a source compiled for the CPU, kept from one run of the tests to the next."""
     key = (build, text)
     if key not in _libraries:
-        code = f'#include "{SHIM}"\n{text}\n{_entries(build)}'
+        code = f'#include "{SHIM}"\n{text}\n{_entries(kernel, build)}'
         command = [compiler() or "g++", *_FLAGS, *build.options]
         digest = hashlib.sha256("\0".join([*command, SHIM.read_text(), code]).encode()).hexdigest()
         path = _cache_folder() / f"{Path(build.source).stem}-{digest[:24]}.so"
@@ -218,17 +221,22 @@ def _library(build: Build, text: str) -> ctypes.CDLL:
     return _libraries[key]
 
 
-def _entries(build: Build) -> str:
-    """Return a function for each kernel that takes its arguments from an array of pointers."""
+def _entries(kernel: Kernel, build: Build) -> str:
+    """Return a function for each kernel that takes its arguments from an array of pointers.
+
+    A macro may leave a kernel out; its weak declaration then stands for nothing.
+    """
     lines = ['#line 1 "entries"']
-    for name in kernel_names(build.source):
-        casts = ", ".join(
-            f"*static_cast<{parameter.type}{' const*' if parameter.is_array else ''}*>(a[{i}])"
-            if not parameter.is_written
-            else f"*static_cast<{parameter.type}**>(a[{i}])"
-            for i, parameter in enumerate(Kernel(build.source, name).parameters)
-        )
-        lines.append(f'extern "C" void run_{name}(void** a) {{ {name}({casts}); }}')
+    has_passes = any(name == "PASS" for name, _ in build.macros)  # one kernel is then compiled
+    for name in [kernel.name] if has_passes else kernel_names(build.source):
+        types = [
+            f"{'' if parameter.is_written else 'const '}{parameter.type}"
+            f"{'*' if parameter.is_array else ''}"
+            for parameter in Kernel(build.source, name).parameters
+        ]
+        casts = [f"*static_cast<{text}*>(a[{i}])" for i, text in enumerate(types)]
+        lines.append(f'extern "C" __attribute__((weak)) void {name}({", ".join(types)});')
+        lines.append(f'extern "C" void run_{name}(void** a) {{ {name}({", ".join(casts)}); }}')
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,10 @@
 // kernel that relies on an order it did not ask for gives other results. Blocks run one after another.
 //
 // What ends a launch with a message: threads of a block at different barriers, or gone while others
-// wait; lanes of a warp that do not meet; shared memory written past its end; a bad address,
-// alignment or index (the compiler's checks trap, the arrays' guard pages fault).
+// wait; lanes of a warp that do not meet; shared memory written past its end, or more of it than a
+// kernel can declare; a bad address, alignment or index (the compiler's checks trap, the arrays'
+// guard pages fault). What is stricter than CUDA: a thread may not end before a barrier or an
+// exchange that others wait at, and all that meet do so in the same line.
 
 #pragma once
 
@@ -34,9 +36,10 @@ namespace shim {
 
 constexpr int MOST_THREADS = 1024;
 constexpr size_t STACK_BYTES = 1 << 16;
-constexpr size_t SHARED_BYTES = 227 << 10;  // the most that a block can have on any device
+constexpr size_t SHARED_BYTES = 48 << 10;  // the most that a kernel can declare on any device
+constexpr int MOST_DECLARATIONS = 64;
 constexpr size_t CANARY_BYTES = 64;
-constexpr unsigned char POISON = 0xff, CANARY = 0xa5;
+constexpr unsigned char POISON = 0xff;
 
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
 
@@ -44,10 +47,10 @@ struct Fiber {
     ucontext_t context;
     jmp_buf place;
     State state;
-    int line;               // of the barrier or exchange it waits at
-    int serial;             // exchanges within its warp so far
-    unsigned int mask;      // the lanes that take part in the present one
-    unsigned long long slots[2];  // what it gives to the exchange, in turns
+    int line;                      // of the barrier or exchange it waits at
+    unsigned int mask;             // the lanes that take part in the exchange
+    unsigned long long given;      // its value in the exchange
+    unsigned long long taken[32];  // those of all lanes, once they have met
 };
 
 static Fiber fibers[MOST_THREADS];
@@ -83,16 +86,18 @@ static void live() {
 }
 
 // Shared memory: each declaration takes its part of the arena when its first thread comes by.
-alignas(16) static unsigned char arena[SHARED_BYTES];
-static size_t arena_used;
+alignas(16) static unsigned char arena[SHARED_BYTES + MOST_DECLARATIONS * (CANARY_BYTES + 16)];
+static size_t arena_used, declared;
 static int block_serial;
-static size_t canaries[64];
+static struct { size_t begin, end; } canaries[MOST_DECLARATIONS];
 static int canary_count;
+static unsigned char canary;  // differs between orders, as what is read from it then does
 
-inline void add_canary() {
-    memset(arena + arena_used, CANARY, CANARY_BYTES);
-    canaries[canary_count++] = arena_used;
-    arena_used += CANARY_BYTES;
+inline void add_canary() {  // what comes after it is aligned again
+    const size_t end = (arena_used + CANARY_BYTES + 15) / 16 * 16;
+    memset(arena + arena_used, canary, end - arena_used);
+    canaries[canary_count++] = {arena_used, end};
+    arena_used = end;
 }
 
 struct Declaration {
@@ -102,16 +107,14 @@ struct Declaration {
 
 inline unsigned char* shared(Declaration& declaration, const size_t bytes) {
     if (declaration.serial != block_serial) {
-        const size_t rounded = (bytes + 15) / 16 * 16;
-        if (arena_used + rounded + CANARY_BYTES > SHARED_BYTES || canary_count == 64) {
-            fail("the block asks for more shared memory than any device has");
+        declared += bytes;
+        if (declared > SHARED_BYTES || canary_count == MOST_DECLARATIONS) {
+            fail("the kernel declares more shared memory than the 48 KiB that it can");
         }
         declaration.serial = block_serial;
         declaration.address = arena + arena_used;
         memset(declaration.address, POISON, bytes);
         arena_used += bytes;
-        memset(arena + arena_used, CANARY, rounded - bytes);
-        arena_used += rounded - bytes;
         add_canary();
     }
     return declaration.address;
@@ -119,21 +122,20 @@ inline unsigned char* shared(Declaration& declaration, const size_t bytes) {
 
 inline void check_canaries() {
     for (int i = 0; i < canary_count; ++i) {
-        for (size_t j = 0; j < CANARY_BYTES; ++j) {
-            if (arena[canaries[i] + j] != CANARY) fail("shared memory was written out of bounds");
+        for (size_t j = canaries[i].begin; j < canaries[i].end; ++j) {
+            if (arena[j] != canary) fail("shared memory was written out of bounds");
         }
     }
 }
 
-// Puts `value` up for the other lanes; they can be read until this lane's next exchange but one.
+// Gives `value` to the other lanes of the mask, and waits until all of them have come.
 template <typename Value>
 inline void exchange(const unsigned int mask, const Value value, const int line) {
     static_assert(sizeof(Value) <= 8, "lanes exchange up to 8 bytes");
     Fiber& fiber = fibers[current];
     if (!(mask >> (current % 32) & 1)) fail("a lane takes part in an exchange that leaves it out");
     fiber.mask = mask;
-    ++fiber.serial;
-    memcpy(&fiber.slots[fiber.serial & 1], &value, sizeof(value));
+    memcpy(&fiber.given, &value, sizeof(value));
     wait(IN_WARP, line);
 }
 
@@ -142,7 +144,7 @@ inline Value from_lane(const int lane) {
     const Fiber& fiber = fibers[current];
     if (!(fiber.mask >> lane & 1)) fail("a lane reads from one that the mask leaves out");
     Value value;
-    memcpy(&value, &fibers[current / 32 * 32 + lane].slots[fiber.serial & 1], sizeof(value));
+    memcpy(&value, &fiber.taken[lane], sizeof(value));
     return value;
 }
 
@@ -162,23 +164,47 @@ inline unsigned int ballot(const unsigned int mask, const bool vote, const int l
     return votes;
 }
 
-// Whether all lanes that a fiber waits for have come to the same exchange.
-inline bool met(const int thread) {
+inline bool meets(const Fiber& one, const Fiber& other) {
+    return other.state == IN_WARP && other.line == one.line && other.mask == one.mask;
+}
+
+// Lets the lanes of an exchange go on if the given thread is the last of them to come.
+inline void release_exchange(const int thread) {
     const Fiber& fiber = fibers[thread];
+    Fiber* warp = fibers + thread / 32 * 32;
+    for (int lane = 0; lane < 32; ++lane) {
+        if (fiber.mask >> lane & 1 && !meets(fiber, warp[lane])) return;
+    }
     for (int lane = 0; lane < 32; ++lane) {
         if (!(fiber.mask >> lane & 1)) continue;
-        const int other = thread / 32 * 32 + lane;
-        if (other >= threads) fail("a mask names lanes that the block does not have");
-        if (fibers[other].serial < fiber.serial) {
-            if (fibers[other].state == DONE) fail("a mask names a lane that has ended");
-            return false;
-        }
-        if (fibers[other].serial == fiber.serial && fibers[other].state == IN_WARP &&
-            (fibers[other].line != fiber.line || fibers[other].mask != fiber.mask)) {
-            fail("lanes of a warp meet at different exchanges");
+        warp[lane].state = READY;
+        for (int from = 0; from < 32; ++from) warp[lane].taken[from] = warp[from].given;
+    }
+}
+
+// Says what keeps the waiting threads from going on.
+[[noreturn]] inline void explain() {
+    for (current = 0; current < threads; ++current) {
+        const Fiber& fiber = fibers[current];
+        if (fiber.state != IN_WARP) continue;
+        for (int lane = 0; lane < 32; ++lane) {
+            const Fiber& other = fibers[current / 32 * 32 + lane];
+            if (!(fiber.mask >> lane & 1) || meets(fiber, other)) continue;
+            if (other.state == DONE) fail("a mask names a lane that has ended");
+            if (other.state == IN_WARP) fail("lanes of a warp meet at different exchanges");
+            fail("a mask names a lane that waits at a barrier");
         }
     }
-    return true;
+    int first = -1;
+    for (current = 0; current < threads; ++current) {
+        if (fibers[current].state != AT_BARRIER) continue;
+        if (first < 0) first = current;
+        if (fibers[current].line != fibers[first].line) {
+            fail("threads of a block wait at different barriers");
+        }
+    }
+    current = first;
+    fail("a thread waits at a barrier, and another of its block has ended");
 }
 
 inline void run_fiber(const int thread) {
@@ -199,37 +225,30 @@ inline void run_fiber(const int thread) {
 }
 
 inline bool release_barrier() {
-    int line = 0, waiting = 0;
     for (int i = 0; i < threads; ++i) {
-        if (fibers[i].state != AT_BARRIER) continue;
-        current = i;
-        if (waiting++ && fibers[i].line != line) fail("threads of a block wait at different barriers");
-        line = fibers[i].line;
+        if (fibers[i].state != AT_BARRIER || fibers[i].line != fibers[0].line) return false;
     }
-    if (waiting != threads) return false;
     for (int i = 0; i < threads; ++i) fibers[i].state = READY;
     return true;
 }
 
 inline void run_block(const int* order) {
     ++block_serial;
-    arena_used = 0;
+    arena_used = declared = 0;
     canary_count = 0;
     add_canary();
-    for (int i = 0; i < threads; ++i) fibers[i].state = READY, fibers[i].serial = 0;
+    for (int i = 0; i < threads; ++i) fibers[i].state = READY;
     for (int done = 0; done < threads;) {
         bool moved = false;
         for (int i = 0; i < threads; ++i) {
-            Fiber& fiber = fibers[order[i]];
-            current = order[i];
-            if (fiber.state != READY && !(fiber.state == IN_WARP && met(order[i]))) continue;
+            const Fiber& fiber = fibers[order[i]];
+            if (fiber.state != READY) continue;
             moved = true;
             run_fiber(order[i]);
+            if (fiber.state == IN_WARP) release_exchange(order[i]);
             done += fiber.state == DONE;
         }
-        if (!moved && !release_barrier()) {
-            fail("threads of a block wait for others that ended or wait elsewhere");
-        }
+        if (!moved && !release_barrier()) explain();
     }
     check_canaries();
 }
@@ -270,7 +289,7 @@ constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 
 #define __syncthreads() shim::wait(shim::AT_BARRIER, __LINE__)
 #define __syncwarp(...) shim::exchange(shim::mask_of(__VA_ARGS__), 0, __LINE__)
-#define __shfl_sync(mask, value, lane) shim::shuffle(mask, value, (lane), __LINE__)
+#define __shfl_sync(mask, value, lane) shim::shuffle(mask, value, (lane) & 31, __LINE__)
 #define __shfl_xor_sync(mask, value, bits) \
     shim::shuffle(mask, value, shim::current % 32 ^ (bits), __LINE__)
 #define __shfl_down_sync(mask, value, distance) \
@@ -300,13 +319,14 @@ extern "C" const char* shim_launch(
     blockDim = {block[0], block[1], block[2]};
     threads = static_cast<int>(block[0] * block[1] * block[2]);
     const int blocks = static_cast<int>(grid[0] * grid[1] * grid[2]);
-    if (threads > MOST_THREADS || threads % 32) return "a block needs whole warps, up to 1024 threads";
+    if (threads < 1 || threads > MOST_THREADS || threads % 32) return "a block needs whole warps, up to 1024 threads";
     shim::entry = entry;
     entry_arguments = arguments;
     static int thread_order[MOST_THREADS];
     make_order(thread_order, threads, order_seed);
     int* block_order = static_cast<int*>(malloc(sizeof(int) * blocks));
     make_order(block_order, blocks, order_seed);
+    canary = order_seed ? 0xff : 0xa5;
 
     static char signal_stack[1 << 16];
     stack_t own = {}, other;
