@@ -1,6 +1,6 @@
 """An executor that runs launches on the CPU: it compiles kernel files with g++ and the shim.
 
-Arrays are copied into memory whose end (or start) is the edge of a page that cannot be touched, so
+Arrays are copied into memory whose end (or start) is the edge of pages that cannot be touched, so
 that a kernel that reads or writes outside of them faults; a few bytes left between hold canaries.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from gpunet.primitives.launcher import Build, Kernel, full_source, kernel_names
 
-__all__ = ["ORDERS", "CpuExecutor", "KernelError", "compiler"]
+__all__ = ["ORDERS", "CompileError", "CpuExecutor", "KernelError", "compiler"]
 
 SHIM = Path(__file__).parent / "shim.h"
 
@@ -47,9 +47,14 @@ _POISON = 0xFF
 # Beside the arrays; what is read from there differs between orders, and so do the results.
 _CANARIES = {"forward": 0xA5, "reverse": 0xFF, "shuffled": 0xFF}
 _PAGE = mmap.PAGESIZE
+_GUARD = 1 << 24  # bytes that cannot be touched on each side; they take no memory
 _ALIGNMENT = 16  # that of the widest loads
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CompileError(Exception):
+    """A source does not compile; the message is the compiler's."""
 
 
 class KernelError(Exception):
@@ -114,7 +119,7 @@ class CpuExecutor:
             KernelError: a thread did what it must not.
         """
         self.launches.append((kernel, build, grid, block))
-        library = _library(kernel, build, self._text(build.source))
+        library = self.compile(kernel, build)
         arrays = [
             _GuardedCopy(value, self.order) if parameter.is_array and value is not None else None
             for parameter, value in zip(kernel.parameters, arguments, strict=True)
@@ -142,6 +147,14 @@ class CpuExecutor:
             if guarded is not None:
                 guarded.finish(f"{kernel.name}, {parameter.name}", value, parameter.is_written)
 
+    def compile(self, kernel: Kernel, build: Build) -> ctypes.CDLL:
+        """Return the library that holds the kernel, compiled if it was not before.
+
+        Raises:
+            CompileError: it does not compile.
+        """
+        return _library(kernel, build, self._text(build.source))
+
     def _text(self, source: str) -> str:
         text = full_source(source)
         for name, patch in self.patches.items():
@@ -151,35 +164,32 @@ class CpuExecutor:
 
 
 class _GuardedCopy:
-    """A copy of an array between two pages that cannot be touched, on a like boundary."""
+    """A copy of an array between pages that cannot be touched, on a like boundary."""
 
     def __init__(self, array: np.ndarray, order: str) -> None:
         offset = array.ctypes.data % _ALIGNMENT
         room = -(-(array.nbytes + offset) // _PAGE) * _PAGE or _PAGE
-        self.memory = mmap.mmap(-1, room + 2 * _PAGE)
-        self.whole = np.frombuffer(self.memory, np.uint8)
-        base = self.whole.ctypes.data
-        first = _PAGE + offset
+        self.memory = mmap.mmap(-1, room + 2 * _GUARD, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        whole = np.frombuffer(self.memory, np.uint8)
+        base = whole.ctypes.data
+        first = offset
         if order != "reverse":
             first += (room - array.nbytes - offset) // _ALIGNMENT * _ALIGNMENT
-        self.range = slice(first, first + array.nbytes)
-        self.inside = slice(_PAGE, _PAGE + room)
+        self.address = base + _GUARD + first
         self.canary = _CANARIES[order]
-        self.whole[self.inside] = self.canary
-        self.whole[self.range] = array.reshape(-1).view(np.uint8)
-        self.address = base + first
-        self.edges = (base, base + _PAGE + room)
-        for edge in self.edges:
-            _protect(edge, 0)
+        self.inside = whole[_GUARD : _GUARD + room]
+        self.range = slice(first, first + array.nbytes)
+        self.inside[...] = self.canary
+        self.inside[self.range] = array.reshape(-1).view(np.uint8)
+        for edge in (base, base + _GUARD + room):
+            _protect(edge, _GUARD)
 
     def finish(self, what: str, array: np.ndarray, is_written: bool) -> None:
         """Copy the result back, check that the rest is as it was, and free the memory."""
-        for edge in self.edges:
-            _protect(edge, mmap.PROT_READ | mmap.PROT_WRITE)
-        result = self.whole[self.range].copy()
-        self.whole[self.range] = self.canary
-        intact = bool((self.whole[self.inside] == self.canary).all())
-        del self.whole
+        result = self.inside[self.range].copy()
+        self.inside[self.range] = self.canary
+        intact = bool((self.inside == self.canary).all())
+        del self.inside
         self.memory.close()
         if not intact:
             raise KernelError(f"{what}: bytes beside the array were written")
@@ -190,8 +200,9 @@ class _GuardedCopy:
             raise KernelError(f"{what}: an argument declared const was written")
 
 
-def _protect(address: int, rights: int) -> None:
-    if _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(_PAGE), rights):
+def _protect(address: int, size: int) -> None:
+    """Let no access to these pages succeed."""
+    if _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), 0):
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
@@ -215,7 +226,8 @@ def _library(kernel: Kernel, build: Build, text: str) -> ctypes.CDLL:
                 text=True,
                 check=False,
             )
-            assert child.returncode == 0, f"{build}\n{child.stderr[:4000]}"
+            if child.returncode:
+                raise CompileError(f"{build}\n{child.stderr[:4000]}")
             partial.replace(path)
         _libraries[key] = ctypes.CDLL(str(path))
     return _libraries[key]
