@@ -155,11 +155,13 @@ class Tensor:
                     "reduce it first (such as .sum()), or pass output_grad."
                 )
             output_grad = backend.get_array_module(self.value).ones_like(self.value)
-        elif output_grad.shape != self.shape:
-            raise ValueError(
-                f"backward() expected output_grad of the tensor's shape {self.shape}, "
-                f"received {output_grad.shape}."
-            )
+        else:
+            backend.get_array_module(self.value, output_grad)  # raises where they cannot be mixed
+            if output_grad.shape != self.shape:
+                raise ValueError(
+                    f"backward() expected output_grad of the tensor's shape {self.shape}, "
+                    f"received {output_grad.shape}."
+                )
         source = _source(self)
         if source is None:
             raise RuntimeError(
@@ -281,7 +283,12 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
         if any(isinstance(value, Tensor) for value in kwargs.values()):
             bound = signature.bind(*args, **kwargs)
             args, kwargs = bound.args, bound.kwargs
-        value, backward = function(*[_value(x) for x in args], **kwargs)
+        values = [_value(x) for x in args]
+        try:
+            value, backward = function(*values, **kwargs)
+        except TypeError:
+            backend.get_array_module(*values)  # raises if NumPy and CuPy arrays were mixed
+            raise
         output = Tensor(value)
         if _recording.get():
             sources = tuple([_source(x) for x in args])

@@ -8,7 +8,6 @@ when a backend is first needed, and keeps the reason where it stays on NumPy.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import threading
@@ -58,7 +57,6 @@ _FIX_KERNEL = (
     f"Install the CuPy that matches the driver, with its compiler: {_INSTALL}; "
     "'nvidia-smi' prints the newest CUDA that the driver knows."
 )
-_FIX_TWINS = "Use a version of gpunet that has gpunet.primitives.cuda."
 
 
 class GpuUnavailableError(RuntimeError):
@@ -174,18 +172,19 @@ def to_numpy(x: Any) -> np.ndarray:
     return np.asarray(x.get() if _library(x) == "cupy" else x)
 
 
-def asarray(x: Any, dtype: DTypeLike | None = None) -> Any:
+def asarray(x: Any, dtype: DTypeLike | None = None, *, like: Any = None) -> Any:
     """Return `x` as an array of the active backend, copied only if it lives elsewhere.
 
     Arguments:
         x: a NumPy or CuPy array, a number or a list.
         dtype: the element type of the result; by default that of `x`.
+        like: an array; the result then lives where it does, whatever the active backend.
 
     >>> with use_backend("numpy"):
     ...     asarray([1.0, 2.0], dtype="float32")
     array([1., 2.], dtype=float32)
     """
-    module = array_module()
+    module = array_module() if like is None else get_array_module(like)
     return module.asarray(to_numpy(x) if module is np else x, dtype=dtype)
 
 
@@ -288,8 +287,8 @@ def _choose(name: str, kind: str, where: str) -> _Choice:
 def probe_gpu() -> GpuProbe:
     """Return whether the GPU can be used; it is tried once, at the first call.
 
-    That takes CuPy, a device, a small kernel that compiles, runs and writes the right numbers,
-    and gpunet's own CUDA primitives. Nothing is raised and nothing is printed.
+    That takes CuPy, a device, and a small kernel that compiles, runs and writes the right
+    numbers. Nothing is raised and nothing is printed.
     """
     global _probed
     with _lock:
@@ -299,7 +298,7 @@ def probe_gpu() -> GpuProbe:
 
 
 def _try_gpu() -> GpuProbe:
-    """Take the steps from CuPy to gpunet's own kernels; the first that fails is the reason."""
+    """Take the steps from CuPy to a kernel that ran; the first that fails is the reason."""
     try:
         cupy = importlib.import_module("cupy")
     except Exception as error:
@@ -325,9 +324,6 @@ def _try_gpu() -> GpuProbe:
     if not right:
         reason = f"{name} ran a small kernel, and the numbers it wrote are wrong."
         return GpuProbe(False, reason, _FIX_KERNEL)
-    if not _has_cuda_primitives():
-        reason = f"{name} works, and this version of gpunet has no CUDA primitives yet."
-        return GpuProbe(False, reason, _FIX_TWINS)
     return GpuProbe(True, f"{name} compiled and ran a small kernel on the GPU.")
 
 
@@ -340,10 +336,6 @@ def _run_probe_kernel(cupy: Any) -> bool:
     expected = np.arange(grid * block, dtype=np.float32) ** 2 + 1
     expected[count:] = 0
     return np.array_equal(cupy.asnumpy(values), expected)
-
-
-def _has_cuda_primitives() -> bool:
-    return importlib.util.find_spec("gpunet.primitives.cuda") is not None
 
 
 def _one_line(error: Exception) -> str:

@@ -81,10 +81,9 @@ def played_cupy(
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that makes `import cupy` find a played CuPy."""
 
-    def do(twins: bool = True, **parts: Any) -> Any:
+    def do(**parts: Any) -> Any:
         cupy = played_cupy(**parts)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
-        monkeypatch.setattr(backend, "_has_cuda_primitives", lambda: twins)
         return cupy
 
     return do
@@ -130,7 +129,6 @@ BROKEN = {
     ),
     "writes nothing": ({"kernel": do_nothing}, "the numbers it wrote are wrong", "cupy-cuda12x"),
     "writes past the end": ({"kernel": write_past_the_end}, "are wrong", "cupy-cuda12x"),
-    "no CUDA twins": ({"twins": False}, "no CUDA primitives", "version of gpunet"),
 }
 
 
@@ -194,11 +192,6 @@ def test_auto_takes_a_gpu_that_works(install: Any) -> None:
     assert type(made) is PlayedArray
     assert made.dtype == np.float32
     np.testing.assert_array_equal(backend.to_numpy(made), [1, 2])
-
-
-def test_this_version_keeps_to_numpy_until_the_cuda_primitives_exist() -> None:
-    exist = list((ROOT / "gpunet" / "primitives").glob("cuda*"))
-    assert backend._has_cuda_primitives() == bool(exist)
 
 
 def test_the_gpu_is_tried_once_and_only_when_needed(install: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gpunet.autograd import Array, differentiable
 from gpunet.backend import get_array_module
 
@@ -93,11 +95,12 @@ def power(x: Array, y: Array) -> Result:
     z = x**y
 
     def x_grad(output_grad: Array) -> Array:
-        one_less = xp.where(y == 0, 1, y - 1) if shape_of(y) else (y - 1 if y else 1)
+        # Of a number, not of an array: whether that is 0, a GPU would have to be waited for.
+        one_less = xp.where(y == 0, 1, y - 1) if hasattr(y, "shape") else (y - 1 if y else 1)
         return unbroadcast(output_grad * y * x**one_less, shape_of(x))
 
     def y_grad(output_grad: Array) -> Array:
-        log_x = xp.log(xp.where(x == 0, 1, x))
+        log_x = xp.log(xp.where(x == 0, 1, x)) if hasattr(x, "shape") else float(np.log(x or 1))
         return unbroadcast(output_grad * z * log_x, shape_of(y))
 
     return z, lambda output_grad: (lambda: x_grad(output_grad), lambda: y_grad(output_grad))

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunet import primitives
 from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.backend import asarray
 
 __all__ = [
     "average_pool2d",
@@ -271,6 +272,7 @@ def dropout(x: Array, key: Array, *, rate: float) -> Result:
         key: which random numbers to take, from `gpunet.random.next_key()`.
         rate: from 0 to below 1.
     """
+    key = asarray(key, like=x)
     return primitives.dropout_forward(x, key, rate=rate), lambda output_grad: (
         primitives.dropout_backward(output_grad, key, rate=rate),
     )

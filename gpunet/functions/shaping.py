@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from gpunet import primitives
@@ -86,11 +88,10 @@ def getitem(x: Array, index: Any) -> Result:
     shape, dtype, xp = x.shape, x.dtype, get_array_module(x)
 
     def backward(output_grad: Array) -> Array:
+        if not _is_basic(index):  # an integer array may name an element twice
+            return _added_up(shape, index, output_grad, xp)
         input_grad = xp.zeros(shape, dtype)
-        if _is_basic(index):
-            input_grad[index] = output_grad
-        else:  # an integer array may name an element twice: its gradients add up
-            xp.add.at(input_grad, index, output_grad)
+        input_grad[index] = output_grad
         return input_grad
 
     return x[index], backward
@@ -99,6 +100,36 @@ def getitem(x: Array, index: Any) -> Result:
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is ... or isinstance(part, int | slice) for part in parts)
+
+
+def _added_up(shape: tuple[int, ...], index: Any, values: Array, xp: ModuleType) -> Array:
+    """Return zeros of `shape` to which `values` are added at ``[index]``, in a fixed order.
+
+    ``xp.add.at`` would add by atomics on a GPU, in any order. Here, values are sorted by their
+    place, and those of one place added in pairs, pairs of pairs, and so on: in
+    log2(number of values) passes, with nothing read by the host.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    # Integer arrays choose whole rows of the axes that they leave out.
+    axes = len(parts) if all(_is_integers(part) for part in parts) else len(shape)
+    row = math.prod(shape[axes:])
+    place = xp.arange(math.prod(shape[:axes])).reshape(shape[:axes])[index].reshape(-1)
+    order = xp.argsort(place)
+    place, values = place[order], values.reshape(place.size, row)[order]  # (values, row)
+    first = xp.searchsorted(place, place)  # where those of the same place begin
+    rank = xp.arange(place.size) - first
+    step = 1
+    while step < place.size:
+        takes = (rank[:-step] % (2 * step) == 0) & (place[:-step] == place[step:])
+        values[:-step] += xp.where(takes[:, None], values[step:], 0)
+        step *= 2
+    result = xp.zeros((math.prod(shape[:axes]), row), values.dtype)
+    result[place] = values[first]  # for one place several times, and each time the same
+    return result.reshape(shape)
+
+
+def _is_integers(part: Any) -> bool:
+    return hasattr(part, "dtype") and part.ndim > 0 and part.dtype.kind in "iu"
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:

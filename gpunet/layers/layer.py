@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunet import functions, initializers, random
 from gpunet.autograd import Parameter, Tensor, no_grad
-from gpunet.backend import array_module, asarray
+from gpunet.backend import array_module, asarray, to_numpy
 from gpunet.naming import check_arguments
 
 __all__ = ["Layer"]
@@ -279,7 +279,7 @@ class Layer:
                 f"{describe(self)} has {len(parameters)} weights, "
                 f"set_weights received {len(weights)}.{hint}"
             )
-        arrays = [np.asarray(weight) for weight in weights]
+        arrays = [to_numpy(weight) for weight in weights]
         for i, (parameter, array) in enumerate(zip(parameters, arrays, strict=True)):
             if array.shape != parameter.shape or array.dtype.kind not in "fiub":
                 raise ValueError(
@@ -288,7 +288,7 @@ class Layer:
                     f"{array.dtype}. Nothing was changed."
                 )
         for parameter, array in zip(parameters, arrays, strict=True):
-            parameter.value[...] = asarray(array, dtype=parameter.dtype)
+            parameter.value[...] = asarray(array, dtype=parameter.dtype, like=parameter.value)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
