@@ -122,7 +122,7 @@ def check_gradients(
     >>> from gpunet import functions
     >>> check_gradients(functions.tanh, np.linspace(-2.0, 2.0, 7))
     """
-    values = [_as_float64(x) for x in inputs]
+    values = [_as_float64(x, function) for x in inputs]
     if getattr(function, "built", True) is False:
         with no_grad():
             function(*values, **settings)  # makes the weights
@@ -171,7 +171,7 @@ class _Probe:
                 f"check_gradients computes in float64, and the function gave {output.dtype}: pass "
                 "a layer or model itself, not a function around it, or give it dtype='float64'."
             )
-        self.direction = self._draw(output.shape)
+        self.direction = self._draw(output.value)
         if output.node is not None:
             output.backward(self.direction)
 
@@ -179,15 +179,16 @@ class _Probe:
         self.rewind()
         return self.function(*self.tensors, **self.settings)
 
-    def _draw(self, shape: tuple[int, ...]) -> Array:
-        return asarray(self.generator.uniform(shape, -1.0, 1.0, dtype="float64"))
+    def _draw(self, like: Array) -> Array:
+        numbers = self.generator.uniform(like.shape, -1.0, 1.0, dtype="float64")
+        return asarray(numbers, like=like)
 
     def _evaluate(self) -> float:
         with no_grad():
             return float((self._output().value * self.direction).sum())
 
     def compare(self, variable: Tensor, where: str, epsilon: float, tolerance: float) -> None:
-        direction = self._draw(variable.shape)
+        direction = self._draw(variable.value)
         grad = 0.0 if variable.grad is None else variable.grad
         expected = float((grad * direction).sum())
         original = variable.value
@@ -208,8 +209,10 @@ class _Probe:
             )
 
 
-def _as_float64(x: Any) -> Array:
-    array = asarray(x.value if isinstance(x, Tensor) else x)
+def _as_float64(x: Any, function: Any) -> Array:
+    """Return an input in float64, where the weights are if `function` is a layer or a model."""
+    like = next((weight.value for weight in getattr(function, "weights", ())), None)
+    array = asarray(x.value if isinstance(x, Tensor) else x, like=like)
     return array.astype("float64") if array.dtype.kind == "f" else array
 
 

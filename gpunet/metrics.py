@@ -42,15 +42,22 @@ __all__ = [
 ]
 
 
-def _array(x: Any) -> Array:
-    """Return the array in a tensor, or an array of a list."""
+def _array(x: Any, like: Array | None = None) -> Array:
+    """Return the array in a tensor, or an array of a list, which then lives where `like` does."""
     if isinstance(x, Tensor):
         return x.value
-    return x if hasattr(x, "shape") else asarray(x)
+    return x if hasattr(x, "shape") else asarray(x, like=like)
+
+
+def _arrays(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    y_pred = _array(y_pred)
+    y_true = _array(y_true, like=y_pred)
+    get_array_module(y_true, y_pred)  # raises where they cannot be compared
+    return y_true, y_pred
 
 
 def _same_shape(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    y_true, y_pred = _array(y_true), _array(y_pred)
+    y_true, y_pred = _arrays(y_true, y_pred)
     if y_true.shape != y_pred.shape:
         fix = "labels and predictions are compared one by one and never broadcast."
         if (*y_true.shape, 1) == y_pred.shape:
@@ -63,7 +70,7 @@ def _same_shape(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
 
 
 def _one_hot(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    y_true, y_pred = _array(y_true), _array(y_pred)
+    y_true, y_pred = _arrays(y_true, y_pred)
     if y_true.shape != y_pred.shape or y_pred.ndim < 2:
         raise ValueError(
             f"{where} expects one-hot y_true and y_pred of one shape (batch, classes), received "
@@ -75,7 +82,7 @@ def _one_hot(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
 
 def _sparse(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     """Return integer labels of the shape of `y_pred` without its last axis, and `y_pred`."""
-    y_true, y_pred = _array(y_true), _array(y_pred)
+    y_true, y_pred = _arrays(y_true, y_pred)
     expected = y_pred.shape[:-1]
     if y_true.shape != expected or not expected:
         if y_true.shape != (*expected, 1) or not expected:
@@ -277,8 +284,8 @@ class MeanMetricWrapper(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any) -> None:  # type: ignore[override]
         """Take in a batch of labels and predictions."""
-        y_pred = _array(y_pred)
-        values = _array(self.function(_array(y_true), y_pred))
+        y_true, y_pred = _arrays(y_true, y_pred)
+        values = _array(self.function(y_true, y_pred))
         self._add(values, 1 if values.ndim or not y_pred.ndim else len(y_pred))
 
 

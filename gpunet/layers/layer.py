@@ -184,7 +184,12 @@ class Layer:
                 _training.reset(token)
 
     def _as_tensor(self, x: Any) -> Tensor:
-        return x if isinstance(x, Tensor) else Tensor(asarray(x, dtype=self.compute_dtype))
+        """Return what is no tensor yet as one where the weights live, and of their dtype."""
+        if isinstance(x, Tensor):
+            return x
+        weights = self._weights or self.weights
+        like = weights[0].value if weights else None
+        return Tensor(asarray(x, dtype=self.compute_dtype, like=like))
 
     def _cast(self, x: Tensor) -> Tensor:
         """Return `x` in the dtype of the layer's own weights, if it has any."""

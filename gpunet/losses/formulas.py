@@ -31,7 +31,7 @@ def _targets(y_true: Any, y_pred: Tensor) -> Any:
     """Return `y_true` as an array of the predictions' dtype; a tensor stays what it is."""
     if isinstance(y_true, Tensor):
         return y_true
-    y_true = y_true if hasattr(y_true, "shape") else asarray(y_true)
+    y_true = y_true if hasattr(y_true, "shape") else asarray(y_true, like=y_pred.value)
     return y_true if y_true.dtype == y_pred.dtype else y_true.astype(y_pred.dtype)
 
 
@@ -115,7 +115,7 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
     """
     y_pred = _predictions(y_pred)
     y_true = y_true.value if isinstance(y_true, Tensor) else y_true
-    y_true = y_true if hasattr(y_true, "shape") else asarray(y_true)
+    y_true = y_true if hasattr(y_true, "shape") else asarray(y_true, like=y_pred.value)
     samples = y_pred.shape[:-1]
     if not samples or y_true.shape not in (samples, (*samples, 1)):
         where = "sparse_categorical_crossentropy"

@@ -47,7 +47,9 @@ class Loss:
     def __call__(self, y_true: Any, y_pred: Any) -> Tensor:
         """Return the mean of the samples' losses, a tensor of no dimensions."""
         y_pred = y_pred if isinstance(y_pred, Tensor) else Tensor(y_pred)
-        y_true = self.as_targets(y_true if hasattr(y_true, "shape") else asarray(y_true), y_pred)
+        if not hasattr(y_true, "shape"):
+            y_true = asarray(y_true, like=y_pred.value)
+        y_true = self.as_targets(y_true, y_pred)
         losses = self.call(y_true, y_pred)
         if not isinstance(losses, Tensor):
             raise TypeError(

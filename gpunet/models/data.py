@@ -225,8 +225,9 @@ def as_array(data: Any, argument: str) -> Array:
             f"by {argument}.filled(0), or take those samples out."
         )
     if not (hasattr(data, "shape") and type(data).__module__.split(".")[0] in ("numpy", "cupy")):
+        first = data[0] if isinstance(data, list | tuple) and data else None
         try:
-            data = np.asarray(data)
+            data = get_array_module(first).asarray(data)  # of several arrays of CuPy makes one
         except ValueError as error:
             raise ValueError(
                 f"{argument} cannot be made an array of numbers ({error}): "

@@ -17,6 +17,7 @@ from gpunet.layers.layer import Layer, Shape
 from gpunet.models import data, summary
 from gpunet.models.data import Batches
 from gpunet.models.flat import FlatParameters
+from gpunet.models.memory import memory_for
 from gpunet.models.scores import Scores
 from gpunet.models.step import NonFiniteLossError, train_step
 from gpunet.progress import ProgressLine
@@ -202,9 +203,10 @@ class Model(Layer):
         if self._parameters is None or not self._parameters.is_current():
             self._lay_out_parameters()
         assert self.loss and self.optimizer and self._parameters
-        train_step(
-            self, self.loss, self.optimizer, self._parameters, scores, self._as_input(x), asarray(y)
-        )
+        with memory_for(len(x)):
+            inputs = self._as_input(x)
+            targets = asarray(y, like=inputs.value)
+            train_step(self, self.loss, self.optimizer, self._parameters, scores, inputs, targets)
 
     def train_on_batch(
         self, x: Any, y: Any, *, return_dict: bool = False
@@ -267,10 +269,10 @@ class Model(Layer):
         for step, (x, y) in enumerate(batches):
             if tell:
                 listeners.on_test_batch_begin(step)
-            with no_grad():
+            with no_grad(), memory_for(len(x)):
                 prediction = self(self._as_input(x), training=False)
-                y = asarray(y)
-                scores.add(y, prediction.value, self.loss(y, prediction).item())
+                y = asarray(y, like=prediction.value)
+                scores.add(y, prediction.value, self.loss(y, prediction).value)
             if tell:
                 listeners.on_test_batch_end(step, scores.logs() | {"size": len(x)})
         listeners.on_test_end(scores.logs())
@@ -308,14 +310,17 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Return the model's outputs for one batch of inputs, as a NumPy array."""
-        with no_grad():
-            return to_numpy(self(self._as_input(data.as_array(x, "x")), training=False).value)
+        x = data.as_array(x, "x")
+        with no_grad(), memory_for(len(x)):
+            return to_numpy(self(self._as_input(x), training=False).value)
 
     # Data and weights
 
     def _as_input(self, x: Array) -> Tensor:
-        dtype = self._parameters.buffer.dtype if self._parameters else self.compute_dtype
-        return Tensor(asarray(x, dtype=dtype))
+        if self._parameters is None:
+            return self._as_tensor(x)
+        like = self._parameters.buffer
+        return Tensor(asarray(x, dtype=like.dtype, like=like))
 
     def _batches(
         self, where: str, x: Any, y: Any, batch_size: int | None, steps: int | None, **options: bool

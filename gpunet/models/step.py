@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gpunet.autograd import Array, Tensor
+from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer
 from gpunet.models.flat import FlatParameters
 from gpunet.models.scores import Scores
@@ -37,17 +38,22 @@ def train_step(
     """
     prediction = model(x, training=True)
     loss = loss_function(y, prediction)
-    _check_finite("the loss", loss.item())
-    scores.add(y, prediction.value, loss.item())
     parameters.gradients.fill(0)
     loss.backward()
-    _check_finite("the sum of the gradients", parameters.gradients.sum().item())
+    scores.add(y, prediction.value, loss.value)
+    _check_finite(loss.value, parameters.gradients.sum())
     with whole():
         optimizer.apply(parameters.values, parameters.gradients)
 
 
-def _check_finite(what: str, value: float) -> None:
-    if not math.isfinite(value):
+def _check_finite(loss: Array, gradient_sum: Array) -> None:
+    numbers = [loss.astype("float64"), gradient_sum.astype("float64")]
+    # Read at once: that is the one time in a step that the host waits for a GPU.
+    loss, gradient_sum = get_array_module(*numbers).stack(numbers).tolist()
+    if not math.isfinite(loss + gradient_sum):
+        what, value = "the loss", loss
+        if math.isfinite(loss):
+            what, value = "the sum of the gradients", gradient_sum
         raise NonFiniteLossError(
             f"{what} is {value}. The weights are still those of the step before. A lower "
             "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from gpunet.backend import probe_gpu
 if TYPE_CHECKING:
     from gpunet.primitives.launcher import Build, Kernel
 
-__all__ = ["CupyExecutor", "DeviceMemoryError", "KernelCompileError"]
+__all__ = ["CupyExecutor", "DeviceMemoryError", "KernelCompileError", "memory_state"]
 
 _NO_ARRAY = np.uint64(0)  # the null pointer, of the size of any other
 
@@ -59,8 +60,9 @@ class CupyExecutor:
         """
         try:
             return self.cupy.empty(shape, dtype)
-        except self.cupy.cuda.memory.OutOfMemoryError:
-            raise DeviceMemoryError(self._memory_message(shape, dtype)) from None
+        except MemoryError:  # CuPy's is a kind of it
+            asked = f"{_mib(_bytes(shape, dtype))} for an array {np.dtype(dtype)}{shape}"
+            raise DeviceMemoryError(f"Out of GPU memory: {asked}. {memory_state()}") from None
 
     def contiguous(self, array: Any) -> Any:
         """Return the array, or a contiguous copy of it."""
@@ -135,17 +137,21 @@ class CupyExecutor:
     def _device(self) -> int:
         return self.cupy.cuda.runtime.getDevice()
 
-    def _memory_message(self, shape: tuple[int, ...], dtype: Any) -> str:
-        pool = self.cupy.get_default_memory_pool()
-        free, total = self.cupy.cuda.runtime.memGetInfo()
-        asked = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        batch = f" Try a batch of at most {shape[0] // 2}." if shape and shape[0] > 1 else ""
-        return (
-            f"Out of GPU memory: {_mib(asked)} were asked for, an array {np.dtype(dtype)}{shape}. "
-            f"CuPy's pool holds {_mib(pool.total_bytes())}, {_mib(pool.used_bytes())} of it in "
-            f"use; the device has {_mib(free)} free of {_mib(total)}.{batch} Or free what other "
-            "processes hold; nvidia-smi lists them."
-        )
+
+def memory_state() -> str:
+    """Return who holds how much of the current device's memory, for messages."""
+    cupy = importlib.import_module("cupy")
+    pool = cupy.get_default_memory_pool()
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return (
+        f"CuPy's pool holds {_mib(pool.total_bytes())}, {_mib(pool.used_bytes())} of it in use; "
+        f"the device has {_mib(free)} free of {_mib(total)}. nvidia-smi lists what other processes "
+        "hold."
+    )
+
+
+def _bytes(shape: tuple[int, ...], dtype: Any) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _mib(count: int) -> str:
