@@ -1,0 +1,125 @@
+"""Every kernel and the macros it is compiled for, found by launches that run nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet import primitives
+from gpunet.layers import Conv2D, Dense, Flatten, MaxPooling2D
+from gpunet.models import Sequential
+from gpunet.primitives import cuda
+from gpunet.primitives.launcher import Build, Kernel, use_executor
+
+from .cases import all_cases, arguments_of, call
+
+__all__ = ["RecordingExecutor", "Use", "record_cases", "record_training", "recorded_uses"]
+
+# Tilings depend on how many multiprocessors there are to fill: of a laptop, of a workstation, and
+# of a data centre.
+MULTIPROCESSORS = (4, 30, 132)
+BATCHES = (32, 1024)
+
+
+class Use(NamedTuple):
+    """A kernel that is launched, compiled for some macros."""
+
+    kernel: str
+    build: Build
+
+
+class RecordingExecutor:
+    """Runs nothing and writes down what it was to run; new arrays are zeros."""
+
+    def __init__(self, multiprocessors: int = 132) -> None:
+        self._multiprocessors = multiprocessors
+        self.launches: list[tuple[Kernel, Build, tuple[int, ...], tuple[int, ...]]] = []
+        self.arguments: list[tuple[Any, ...]] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def contiguous(self, array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array)
+
+    def address(self, array: np.ndarray) -> int:
+        return array.ctypes.data
+
+    def multiprocessors(self) -> int:
+        return self._multiprocessors
+
+    def check_array(self, what: str, array: Any) -> None:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{what}: expected a NumPy array, received {type(array).__name__}.")
+
+    def run(
+        self,
+        kernel: Kernel,
+        build: Build,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+    ) -> None:
+        self.launches.append((kernel, build, grid, block))
+        self.arguments.append(arguments)
+
+    @property
+    def uses(self) -> set[Use]:
+        """Each kernel launched so far, with what it was compiled for."""
+        return {Use(kernel.name, build) for kernel, build, _, _ in self.launches}
+
+
+def recorded_uses() -> list[Use]:
+    """Return what all cases, and training as in the README, launch on devices of several sizes."""
+    uses: set[Use] = set()
+    for multiprocessors in MULTIPROCESSORS:
+        executor = RecordingExecutor(multiprocessors)
+        record_cases(executor)
+        record_training(executor)
+        uses |= executor.uses
+    return sorted(uses)
+
+
+def record_cases(executor: RecordingExecutor) -> None:
+    """Launch all cases in all their element types."""
+    with use_executor(executor):
+        for case in all_cases():
+            for dtype in case.dtypes:
+                call(cuda, case, *arguments_of(case, dtype))
+
+
+def record_training(executor: RecordingExecutor, batches: tuple[int, ...] = BATCHES) -> None:
+    """Launch a step of training, and of prediction, of a network for images of digits."""
+    with _numpy_on_cuda_twins(), use_executor(executor):
+        for batch in batches:
+            model = Sequential(
+                [
+                    Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
+                    MaxPooling2D((2, 2)),
+                    Conv2D(64, (3, 3), activation="relu"),
+                    MaxPooling2D((2, 2)),
+                    Conv2D(64, (3, 3), activation="relu"),
+                    MaxPooling2D((2, 2)),
+                    Flatten(),
+                    Dense(64, activation="relu"),
+                    Dense(10, activation="softmax"),
+                ]
+            )
+            model.compile("adam", "categorical_crossentropy", ["accuracy"])
+            x = np.zeros((batch, 28, 28, 1), np.float32)
+            model.train_on_batch(x, np.eye(10, dtype=np.float32)[np.arange(batch) % 10])
+            model.predict_on_batch(x)
+
+
+@contextmanager
+def _numpy_on_cuda_twins() -> Iterator[None]:
+    """Let primitives on NumPy arrays launch CUDA kernels inside the block."""
+    before = primitives._TWINS["numpy"]
+    primitives._TWINS["numpy"] = cuda
+    try:
+        yield
+    finally:
+        primitives._TWINS["numpy"] = before

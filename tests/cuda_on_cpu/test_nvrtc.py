@@ -1,0 +1,170 @@
+"""Each kernel, as it is launched, compiled by NVIDIA's compiler for every architecture.
+
+What is compiled is all that the cases and a step of training launch. Every such build is compiled
+for sm_70, the oldest, whose code differs the most, and for sm_90. What a kernel takes differs
+little between the others, so for each of those a kernel is compiled once in each element type: as
+the build that takes the most registers on sm_90.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from gpunet import backend
+from gpunet.primitives.launcher import Build, full_source
+
+from .builds import RecordingExecutor, Use, record_training, recorded_uses
+from .nvrtc import NvrtcError, Usage, architectures, compile_report, find_library
+
+pytestmark = pytest.mark.skipif(
+    find_library() is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc-cu12"
+)
+
+THOROUGH = (70, 90)
+ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
+
+_BUDGET = re.compile(r"^// Registers: at most (\d+) a thread(?:, (\d+) for float64)?\b", re.M)
+
+Job = tuple[Build, int]
+Report = dict[str, Usage] | str  # a text says why the build does not compile
+
+
+def budget(build: Build) -> int:
+    """Return how many registers a thread may take, as the source says."""
+    found = _BUDGET.search(backend.kernel_source(build.source))
+    assert found, f"kernels/{build.source} has no line `// Registers: at most N a thread.`"
+    is_double = dict(build.macros).get("A") == "float64"
+    return int(found[2] if found[2] and is_double else found[1])
+
+
+def compile_job(job: Job) -> Report:
+    build, architecture = job
+    try:
+        return compile_report(build.text, build.options, architecture)
+    except NvrtcError as error:
+        return str(error)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Return processes that compile: NVRTC takes one source at a time in each."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as started:
+        yield started
+
+
+def compile_all(pool: ProcessPoolExecutor, jobs: Iterable[Job]) -> dict[Job, Report]:
+    listed = sorted(set(jobs))
+    return dict(zip(listed, pool.map(compile_job, listed, chunksize=2), strict=True))
+
+
+def registers(report: Report, kernel: str) -> int:
+    return report[kernel].registers if isinstance(report, dict) and kernel in report else 0
+
+
+def heaviest(uses: Iterable[Use], reports: dict[Job, Report]) -> list[Use]:
+    """Return, for each kernel and element type, the use that takes most registers on sm_90."""
+    groups: dict[tuple[str, str | None], list[Use]] = defaultdict(list)
+    for use in uses:
+        groups[use.kernel, dict(use.build.macros).get("T")].append(use)
+    return [
+        max(group, key=lambda use: registers(reports[use.build, 90], use.kernel))
+        for group in groups.values()
+    ]
+
+
+def faults(use: Use, architecture: int, report: Report) -> list[str]:
+    """Return what is wrong with a kernel."""
+    where = f"{use.kernel}, sm_{architecture}, {' '.join(use.build.options)}"
+    if isinstance(report, str):
+        return [f"{where}: does not compile: {report[:1000]}"]
+    if use.kernel not in report:
+        return [f"{where}: the compiler reports nothing of it"]
+    usage, limit = report[use.kernel], budget(use.build)
+    found = []
+    if usage.spilled or usage.stack:
+        found.append(f"{where}: keeps variables in memory: {usage}")
+    if usage.registers > limit:
+        found.append(f"{where}: takes {usage.registers} registers, its source says {limit}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def judged(pool: ProcessPoolExecutor) -> dict[int, list[str]]:
+    """Return what is wrong with the kernels on each architecture."""
+    uses = recorded_uses()
+    assert len({use.kernel for use in uses}) > 20
+    reports = compile_all(pool, [(use.build, number) for use in uses for number in THOROUGH])
+    few = heaviest(uses, reports)
+    others = [number for number in ARCHITECTURES if number not in THOROUGH]
+    reports |= compile_all(pool, [(use.build, number) for use in few for number in others])
+    return {
+        number: [
+            fault
+            for use in (uses if number in THOROUGH else few)
+            for fault in faults(use, number, reports[use.build, number])
+        ]
+        for number in ARCHITECTURES
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_compile_within_their_registers(
+    architecture: int, judged: dict[int, list[str]]
+) -> None:
+    if architecture not in architectures():
+        pytest.skip(f"this NVRTC does not compile for sm_{architecture}")
+    assert not judged[architecture], "\n".join(judged[architecture])
+
+
+def test_kernels_of_a_training_step_compile_for_a_data_centre(pool: ProcessPoolExecutor) -> None:
+    executor = RecordingExecutor()
+    record_training(executor, batches=(32,))
+    reports = compile_all(pool, [(use.build, 90) for use in executor.uses])
+    found = [fault for use in executor.uses for fault in faults(use, 90, reports[use.build, 90])]
+    assert not found, "\n".join(found)
+
+
+def made_use(**macros: str) -> Use:
+    named = {"T": "float32", "A": "float32", "ACTIVATION": "RELU", "VECTOR": "4"} | macros
+    return Use("activation_forward", Build("activation.cu", tuple(named.items())))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_kernel_is_really_compiled_and_judged(architecture: int) -> None:
+    if architecture not in architectures():
+        pytest.skip(f"this NVRTC does not compile for sm_{architecture}")
+    use = made_use(ACTIVATION="GELU", T="float64", A="float64")
+    text = full_source("activation.cu")
+    report = compile_report(text, use.build.options, architecture)
+    assert set(report) == {"activation_forward", "activation_backward"}
+    assert faults(use, architecture, report) == []
+    cramped = compile_report(text, (*use.build.options, "-maxrregcount=16"), architecture)
+    assert cramped["activation_backward"].spilled > 0
+    (fault,) = faults(use._replace(kernel="activation_backward"), architecture, cramped)
+    assert "keeps variables in memory" in fault
+
+
+def test_more_registers_than_the_source_says_are_a_fault() -> None:
+    use = made_use()
+    assert faults(use, 90, {use.kernel: Usage(64, 0, 0)}) == []
+    (fault,) = faults(use, 90, {use.kernel: Usage(65, 0, 0)})
+    assert "takes 65 registers, its source says 64" in fault
+    wide = made_use(T="float64", A="float64")
+    assert faults(wide, 90, {use.kernel: Usage(128, 0, 0)}) == []
+
+
+def test_what_does_not_compile_is_a_fault_that_names_its_line() -> None:
+    use = made_use(ACTIVATION="RELUU")
+    (fault,) = faults(use, 90, compile_job((use.build, 90)))
+    assert 'identifier "RELUU" is undefined' in fault
+    assert "activation.cuh(" in fault, "the header's own name, by #line"
+    assert faults(made_use(), 90, {}) != []
