@@ -8,6 +8,7 @@ from gpunet import naming
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
+    "are_class_numbers",
     "check_activation",
     "check_not_negative",
     "check_same_dtype",
@@ -38,6 +39,43 @@ class _HasDtype(Protocol):
 class _HasShape(Protocol):
     @property
     def shape(self) -> Shape: ...
+
+
+def are_class_numbers(logits_shape: Shape, labels: Any) -> bool:
+    """Return True for labels that are class numbers, False for probabilities, by shape and type.
+
+    Arguments:
+        logits_shape: (batch, classes).
+        labels: (batch,) integers, or (batch, classes) numbers of any kind.
+
+    Raises:
+        TypeError, ValueError: the labels are of neither form.
+    """
+    where = "softmax_cross_entropy"
+    if len(logits_shape) != 2 or logits_shape[1] == 0:
+        raise ValueError(
+            f"{where}: expected logits of shape (batch, classes), received {logits_shape}."
+        )
+    kind = "f" if labels.dtype.name == "bfloat16" else labels.dtype.kind
+    if labels.shape == logits_shape:
+        if kind not in "biuf" or labels.dtype.itemsize > 8:
+            raise TypeError(
+                f"{where}: expected probabilities as numbers of up to 64 bits, received "
+                f"{labels.dtype}: convert them with labels.astype('float32')."
+            )
+        return False
+    if labels.shape != logits_shape[:1]:
+        raise ValueError(
+            f"{where}: expected labels of shape {logits_shape[:1]} (class numbers) or "
+            f"{logits_shape} (probabilities), received {labels.shape}: reshape them; nothing is "
+            "broadcast here."
+        )
+    if kind not in "iu":
+        raise TypeError(
+            f"{where}: expected class numbers to be integers, received {labels.dtype}: "
+            "convert them with labels.astype('int32')."
+        )
+    return True
 
 
 def check_shape(where: str, argument: str, shape: Shape, expected: Shape) -> None:

@@ -5,6 +5,7 @@ Geometries are worked out once per set of arguments and kept, because they are n
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ __all__ = [
     "output_sizes",
     "pair",
     "pool2d_geometry",
+    "split_axis",
     "split_padding",
 ]
 
@@ -58,6 +60,11 @@ class Pool2DGeometry(NamedTuple):
     pool_size: Pair
     strides: Pair
     padding: tuple[Pair, Pair]  # ((top, bottom), (left, right))
+
+    @property
+    def index_dtype(self) -> str:
+        """The type of numbers that count the elements of a window."""
+        return "uint8" if self.pool_size[0] * self.pool_size[1] <= 256 else "int32"
 
 
 def pair(value: Window, name: str, minimum: int = 1) -> Pair:
@@ -254,6 +261,28 @@ def pool2d_geometry(
     return _pool2d_geometry(
         input_shape, _frozen(pool_size), _frozen(strides), _frozen(padding), where
     )
+
+
+def split_axis(shape: Shape, axis: int, where: str) -> tuple[int, int, int]:
+    """Return the elements before an axis, along it and after it, which the axis must have some of.
+
+    Raises:
+        ValueError: there is no such axis, or its length is 0.
+
+    >>> split_axis((2, 3, 4), -2, "softmax")
+    (2, 3, 4)
+    """
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(
+            f"{where}: expected an axis of an array of shape {shape}, received axis={axis}: "
+            f"an array of {len(shape)} dimensions has axes from {-len(shape)} to {len(shape) - 1}."
+        )
+    axis %= len(shape)
+    if shape[axis] == 0:
+        raise ValueError(
+            f"{where}: expected at least one element along axis {axis}, received shape {shape}."
+        )
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 @lru_cache(maxsize=1024)

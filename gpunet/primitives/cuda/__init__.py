@@ -25,9 +25,25 @@ from gpunet.primitives.cuda.activation import (
     tanh_backward,
     tanh_forward,
 )
+from gpunet.primitives.cuda.pooling import (
+    average_pool2d_backward,
+    average_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+)
+from gpunet.primitives.cuda.softmax import (
+    log_softmax_backward,
+    log_softmax_forward,
+    softmax_backward,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+    softmax_forward,
+)
 
 __all__ = [
     "activation_backward",
+    "average_pool2d_backward",
+    "average_pool2d_forward",
     "elu_backward",
     "elu_forward",
     "gelu_backward",
@@ -36,6 +52,10 @@ __all__ = [
     "hard_sigmoid_forward",
     "leaky_relu_backward",
     "leaky_relu_forward",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "relu_backward",
     "relu_forward",
     "selu_backward",
@@ -44,6 +64,10 @@ __all__ = [
     "sigmoid_forward",
     "silu_backward",
     "silu_forward",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
     "softplus_backward",
     "softplus_forward",
     "tanh_backward",

@@ -59,7 +59,7 @@ def max_pool2d_forward(
     """
     g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
     y = empty(g.output_shape, x.dtype)
-    indices = empty(g.output_shape, _index_type(g))
+    indices = empty(g.output_shape, g.index_dtype)
     for images in _blocks(g, x.itemsize):
         _max_block(x[images], y[images], indices[images], g, np.greater)
         if np.isnan(np.max(y[images])):
@@ -184,10 +184,6 @@ def _blocks(g: Pool2DGeometry, itemsize: int) -> Iterator[slice]:
     return blocks_of(batch, per_block(batch, height * width * channels * itemsize))
 
 
-def _index_type(g: Pool2DGeometry) -> type[np.uint8] | type[np.int32]:
-    return np.uint8 if g.pool_size[0] * g.pool_size[1] <= 256 else np.int32
-
-
 def _axis_taps(g: Pool2DGeometry, axis: int) -> list[tuple[slice, slice]]:
     """Return for each tap along `axis` (0 or 1) the windows that have it, and their pixels."""
     count, size = g.output_shape[axis + 1], g.input_shape[axis + 1]
@@ -241,7 +237,7 @@ def _clamped_taps(g: Pool2DGeometry, axis: int) -> list[tuple[Any, Any]]:
     window, so the maximum stays what it is, and its place is never in the padding.
     """
     count, size = g.output_shape[axis + 1], g.input_shape[axis + 1]
-    stride, place_type = g.strides[axis], _index_type(g)
+    stride, place_type = g.strides[axis], np.dtype(g.index_dtype).type
     starts = np.arange(count) * stride - g.padding[axis][0]
     taps: list[tuple[Any, Any]] = []
     for tap in range(g.pool_size[axis]):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.primitives.checks import (
-    check_shape,
-)
+from gpunet.primitives.checks import are_class_numbers, check_same_shape, check_shape
 from gpunet.primitives.reference.blocks import Array
+from gpunet.primitives.shapes import split_axis
 
 __all__ = [
     "log_softmax_backward",
@@ -25,6 +24,7 @@ def softmax_forward(x: Array, *, axis: int = -1) -> Array:
     >>> softmax_forward(np.zeros((1, 4)))
     array([[0.25, 0.25, 0.25, 0.25]])
     """
+    split_axis(x.shape, axis, "softmax")
     y: Array = x - np.max(x, axis=axis, keepdims=True)  # so that exp is at most 1
     np.exp(y, out=y)
     y /= np.sum(y, axis=axis, keepdims=True)
@@ -33,6 +33,8 @@ def softmax_forward(x: Array, *, axis: int = -1) -> Array:
 
 def softmax_backward(output_grad: Array, y: Array, *, axis: int = -1) -> Array:
     """Return the gradient of the input of softmax, given that of its output `y`."""
+    check_same_shape("softmax_grad", output_grad, y)
+    split_axis(y.shape, axis, "softmax_grad")
     input_grad: Array = output_grad * y
     mean = np.sum(input_grad, axis=axis, keepdims=True)
     np.subtract(output_grad, mean, out=input_grad)
@@ -42,6 +44,7 @@ def softmax_backward(output_grad: Array, y: Array, *, axis: int = -1) -> Array:
 
 def log_softmax_forward(x: Array, *, axis: int = -1) -> Array:
     """Return the logarithm of softmax(x), exact also where softmax(x) rounds to 0."""
+    split_axis(x.shape, axis, "log_softmax")
     y: Array = x - np.max(x, axis=axis, keepdims=True)
     y -= np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
     return y
@@ -49,6 +52,8 @@ def log_softmax_forward(x: Array, *, axis: int = -1) -> Array:
 
 def log_softmax_backward(output_grad: Array, y: Array, *, axis: int = -1) -> Array:
     """Return the gradient of the input of log_softmax, given that of its output `y`."""
+    check_same_shape("log_softmax_grad", output_grad, y)
+    split_axis(y.shape, axis, "log_softmax_grad")
     input_grad: Array = np.exp(y)
     input_grad *= -np.sum(output_grad, axis=axis, keepdims=True)
     input_grad += output_grad
@@ -72,7 +77,9 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, 
     >>> losses.round(4), probabilities
     (array([0.6931]), array([[0.5, 0.5]]))
     """
-    sparse = _are_classes(logits.shape, labels)
+    sparse = are_class_numbers(logits.shape, labels)
+    if sparse:
+        _check_range(logits.shape[1], labels)
     probabilities: Array = logits - np.max(logits, axis=1, keepdims=True)  # not yet; at most 0
     if sparse:
         chosen = probabilities[np.arange(len(labels)), labels]
@@ -105,7 +112,9 @@ def softmax_cross_entropy_backward(
     Raises:
         TypeError, ValueError: the labels are of neither form, or shapes do not fit.
     """
-    sparse = _are_classes(probabilities.shape, labels)
+    sparse = are_class_numbers(probabilities.shape, labels)
+    if sparse:
+        _check_range(probabilities.shape[1], labels)
     check_shape("softmax_cross_entropy", "output_grad", output_grad.shape, probabilities.shape[:1])
     logits_grad: Array
     if sparse:
@@ -119,26 +128,10 @@ def softmax_cross_entropy_backward(
     return logits_grad
 
 
-def _are_classes(shape: tuple[int, ...], labels: Array) -> bool:
-    """Return True for labels that are class numbers, False for probabilities; else raise."""
-    where = "softmax_cross_entropy"
-    if len(shape) != 2:
-        raise ValueError(f"{where}: expected logits of shape (batch, classes), received {shape}.")
-    if labels.shape == shape:
-        return False
-    if labels.shape != shape[:1]:
+def _check_range(classes: int, labels: Array) -> None:
+    """Raise `ValueError` for class numbers out of range, which only reading them can tell."""
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
-            f"{where}: expected labels of shape {shape[:1]} (class numbers) or {shape} "
-            f"(probabilities), received {labels.shape}: reshape them; nothing is broadcast here."
+            f"softmax_cross_entropy: expected class numbers in [0, {classes}), received numbers "
+            f"from {labels.min()} to {labels.max()}: check the labels and the number of outputs."
         )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{where}: expected class numbers to be integers, received {labels.dtype}: "
-            "convert them with labels.astype('int32')."
-        )
-    if len(labels) and not (labels.min() >= 0 and labels.max() < shape[1]):
-        raise ValueError(
-            f"{where}: expected class numbers in [0, {shape[1]}), received numbers from "
-            f"{labels.min()} to {labels.max()}: check the labels and the number of outputs."
-        )
-    return True
