@@ -312,7 +312,7 @@ def _scalar(kernel: str, parameter: Parameter, dtype: np.dtype[Any], value: Any)
         if dtype.kind == "f":
             return dtype.type(value)
         limits = np.iinfo(dtype)
-        if value == int(value) and limits.min <= value <= limits.max:
+        if limits.min <= value <= limits.max and value == int(value):
             return dtype.type(value)
         raise OverflowError(
             f"kernel {kernel}, argument {parameter.name!r}: expected a whole number of {dtype}, "
