@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from gpunet import naming
+import numpy as np
+
+from gpunet import naming, random
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
     "are_class_numbers",
     "check_activation",
+    "check_dropout",
+    "check_fused_output",
+    "check_gather",
+    "check_matmul",
     "check_not_negative",
     "check_same_dtype",
     "check_same_shape",
     "check_shape",
+    "check_update",
 ]
 
 Shape = tuple[int, ...]
@@ -117,3 +124,101 @@ def check_not_negative(where: str, name: str, value: float) -> None:
     """Raise `ValueError` if a number is negative or NaN."""
     if not value >= 0:
         raise ValueError(f"{where}: expected {name} of at least 0, received {value!r}.")
+
+
+def check_dropout(key: Any, rate: float) -> tuple[int, float]:
+    """Return the least 32-bit number that keeps an element, and what those kept are multiplied by.
+
+    Raises:
+        TypeError: `key` is no key.
+        ValueError: `rate` is out of range.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: expected a rate of at least 0 and below 1, received {rate!r}.")
+    random.check_key(key)
+    return min(round(rate * 2**32), 2**32 - 1), 1 / (1 - rate)
+
+
+def check_update(
+    where: str, parameters: Any, learning_rate: Any, step: Any = None, **buffers: Any
+) -> None:
+    """Raise unless the buffers of an update are flat and fit each other; None is passed over."""
+    if parameters.ndim != 1:
+        raise ValueError(
+            f"{where}: expected flat buffers, received parameters of shape {parameters.shape}."
+        )
+    check_same_dtype(where, parameters, **buffers, learning_rate=learning_rate)
+    for name, buffer in buffers.items():
+        if buffer is not None:
+            check_shape(where, name, buffer.shape, parameters.shape)
+    check_shape(where, "learning_rate", learning_rate.shape, (1,))
+    if step is not None:
+        check_shape(where, "step", step.shape, (1,))
+        _check_int64(where, "step", step)
+
+
+def check_gather(data: Any, rows: Any, dtype: Any, scale: float) -> np.dtype[Any]:
+    """Return the type that rows of `data` are gathered in, or raise if they cannot be."""
+    where = "gather_batch"
+    if data.ndim == 0:
+        raise ValueError(f"{where}: expected data of shape (samples, ...), received a number.")
+    if rows.ndim != 1:
+        raise ValueError(f"{where}: expected rows of shape (batch,), received {rows.shape}.")
+    _check_int64(where, "rows", rows)
+    result = np.dtype(data.dtype if dtype is None else dtype)
+    if (result != data.dtype or scale != 1) and not _is_floating(result):
+        raise TypeError(
+            f"{where}: expected a floating-point dtype to convert to or to scale in, received "
+            f"{result} for data of {data.dtype} and scale={scale!r}: pass dtype='float32', or "
+            "neither dtype nor scale."
+        )
+    return result
+
+
+def _is_floating(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def _check_int64(where: str, name: str, array: Any) -> None:
+    if array.dtype != np.int64:
+        raise TypeError(
+            f"{where}: expected {name} of int64, received {array.dtype}: "
+            "convert it with astype('int64')."
+        )
+
+
+def check_fused_output(output_grad: Any, output: Any, activation: str | None) -> None:
+    """Raise unless a fused activation is known and what it returned is there, of its shape."""
+    check_activation(activation)
+    if output is not None:
+        check_shape("conv2d", "output", output.shape, output_grad.shape)
+        check_same_dtype("conv2d", output_grad, output=output)
+    elif activation is not None:
+        raise ValueError(
+            f"activation={activation!r} needs output, what the forward function returned with it."
+        )
+
+
+def check_matmul(
+    a: Any, b: Any, bias: Any, transpose_a: bool, transpose_b: bool, activation: str | None
+) -> tuple[int, int, int]:
+    """Return the rows, columns and inner size of a matrix product, or raise if there is none."""
+    check_same_dtype("matmul", a, b=b, bias=bias)
+    check_activation(activation)
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(
+            f"matmul: expected two matrices, received shapes {a.shape} and {b.shape}: "
+            "reshape them to 2 dimensions."
+        )
+    left, right = (
+        a.shape[::-1] if transpose_a else a.shape,
+        b.shape[::-1] if transpose_b else b.shape,
+    )
+    if left[1] != right[0]:
+        raise ValueError(
+            f"matmul: expected as many columns on the left as rows on the right, received "
+            f"{left} @ {right}: check the shapes, transpose_a and transpose_b."
+        )
+    if bias is not None:
+        check_shape("matmul", "bias", bias.shape, right[1:])
+    return left[0], right[1], left[1]

@@ -25,12 +25,22 @@ from gpunet.primitives.cuda.activation import (
     tanh_backward,
     tanh_forward,
 )
+from gpunet.primitives.cuda.batch import gather_batch
+from gpunet.primitives.cuda.convolution import (
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_forward,
+)
+from gpunet.primitives.cuda.dropout import dropout_backward, dropout_forward
+from gpunet.primitives.cuda.linear import matmul
+from gpunet.primitives.cuda.optimizer import adam_update, sgd_update
 from gpunet.primitives.cuda.pooling import (
     average_pool2d_backward,
     average_pool2d_forward,
     max_pool2d_backward,
     max_pool2d_forward,
 )
+from gpunet.primitives.cuda.reduction import bias_backward
 from gpunet.primitives.cuda.softmax import (
     log_softmax_backward,
     log_softmax_forward,
@@ -42,10 +52,18 @@ from gpunet.primitives.cuda.softmax import (
 
 __all__ = [
     "activation_backward",
+    "adam_update",
     "average_pool2d_backward",
     "average_pool2d_forward",
+    "bias_backward",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "dropout_backward",
+    "dropout_forward",
     "elu_backward",
     "elu_forward",
+    "gather_batch",
     "gelu_backward",
     "gelu_forward",
     "hard_sigmoid_backward",
@@ -54,12 +72,14 @@ __all__ = [
     "leaky_relu_forward",
     "log_softmax_backward",
     "log_softmax_forward",
+    "matmul",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "relu_backward",
     "relu_forward",
     "selu_backward",
     "selu_forward",
+    "sgd_update",
     "sigmoid_backward",
     "sigmoid_forward",
     "silu_backward",

@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from gpunet.primitives.checks import (
     check_activation,
+    check_fused_output,
     check_same_dtype,
     check_shape,
 )
@@ -188,8 +189,7 @@ class _GradBlocks:
     """
 
     def __init__(self, output_grad: Array, output: Array | None, activation: str | None) -> None:
-        if output is not None:
-            check_shape("conv2d", "output", output.shape, output_grad.shape)
+        check_fused_output(output_grad, output, activation)
         self.output_grad, self.output, self.activation = output_grad, output, activation
 
     def __getitem__(self, block: tuple[slice, slice]) -> Array:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunet.primitives.checks import (
-    check_activation,
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.primitives.checks import check_matmul
 from gpunet.primitives.reference.activation import FORMULAS
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
@@ -43,22 +39,8 @@ def matmul(
     array([[3.5],
            [3.5]])
     """
-    check_same_dtype("matmul", a, b=b, bias=bias)
-    check_activation(activation)
-    if a.ndim != 2 or b.ndim != 2:
-        raise ValueError(
-            f"matmul: expected two matrices, received shapes {a.shape} and {b.shape}: "
-            "reshape them to 2 dimensions."
-        )
-    left, right = a.T if transpose_a else a, b.T if transpose_b else b
-    if left.shape[1] != right.shape[0]:
-        raise ValueError(
-            f"matmul: expected as many columns on the left as rows on the right, received "
-            f"{left.shape} @ {right.shape}: check the shapes, transpose_a and transpose_b."
-        )
-    if bias is not None:
-        check_shape("matmul", "bias", bias.shape, (right.shape[1],))
-    y = np.matmul(left, right)
+    check_matmul(a, b, bias, transpose_a, transpose_b, activation)
+    y = np.matmul(a.T if transpose_a else a, b.T if transpose_b else b)
     add_bias_and_activate(y, bias, activation)
     return y
 

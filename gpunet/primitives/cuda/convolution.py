@@ -1,0 +1,204 @@
+"""2-D convolution and its gradients as CUDA kernels; see kernels/convolution.cu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.primitives import launcher
+from gpunet.primitives.checks import (
+    check_activation,
+    check_fused_output,
+    check_same_dtype,
+    check_shape,
+)
+from gpunet.primitives.cuda.activation import activation_macro
+from gpunet.primitives.cuda.tiling import Plan, finish, new_partial, plan_product, vector
+from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.shapes import Conv2DGeometry, Padding, Window, conv2d_geometry
+
+__all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
+
+Array = Any
+
+_FORWARD = Kernel("convolution.cu", "conv2d_forward")
+_INPUT_GRAD = Kernel("convolution.cu", "conv2d_backward_input")
+_WEIGHT_GRAD = Kernel("convolution.cu", "conv2d_backward_weight")
+
+
+def conv2d_forward(
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    *,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    activation: str | None = None,
+) -> Array:
+    """Return the cross-correlation of `x` with `kernel`; arguments as in the reference twin."""
+    g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
+    check_same_dtype("conv2d", x, kernel=kernel, bias=bias)
+    check_activation(activation)
+    if bias is not None:
+        check_shape("conv2d", "bias", bias.shape, kernel.shape[3:])
+        bias = launcher.contiguous(bias)
+    x, kernel = launcher.contiguous(x), launcher.contiguous(kernel)
+    y = launcher.empty(g.output_shape, x.dtype)
+    channels, filters = _of_a_group(g)
+    length, vector_a = _taps(g) * channels, vector(channels, x)
+    plan = plan_product(_positions(y.shape), filters, length, groups, x.dtype, vector_a)
+    partial = new_partial(plan, g.output_shape, x.dtype)
+    _FORWARD(
+        *_grid(plan, g),
+        *_sizes(g),
+        plan.chunk,
+        x,
+        kernel,
+        bias,
+        y,
+        partial,
+        types={"T": x.dtype},
+        PASS="FORWARD",
+        ACTIVATION=activation_macro(activation),
+        **plan.tiling.macros,
+        VECTOR_A=vector_a,
+        VECTOR_B=vector(filters, kernel),
+        VECTOR_Y=vector(filters, y, partial),
+    )
+    finish(partial, y, bias, activation)
+    return y
+
+
+def conv2d_backward_weight(
+    output_grad: Array,
+    x: Array,
+    kernel_shape: tuple[int, ...],
+    *,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    output: Array | None = None,
+    with_bias: bool = False,
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias; arguments as in the reference twin."""
+    g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
+    check_same_dtype("conv2d", x, output_grad=output_grad)
+    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
+    output_grad, output = _grad_before_activation(output_grad, output, activation)
+    x = launcher.contiguous(x)
+    channels, filters = _of_a_group(g)
+    rows = _taps(g) * channels
+    # The gradient of the bias is one row more, below those of the kernel.
+    grads = launcher.empty((rows + with_bias, kernel_shape[3]), x.dtype)
+    length, vector_a = _positions(g.output_shape), vector(channels, x)
+    plan = plan_product(grads.shape[0], filters, length, groups, x.dtype, vector_a)
+    partial = new_partial(plan, grads.shape, x.dtype)
+    _WEIGHT_GRAD(
+        *_grid(plan, g),
+        *_sizes(g),
+        plan.chunk,
+        int(with_bias),
+        output_grad,
+        output,
+        x,
+        grads,
+        partial,
+        types={"T": x.dtype},
+        PASS="WEIGHT_GRAD",
+        ACTIVATION=activation_macro(activation),
+        **plan.tiling.macros,
+        VECTOR_A=vector_a,
+        VECTOR_B=vector(filters, output_grad, output),
+        VECTOR_Y=vector(filters, grads, partial),
+    )
+    finish(partial, grads)
+    return grads[:rows].reshape(kernel_shape), grads[rows] if with_bias else None
+
+
+def conv2d_backward_input(
+    output_grad: Array,
+    kernel: Array,
+    input_shape: tuple[int, ...],
+    *,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    output: Array | None = None,
+) -> Array:
+    """Return the gradient of the input; arguments as in the reference twin."""
+    g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
+    check_same_dtype("conv2d", kernel, output_grad=output_grad)
+    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
+    output_grad, output = _grad_before_activation(output_grad, output, activation)
+    kernel = launcher.contiguous(kernel)
+    input_grad = launcher.empty(g.input_shape, kernel.dtype)
+    channels, filters = _of_a_group(g)
+    length, vector_a = _taps(g) * filters, vector(filters, output_grad, output)
+    plan = plan_product(_positions(input_shape), channels, length, groups, kernel.dtype, vector_a)
+    partial = new_partial(plan, g.input_shape, kernel.dtype)
+    _INPUT_GRAD(
+        *_grid(plan, g),
+        *_sizes(g),
+        plan.chunk,
+        output_grad,
+        output,
+        kernel,
+        input_grad,
+        partial,
+        types={"T": kernel.dtype},
+        PASS="INPUT_GRAD",
+        ACTIVATION=activation_macro(activation),
+        **plan.tiling.macros,
+        VECTOR_A=vector_a,
+        VECTOR_B=vector(filters, kernel),
+        VECTOR_Y=vector(channels, input_grad, partial),
+    )
+    finish(partial, input_grad)
+    return input_grad
+
+
+def _grad_before_activation(
+    output_grad: Array, output: Array | None, activation: str | None
+) -> tuple[Array, Array | None]:
+    """Return what the kernels take the gradient before the activation from."""
+    check_fused_output(output_grad, output, activation)
+    kept = None if activation is None or output is None else launcher.contiguous(output)
+    return launcher.contiguous(output_grad), kept
+
+
+def _of_a_group(g: Conv2DGeometry) -> tuple[int, int]:
+    """Return the channels and the filters of one group."""
+    return g.kernel_shape[2], g.kernel_shape[3] // g.groups
+
+
+def _taps(g: Conv2DGeometry) -> int:
+    return g.kernel_shape[0] * g.kernel_shape[1]
+
+
+def _positions(shape: tuple[int, ...]) -> int:
+    """Return the pixels of all images of a shape (batch, height, width, channels)."""
+    return shape[0] * shape[1] * shape[2]
+
+
+def _grid(plan: Plan, g: Conv2DGeometry) -> tuple[tuple[int, int, int], int]:
+    return (plan.tiles, plan.splits, g.groups), plan.tiling.threads
+
+
+def _sizes(g: Conv2DGeometry) -> tuple[int, ...]:
+    """Return the arguments that all three kernels begin with."""
+    (top, _), (left, _) = g.padding
+    return (
+        *g.input_shape,
+        *g.output_shape[1:],
+        *g.kernel_shape[:2],
+        *g.strides,
+        top,
+        left,
+        *g.dilation,
+        g.groups,
+    )

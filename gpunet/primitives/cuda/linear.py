@@ -1,0 +1,59 @@
+"""The matrix product as a CUDA kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.primitives import launcher
+from gpunet.primitives.checks import check_matmul
+from gpunet.primitives.cuda.activation import activation_macro
+from gpunet.primitives.cuda.tiling import finish, new_partial, plan_product, vector
+from gpunet.primitives.launcher import Kernel
+
+__all__ = ["matmul"]
+
+Array = Any
+
+_MATMUL = Kernel("matmul.cu", "matmul")
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    activation: str | None = None,
+) -> Array:
+    """Return ``activation(a @ b + bias)``; arguments as in the reference twin."""
+    rows, columns, inner = check_matmul(a, b, bias, transpose_a, transpose_b, activation)
+    a, b = launcher.contiguous(a), launcher.contiguous(b)
+    bias = None if bias is None else launcher.contiguous(bias)
+    y = launcher.empty((rows, columns), a.dtype)
+    vector_a = vector(a.shape[1], a)
+    plan = plan_product(rows, columns, inner, 1, a.dtype, vector_a)
+    partial = new_partial(plan, (rows, columns), a.dtype)
+    _MATMUL(
+        (plan.tiles, plan.splits),
+        plan.tiling.threads,
+        rows,
+        columns,
+        inner,
+        plan.chunk,
+        a,
+        b,
+        bias,
+        y,
+        partial,
+        types={"T": a.dtype},
+        **plan.tiling.macros,
+        VECTOR_A=vector_a,
+        VECTOR_B=vector(b.shape[1], b),
+        VECTOR_Y=vector(columns, y, partial),
+        TRANSPOSE_A=int(transpose_a),
+        TRANSPOSE_B=int(transpose_b),
+        ACTIVATION=activation_macro(activation),
+    )
+    finish(partial, y, bias, activation)
+    return y

@@ -1,0 +1,66 @@
+"""Sums over the rows of a matrix, in a fixed order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.primitives import launcher
+from gpunet.primitives.cuda.activation import activation_macro
+from gpunet.primitives.launcher import Kernel
+
+__all__ = ["bias_backward", "sum_rows"]
+
+Array = Any
+
+_SUM_ROWS = Kernel("reduction.cu", "sum_rows")
+
+_COLUMNS, _WARPS = 32, 8  # of a block
+_LEAST_ROWS = 16 * _WARPS  # of a chunk, so that its start and end do not outweigh the sum
+
+
+def bias_backward(output_grad: Array) -> Array:
+    """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
+    channels = output_grad.shape[-1]
+    rows = launcher.contiguous(output_grad).reshape(-1, channels)
+    total = launcher.empty((channels,), output_grad.dtype)
+    chunks = _chunks(rows.shape[0], channels)
+    if chunks > 1:
+        parts = launcher.empty((chunks, channels), launcher.accumulator(output_grad.dtype))
+        sum_rows(rows, parts)
+        rows = parts
+    sum_rows(rows, total.reshape(1, channels))
+    return total
+
+
+def sum_rows(x: Array, y: Array, bias: Array | None = None, activation: str | None = None) -> None:
+    """Write the sums over chunks of the rows of `x` to `y`.
+
+    Arguments:
+        x: (rows, columns).
+        y: (chunks, columns), changed.
+        bias: added to each sum, repeated along the columns; with one chunk only.
+        activation: applied to each sum; with one chunk only.
+    """
+    (rows, columns), chunks = x.shape, y.shape[0]
+    if columns == 0:
+        return
+    _SUM_ROWS(
+        (launcher.ceil_div(columns, _COLUMNS), chunks),
+        (_COLUMNS, _WARPS),
+        rows,
+        columns,
+        launcher.ceil_div(rows, chunks),
+        1 if bias is None else bias.size,
+        x,
+        bias,
+        y,
+        types={"T": y.dtype, "S": x.dtype},
+        ACTIVATION=activation_macro(activation),
+    )
+
+
+def _chunks(rows: int, columns: int) -> int:
+    """Return into how many chunks to divide the rows, so that the blocks fill the device."""
+    across = max(1, launcher.ceil_div(columns, _COLUMNS))
+    wanted = launcher.ceil_div(4 * launcher.multiprocessors(), across)
+    return max(1, min(wanted, rows // _LEAST_ROWS))

@@ -1,0 +1,149 @@
+"""How a product is divided among blocks: tiles of the result, and splits of the sum.
+
+A split makes more blocks of a product with a small result and a long sum; each makes a part of
+every sum, and `reduction.cu` adds the parts in a fixed order.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from gpunet.primitives import launcher
+from gpunet.primitives.cuda.reduction import sum_rows
+
+__all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]
+
+Array = Any
+
+_VECTOR = 4  # elements that a thread loads at once
+_BYTES_OF_VECTORS = 16
+
+
+class Tiling(NamedTuple):
+    """The tile of a block and that of a thread; see kernels/gemm.cuh."""
+
+    block_m: int
+    block_n: int
+    block_k: int
+    thread_m: int
+    thread_n: int
+
+    @property
+    def threads(self) -> int:
+        """The threads of a block."""
+        return (self.block_m // self.thread_m) * (self.block_n // self.thread_n)
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """What gemm.cuh is compiled for."""
+        return {name.upper(): value for name, value in self._asdict().items()}
+
+
+_LARGEST = (Tiling(128, 128, 16, 8, 8),)
+_LARGE = (Tiling(128, 64, 16, 8, 4),)
+_SMALL = (Tiling(64, 64, 16, 4, 4), Tiling(64, 32, 16, 4, 4), Tiling(32, 32, 16, 2, 4))
+
+# A split shall sum at least this many tiles, so that its start and end do not outweigh it.
+_LEAST_TILES_OF_A_SPLIT = 4
+_MOST_SPLITS = 1024
+
+
+class Plan(NamedTuple):
+    """A tiling, and what the launch needs to know of it."""
+
+    tiling: Tiling
+    tiles: int  # of the result
+    splits: int
+    chunk: int  # values of k that a split sums, a multiple of block_k
+
+
+def plan_product(
+    rows: int, columns: int, length: int, groups: int, dtype: Any, vector_a: int
+) -> Plan:
+    """Return how to make `groups` results of (rows, columns), each sum of `length` products.
+
+    Arguments:
+        rows, columns, length, groups: sizes of the product.
+        dtype: the element type. Large tiles of float64 do not fit the shared memory that every
+            device gives.
+        vector_a: elements of the left operand that are loaded at once. A thread that loads single
+            elements keeps more addresses, and has no registers left for the largest tile.
+    """
+    itemsize = launcher.accumulator(dtype).itemsize
+    candidates: tuple[Tiling, ...] = _SMALL
+    if itemsize == 4:
+        candidates += _LARGE + (_LARGEST if vector_a > 1 else ())
+    return _plan(rows, columns, length, groups, candidates, launcher.multiprocessors())
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    rows: int,
+    columns: int,
+    length: int,
+    groups: int,
+    candidates: tuple[Tiling, ...],
+    multiprocessors: int,
+) -> Plan:
+    plans = [plan for tiling in candidates for plan in _splits(tiling, rows, columns, length)]
+    return min(plans, key=lambda plan: _cost(plan, rows, columns, length, groups, multiprocessors))
+
+
+def _splits(tiling: Tiling, rows: int, columns: int, length: int) -> list[Plan]:
+    """Return the plans of a tiling with 1, 2, 4, ... splits, as long as each has enough to sum."""
+    tiles = launcher.ceil_div(rows, tiling.block_m) * launcher.ceil_div(columns, tiling.block_n)
+    tiles_of_sum = max(1, launcher.ceil_div(length, tiling.block_k))
+    plans, splits = [], 1
+    while splits == 1 or (
+        splits <= _MOST_SPLITS and tiles_of_sum >= splits * _LEAST_TILES_OF_A_SPLIT
+    ):
+        per_split = launcher.ceil_div(tiles_of_sum, splits)
+        used = launcher.ceil_div(tiles_of_sum, per_split)
+        plans.append(Plan(tiling, tiles, used, per_split * tiling.block_k))
+        splits *= 2
+    return plans
+
+
+def _cost(
+    plan: Plan, rows: int, columns: int, length: int, groups: int, multiprocessors: int
+) -> float:
+    """Return about how long a plan takes, in products that one multiprocessor does one by one.
+
+    A thread reads THREAD_M + THREAD_N numbers of shared memory for THREAD_M * THREAD_N products,
+    and a multiprocessor is idle in the last wave if the blocks do not divide evenly. A split's
+    part is written and read again: a number of device memory counts as 16 products, about what a
+    device does in the time.
+    """
+    tiling = plan.tiling
+    products = tiling.thread_m * tiling.thread_n
+    work = 1 + (tiling.thread_m + tiling.thread_n) / products
+    waves = launcher.ceil_div(plan.tiles * plan.splits * groups, multiprocessors)
+    cost = waves * tiling.block_m * tiling.block_n * min(plan.chunk, max(length, 1)) * work
+    if plan.splits > 1:
+        cost += 2 * 16 * plan.splits * rows * columns * groups / multiprocessors
+    return cost
+
+
+def vector(length: int, *arrays: Array | None) -> int:
+    """Return how many elements to load at once along an axis of `length`: 4 if that fits, or 1."""
+    if length % _VECTOR:
+        return 1
+    present = (array for array in arrays if array is not None)
+    aligned = all(launcher.address(array) % _BYTES_OF_VECTORS == 0 for array in present)
+    return _VECTOR if aligned else 1
+
+
+def new_partial(plan: Plan, shape: tuple[int, ...], dtype: Any) -> Array | None:
+    """Return memory for the parts of the sums, (splits, ...), if there is more than one."""
+    if plan.splits == 1:
+        return None
+    return launcher.empty((plan.splits, *shape), launcher.accumulator(dtype))
+
+
+def finish(
+    partial: Array | None, y: Array, bias: Array | None = None, activation: str | None = None
+) -> None:
+    """Add up the parts of the sums into `y`, with what the kernel does if there is but one."""
+    if partial is not None:
+        sum_rows(partial.reshape(partial.shape[0], -1), y.reshape(1, -1), bias, activation)

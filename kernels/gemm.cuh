@@ -1,0 +1,279 @@
+// Purpose: the product of two matrices that need not be in memory as matrices, by blocks of threads
+//          with tiles in shared memory and sums in registers. matmul.cu and convolution.cu say what
+//          the elements are; this file moves and multiplies them.
+//
+// Formula: sum over k of a(m, k) * b(n, k), for the rows m of one operand and the rows n of the other.
+//
+// An operand is a type with
+//     ALONG_K                whether its neighbours in memory are neighbours along k, or along rows
+//     Row row(int r)         where row r is; Place place(int k): where k is
+//     advance(Place&)        goes on by BLOCK_K
+//     load<COUNT>(row, place) COUNT elements that are neighbours in memory, 0 where there are none
+//
+// Threads: a block of THREADS makes BLOCK_M x BLOCK_N sums; a thread makes THREAD_M x THREAD_N of
+//          them, in groups of 4 x 4 that lie BLOCK / (THREAD / 4) apart, so that the threads of a warp read
+//          neighbouring vectors of shared memory. The next tiles are loaded to registers while the
+//          present ones are multiplied, and there are two of each in shared memory: one barrier a tile.
+//
+// Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, VECTOR_A, VECTOR_B such that
+//          the threads divide the vectors of each tile evenly; indices of k and of rows are int.
+
+#pragma once
+
+#include "activation.cuh"
+
+constexpr int THREADS = (BLOCK_M / THREAD_M) * (BLOCK_N / THREAD_N);
+// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread: 512 threads,
+// or 256 where a thread has many sums, wide ones, or many rows to keep since it loads single elements.
+constexpr bool IS_LIGHT = sizeof(A) == 4 && THREAD_M * THREAD_N <= 32 && VECTOR_A > 1;
+constexpr int LEAST_BLOCKS = (IS_LIGHT ? 512 : 256) / THREADS;
+constexpr int PAD = 4;  // elements after each line of a tile, against conflicts of the banks
+
+// How many neighbouring sums a thread makes in one go.
+__device__ constexpr int group_size(const int count) { return count < 4 ? count : 4; }
+constexpr int GROUP_M = group_size(THREAD_M), GROUP_N = group_size(THREAD_N);
+
+// A number written with three digits, such as a tap's row, column and channel; going on by BLOCK_K
+// takes no division.
+struct Digits {
+    int high, middle, low;
+};
+
+class Counter {
+public:
+    __device__ Counter(const int middles, const int lows)
+        : middles(middles), lows(lows), step(at(BLOCK_K)) {}
+
+    __device__ Digits at(const int number) const {
+        const int upper = number / lows;
+        return {upper / middles, upper % middles, number % lows};
+    }
+
+    __device__ void advance(Digits& digits) const {
+        digits.low += step.low;
+        const bool carry = digits.low >= lows;
+        digits.low -= carry ? lows : 0;
+        digits.middle += step.middle + carry;
+        const bool carry_high = digits.middle >= middles;
+        digits.middle -= carry_high ? middles : 0;
+        digits.high += step.high + carry_high;
+    }
+
+private:
+    const int middles, lows;
+    const Digits step;
+};
+
+template <int COUNT>
+__device__ inline Vector<A, COUNT> zeros() {
+    Vector<A, COUNT> vector;
+    for (int i = 0; i < COUNT; ++i) vector.values[i] = 0;
+    return vector;
+}
+
+template <int COUNT>
+__device__ inline Vector<A, COUNT> load_widened(const T* address) {
+    const Vector<T, COUNT> loaded = load_vector<COUNT>(address);
+    Vector<A, COUNT> vector;
+    for (int i = 0; i < COUNT; ++i) vector.values[i] = widen(loaded.values[i]);
+    return vector;
+}
+
+// An operand that is in memory as a matrix, (rows, length) if IN_LINES, else (length, rows).
+template <bool IN_LINES>
+struct Matrix {
+    static constexpr bool ALONG_K = IN_LINES;
+    typedef int Row;
+    typedef int Place;
+
+    const T* data;
+    int rows, length;
+    int64 line;  // elements from one line in memory to the next
+
+    __device__ Row row(const int r) const { return r; }
+    __device__ Place place(const int k) const { return k; }
+    __device__ void advance(Place& place) const { place += BLOCK_K; }
+
+    template <int COUNT>
+    __device__ Vector<A, COUNT> load(const Row& row, const Place& place) const {
+        if (row >= rows || place >= length) return zeros<COUNT>();
+        return load_widened<COUNT>(data + (IN_LINES ? row * line + place : place * line + row));
+    }
+};
+
+// Loads an operand's tiles one after another: first to registers, then to shared memory.
+template <int ROWS, int VECTOR, typename Operand>
+class TileLoader {
+public:
+    static constexpr int LINE = ROWS + PAD;  // of the tile, which is (BLOCK_K, ROWS)
+
+    __device__ TileLoader(const Operand& operand, const int first_row, const int first_k)
+        : operand(operand), line(threadIdx.x / PER_LINE), inner(threadIdx.x % PER_LINE * VECTOR) {
+        for (int i = 0; i < ROWS_KEPT; ++i) {
+            rows[i] = operand.row(first_row + (ALONG_K ? line + i * AT_ONCE : inner));
+        }
+        for (int i = 0; i < PLACES_KEPT; ++i) {
+            places[i] = operand.place(first_k + (ALONG_K ? inner : line + i * AT_ONCE));
+        }
+    }
+
+    __device__ void load() {
+#pragma unroll
+        for (int i = 0; i < LOADS; ++i) {
+            loaded[i] = operand.template load<VECTOR>(
+                rows[ALONG_K ? i : 0], places[ALONG_K ? 0 : i]
+            );
+        }
+        for (int i = 0; i < PLACES_KEPT; ++i) operand.advance(places[i]);
+    }
+
+    __device__ void store(A* tile) const {
+#pragma unroll
+        for (int i = 0; i < LOADS; ++i) {
+            const int outer = line + i * AT_ONCE;
+            if (ALONG_K) {
+                for (int j = 0; j < VECTOR; ++j) {
+                    tile[(inner + j) * LINE + outer] = loaded[i].values[j];
+                }
+            } else {
+                store_vector(tile + outer * LINE + inner, loaded[i]);
+            }
+        }
+    }
+
+private:
+    static constexpr bool ALONG_K = Operand::ALONG_K;
+    static constexpr int PER_LINE = (ALONG_K ? BLOCK_K : ROWS) / VECTOR;  // vectors
+    static constexpr int AT_ONCE = THREADS / PER_LINE;                    // lines
+    static constexpr int LOADS = (ALONG_K ? ROWS : BLOCK_K) / AT_ONCE;
+    static constexpr int ROWS_KEPT = ALONG_K ? LOADS : 1, PLACES_KEPT = ALONG_K ? 1 : LOADS;
+    static_assert(THREADS % PER_LINE == 0 && (ALONG_K ? ROWS : BLOCK_K) % AT_ONCE == 0, "uneven");
+
+    const Operand operand;
+    const int line, inner;
+    typename Operand::Row rows[ROWS_KEPT];
+    typename Operand::Place places[PLACES_KEPT];
+    Vector<A, VECTOR> loaded[LOADS];
+};
+
+// The place of sum i of a thread within its block's tile: groups lie apart, see above.
+template <int BLOCK, int THREAD, int GROUP>
+__device__ inline int tile_index(const int thread, const int i) {
+    return i / GROUP * (BLOCK / (THREAD / GROUP)) + thread * GROUP + i % GROUP;
+}
+
+template <int BLOCK, int THREAD, int GROUP>
+__device__ inline void read_fragment(A (&fragment)[THREAD], const A* line, const int thread) {
+#pragma unroll
+    for (int i = 0; i < THREAD; i += GROUP) {
+        const Vector<A, GROUP> part =
+            load_vector<GROUP>(line + tile_index<BLOCK, THREAD, GROUP>(thread, i));
+        for (int j = 0; j < GROUP; ++j) fragment[i + j] = part.values[j];
+    }
+}
+
+// Multiplies the rows from first_m of `a` and from first_n of `b` over k in [begin, end), and calls
+// result.store(m, n, sums) with GROUP_N sums of neighbouring n at a time.
+template <typename OperandA, typename OperandB, typename Result>
+__device__ inline void multiply(
+    const OperandA& a, const OperandB& b, const int first_m, const int first_n, const int begin,
+    const int end, const Result& result
+) {
+    typedef TileLoader<BLOCK_M, VECTOR_A, OperandA> LoaderA;
+    typedef TileLoader<BLOCK_N, VECTOR_B, OperandB> LoaderB;
+    constexpr int SIZE_A = BLOCK_K * LoaderA::LINE, SIZE_B = BLOCK_K * LoaderB::LINE;
+    SHARED(A, tiles_a, 2 * SIZE_A);
+    SHARED(A, tiles_b, 2 * SIZE_B);
+    const int thread_m = threadIdx.x / (BLOCK_N / THREAD_N);
+    const int thread_n = threadIdx.x % (BLOCK_N / THREAD_N);
+    A sums[THREAD_M][THREAD_N] = {};
+
+    LoaderA from_a(a, first_m, begin);
+    LoaderB from_b(b, first_n, begin);
+    from_a.load();
+    from_b.load();
+    from_a.store(tiles_a);
+    from_b.store(tiles_b);
+    __syncthreads();
+    int now = 0;  // which of the two tiles is multiplied
+    for (int k = begin; k < end; k += BLOCK_K, now ^= 1) {
+        const bool more = k + BLOCK_K < end;
+        if (more) {
+            from_a.load();
+            from_b.load();
+        }
+        const A* tile_a = tiles_a + now * SIZE_A;
+        const A* tile_b = tiles_b + now * SIZE_B;
+#pragma unroll
+        for (int i = 0; i < BLOCK_K; ++i) {
+            A fragment_a[THREAD_M], fragment_b[THREAD_N];
+            read_fragment<BLOCK_M, THREAD_M, GROUP_M>(
+                fragment_a, tile_a + i * LoaderA::LINE, thread_m
+            );
+            read_fragment<BLOCK_N, THREAD_N, GROUP_N>(
+                fragment_b, tile_b + i * LoaderB::LINE, thread_n
+            );
+#pragma unroll
+            for (int m = 0; m < THREAD_M; ++m) {
+#pragma unroll
+                for (int n = 0; n < THREAD_N; ++n) sums[m][n] += fragment_a[m] * fragment_b[n];
+            }
+        }
+        if (more) {
+            from_a.store(tiles_a + (now ^ 1) * SIZE_A);
+            from_b.store(tiles_b + (now ^ 1) * SIZE_B);
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (int m = 0; m < THREAD_M; ++m) {
+#pragma unroll
+        for (int n = 0; n < THREAD_N; n += GROUP_N) {
+            Vector<A, GROUP_N> group;
+            for (int i = 0; i < GROUP_N; ++i) group.values[i] = sums[m][n + i];
+            result.store(
+                first_m + tile_index<BLOCK_M, THREAD_M, GROUP_M>(thread_m, m),
+                first_n + tile_index<BLOCK_N, THREAD_N, GROUP_N>(thread_n, n), group
+            );
+        }
+    }
+}
+
+// Where the sums of a block go: to y, with bias and activation; or, where several blocks share the
+// sum over k, to this block's part of `partial`, which a second launch adds up in a fixed order.
+template <bool ACTIVATED>
+struct Result {
+    T* y;
+    A* partial;     // (splits, rows, line), or null
+    const T* bias;  // or null
+    int rows, columns;
+    int64 line;  // elements from one row of y to the next
+
+    __device__ void store(const int m, const int n, const Vector<A, GROUP_N>& sums) const {
+        if (m >= rows) return;
+        if (VECTOR_Y > 1) {  // then the columns are whole groups
+            if (n < columns) store_some<GROUP_N>(m, n, sums.values);
+        } else {
+            for (int i = 0; i < GROUP_N; ++i) {
+                if (n + i < columns) store_some<1>(m, n + i, sums.values + i);
+            }
+        }
+    }
+
+    template <int COUNT>
+    __device__ void store_some(const int m, const int n, const A* sums) const {
+        const int64 offset = m * line + n;
+        if (partial != nullptr) {
+            Vector<A, COUNT> part;
+            for (int i = 0; i < COUNT; ++i) part.values[i] = sums[i];
+            store_vector(partial + offset, part);
+            return;
+        }
+        Vector<T, COUNT> part;
+        for (int i = 0; i < COUNT; ++i) {
+            const A sum = bias == nullptr ? sums[i] : sums[i] + widen(bias[n + i]);
+            part.values[i] = narrow<T>(ACTIVATED ? activate(sum, A(FUSED_OPTION)) : sum);
+        }
+        store_vector(y + offset, part);
+    }
+};
