@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -33,6 +35,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def seeded() -> None:
     """Start each test from the same seed, so that none depends on those before it."""
     random.seed(0)
+
+
+@pytest.fixture
+def cupy() -> Iterator[Any]:
+    """Return a CuPy that is played on the CPU, in use as the backend; skip without a compiler."""
+    from cuda_on_cpu.cpu_executor import compiler
+    from played_cupy import install
+
+    if compiler() is None:
+        pytest.skip("needs g++ to run kernels on the CPU")
+    with install() as module, backend.use_backend("cupy"):
+        yield module
 
 
 @pytest.fixture

@@ -272,6 +272,8 @@ def dropout(x: Array, key: Array, *, rate: float) -> Result:
         key: which random numbers to take, from `gpunet.random.next_key()`.
         rate: from 0 to below 1.
     """
+    # Keys are made on the host; on a GPU the kernel reads its key there, so that a step that was
+    # captured can be run again with another.
     key = asarray(key, like=x)
     return primitives.dropout_forward(x, key, rate=rate), lambda output_grad: (
         primitives.dropout_backward(output_grad, key, rate=rate),
