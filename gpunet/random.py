@@ -35,6 +35,7 @@ __all__ = [
     "Generator",
     "State",
     "bits",
+    "check_key",
     "get_state",
     "global_generator",
     "next_key",
@@ -269,11 +270,7 @@ def bits(
     >>> bits(np.array([0, 0], dtype=np.uint64), 2)
     array([149215387,  49592932], dtype=uint32)
     """
-    if getattr(key, "dtype", None) != np.uint64 or key.shape != (2,):
-        raise TypeError(
-            f"Expected a key, a uint64 array of shape (2,), received {key!r}. "
-            "Take one from gpunet.random.next_key()."
-        )
+    check_key(key)
     dtype = np.dtype(dtype)
     if dtype not in (np.uint32, np.uint64):
         raise TypeError(f"Random bits are uint32 or uint64, received dtype {dtype.name}.")
@@ -284,6 +281,15 @@ def bits(
     numbers = philox.integers(0, _WORD - 1, words, dtype=np.uint64, endpoint=True)
     low_half_first = numbers.astype("<u8", copy=False).view(dtype.newbyteorder("<"))
     return low_half_first[:count].astype(dtype, copy=False)
+
+
+def check_key(key: Any) -> None:
+    """Raise `TypeError` unless `key` is a key: a uint64 array of shape (2,), of any library."""
+    if getattr(key, "dtype", None) != np.uint64 or key.shape != (2,):
+        raise TypeError(
+            f"Expected a key, a uint64 array of shape (2,), received {key!r}. "
+            "Take one from gpunet.random.next_key()."
+        )
 
 
 def _unit_interval(key: NDArray[np.uint64], count: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet import random
+from gpunet.primitives.checks import check_dropout
 from gpunet.primitives.reference.blocks import Array, in_chunks, keep_where
 
 __all__ = ["dropout_backward", "dropout_forward"]
@@ -28,11 +29,9 @@ def dropout_forward(x: Array, key: Array, *, rate: float) -> Array:
     >>> dropout_forward(np.ones(4), key, rate=0.5)
     array([0., 0., 2., 0.])
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: expected a rate of at least 0 and below 1, received {rate!r}.")
-    threshold = np.uint32(min(round(rate * 2**32), 2**32 - 1))
+    threshold, scale = check_dropout(key, rate)
     bits = random.bits(key, x.size).reshape(x.shape)
-    return in_chunks(_dropout, x, bits, threshold=threshold, scale=1 / (1 - rate))
+    return in_chunks(_dropout, x, bits, threshold=np.uint32(threshold), scale=scale)
 
 
 def dropout_backward(output_grad: Array, key: Array, *, rate: float) -> Array:
