@@ -6,10 +6,7 @@ import math
 
 import numpy as np
 
-from gpunet.primitives.checks import (
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.primitives.checks import check_update
 from gpunet.primitives.reference.blocks import Array, blocks_of
 
 __all__ = ["adam_update", "sgd_update"]
@@ -35,7 +32,7 @@ def sgd_update(
         parameters: (count,), changed.
         gradients: (count,).
         velocity: (count,), changed; None without momentum.
-        learning_rate: (1,).
+        learning_rate: (1,), of the type of `parameters`.
         momentum: from 0 to below 1.
         nesterov: look ahead.
 
@@ -44,7 +41,7 @@ def sgd_update(
     """
     if momentum and velocity is None:
         raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
-    _check("sgd_update", parameters, gradients=gradients, velocity=velocity)
+    check_update("sgd_update", parameters, learning_rate, gradients=gradients, velocity=velocity)
     rate = learning_rate.item()
     for part in blocks_of(parameters.size, _CHUNK):
         step = gradients[part] * -rate
@@ -82,7 +79,7 @@ def adam_update(
         mean: (count,), changed.
         variance: (count,), changed.
         step: int64 (1,); 1 at the first step.
-        learning_rate: (1,).
+        learning_rate: (1,), of the type of `parameters`.
         beta_1: decay of `mean`.
         beta_2: decay of `variance`.
         epsilon: added to the denominator.
@@ -90,7 +87,8 @@ def adam_update(
     Raises:
         TypeError, ValueError: the arrays do not fit each other.
     """
-    _check("adam_update", parameters, gradients=gradients, mean=mean, variance=variance)
+    others = {"gradients": gradients, "mean": mean, "variance": variance}
+    check_update("adam_update", parameters, learning_rate, step, **others)
     count = step.item()
     alpha = learning_rate.item() * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
     buffer = np.empty(min(parameters.size, _CHUNK), parameters.dtype)
@@ -109,14 +107,3 @@ def adam_update(
         np.divide(m, change, out=change)
         change *= alpha
         parameters[part] -= change
-
-
-def _check(where: str, parameters: Array, **others: Array | None) -> None:
-    if parameters.ndim != 1:
-        raise ValueError(
-            f"{where}: expected flat buffers, received parameters of shape {parameters.shape}."
-        )
-    check_same_dtype(where, parameters, **others)
-    for name, other in others.items():
-        if other is not None:
-            check_shape(where, name, other.shape, parameters.shape)
