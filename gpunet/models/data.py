@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from numbers import Real
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from gpunet import random
+from gpunet import primitives, random
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import get_array_module
 from gpunet.layers.core import positive_integer
@@ -48,6 +49,8 @@ class ArrayBatches(Batches):
     def __init__(
         self, x: Array, y: Array | None, batch_size: int, *, shuffle: bool, steps: int | None = None
     ) -> None:
+        if shuffle:
+            x, y = _readable_by_kernels(x), _readable_by_kernels(y)
         self.x, self.y, self.batch_size, self.shuffle = x, y, batch_size, shuffle
         available = math.ceil(len(x) / batch_size)
         if steps is not None and steps > available:
@@ -64,13 +67,34 @@ class ArrayBatches(Batches):
 
     def _passes(self) -> Iterator[tuple[Array, Array | None]]:
         """Yield the batches of one pass over the arrays after another, without end."""
+        libraries = {get_array_module(self.x), get_array_module(self.y)}
         while True:
-            order = random.permutation(len(self.x)) if self.shuffle else None
+            orders: dict[ModuleType, Array] = {}
+            if self.shuffle:
+                order = random.permutation(len(self.x))
+                # To a GPU it goes once a pass; the rows of a batch are then a slice of it there.
+                orders = {library: library.asarray(order) for library in libraries}
             for start in range(0, len(self.x), self.batch_size):
-                rows: Any = slice(start, start + self.batch_size)
-                if order is not None:
-                    rows = order[rows]
-                yield self.x[rows], None if self.y is None else self.y[rows]
+                batch = slice(start, start + self.batch_size)
+                yield _taken(self.x, orders, batch), _taken(self.y, orders, batch)
+
+
+def _taken(array: Any, orders: Mapping[ModuleType, Array], batch: slice) -> Any:
+    """Return the rows of a batch: a slice of the array, or what that slice of an order names."""
+    if array is None:
+        return None
+    if not orders:
+        return array[batch]
+    library = get_array_module(array)
+    rows = orders[library][batch]
+    # NumPy's own indexing is as quick as can be; on a GPU the primitive reads whole vectors.
+    return array[rows] if library is np else primitives.gather_batch(array, rows)
+
+
+def _readable_by_kernels(array: Any) -> Any:
+    """Return an array to gather from, again and again: on a GPU a contiguous one."""
+    library = get_array_module(array)
+    return array if library is np else library.ascontiguousarray(array)
 
 
 class IterableBatches(Batches):
@@ -233,6 +257,8 @@ def as_array(data: Any, argument: str) -> Array:
                 f"{argument} cannot be made an array of numbers ({error}): "
                 "all its rows must have the same shape."
             ) from None
+    if get_array_module(data) is not np:
+        data = get_array_module(data).asarray(data)  # on the current device, if on another
     if data.dtype.kind not in "fiub":
         raise TypeError(
             f"{argument} must be an array of numbers, received dtype {data.dtype}: convert it, "

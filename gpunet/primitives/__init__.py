@@ -39,6 +39,7 @@ __all__ = [
     "dropout_forward",
     "elu_backward",
     "elu_forward",
+    "gather_batch",
     "gelu_backward",
     "gelu_forward",
     "hard_sigmoid_backward",
@@ -82,8 +83,14 @@ Result = TypeVar("Result")
 _TWINS: dict[str, ModuleType] = {"numpy": reference, "cupy": cuda}
 
 
-def _by_array(oracle: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the primitive of which `oracle` is the twin in `reference`."""
+def _by_array(
+    oracle: Callable[Arguments, Result], *, any_numbers: bool = False
+) -> Callable[Arguments, Result]:
+    """Return the primitive of which `oracle` is the twin in `reference`.
+
+    Its first argument is an array of floating-point numbers, or with `any_numbers` of integers or
+    bools too.
+    """
     signature = inspect.signature(oracle)
     name = oracle.__name__
 
@@ -93,14 +100,14 @@ def _by_array(oracle: Callable[Arguments, Result]) -> Callable[Arguments, Result
             bound = signature.bind(**kwargs)
             args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
         module = get_array_module(*args, *kwargs.values())
-        _check_first(name, args[0], module)
+        _check_first(name, args[0], module, any_numbers)
         twins = _TWINS["numpy" if module is np else "cupy"]
         return getattr(twins, name)(*args, **kwargs)
 
     return primitive
 
 
-def _check_first(where: str, array: Any, module: ModuleType) -> None:
+def _check_first(where: str, array: Any, module: ModuleType, any_numbers: bool) -> None:
     """Raise `TypeError` unless the first argument is an array that the primitives know."""
     if not isinstance(array, (module.ndarray, np.generic)):
         raise TypeError(
@@ -108,7 +115,7 @@ def _check_first(where: str, array: Any, module: ModuleType) -> None:
             "make one with gpunet.backend.asarray(x, dtype='float32')."
         )
     known = _FLOATS if module is np else _DEVICE_FLOATS
-    if array.dtype.name not in known:
+    if array.dtype.name not in known and not (any_numbers and array.dtype.kind in "biuf"):
         raise TypeError(
             f"{where}: expected an array of {' or '.join(known)} as its first argument, received "
             f"{array.dtype}: convert it with x.astype('float32')."
@@ -127,6 +134,7 @@ dropout_backward = _by_array(reference.dropout_backward)
 dropout_forward = _by_array(reference.dropout_forward)
 elu_backward = _by_array(reference.elu_backward)
 elu_forward = _by_array(reference.elu_forward)
+gather_batch = _by_array(reference.gather_batch, any_numbers=True)
 gelu_backward = _by_array(reference.gelu_backward)
 gelu_forward = _by_array(reference.gelu_forward)
 hard_sigmoid_backward = _by_array(reference.hard_sigmoid_backward)

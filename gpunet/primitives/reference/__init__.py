@@ -25,6 +25,7 @@ from gpunet.primitives.reference.activation import (
     tanh_backward,
     tanh_forward,
 )
+from gpunet.primitives.reference.batch import gather_batch
 from gpunet.primitives.reference.convolution import (
     conv2d_backward_input,
     conv2d_backward_weight,
@@ -61,6 +62,7 @@ __all__ = [
     "dropout_forward",
     "elu_backward",
     "elu_forward",
+    "gather_batch",
     "gelu_backward",
     "gelu_forward",
     "hard_sigmoid_backward",

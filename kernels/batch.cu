@@ -1,0 +1,67 @@
+// Purpose: gathers the samples of a batch from all of the data, as they are or as scaled numbers of
+//          another type.
+//
+// Formula: batch[i] = data[rows[i]], or T(data[rows[i]]) * scale. No row outside of the data is
+//          read: such a sample is filled with `missing`, or with NaN.
+//
+// Layout:  data is (samples, size), batch (count, size), rows (count,); all contiguous. For
+//          gather_copy an element is T, an unsigned integer of as many bits as the real one has;
+//          for gather_convert that of data is D.
+//
+// Threads: blocks of two dimensions: threads along y take samples, those along x take VECTOR
+//          elements each; so do the axes of the grid, the other way round, since its x reaches
+//          further. Threads loop over the elements of a sample, not over samples.
+//
+// Limits:  gridDim.x * blockDim.y at least count; VECTOR divides size; with VECTOR > 1 arrays on
+//          boundaries of 16 bytes.
+// Registers: at most 40 a thread: nearly full occupancy, as loads are all there is to wait for.
+
+#include "common.cuh"
+
+template <typename From, typename Convert>
+__device__ inline void gather(
+    const int64 samples, const int64 count, const int64 size, const T missing, const From* data,
+    const int64* rows, T* batch, const Convert convert
+) {
+    const int64 sample = static_cast<int64>(blockIdx.x) * blockDim.y + threadIdx.y;
+    if (sample >= count) return;
+    const int64 row = rows[sample];
+    const bool is_there = row >= 0 && row < samples;
+    const int64 first = static_cast<int64>(blockIdx.y) * blockDim.x + threadIdx.x;
+    const int64 threads = static_cast<int64>(gridDim.y) * blockDim.x;
+    for (int64 i = first * VECTOR; i < size; i += threads * VECTOR) {
+        Vector<T, VECTOR> result;
+        if (is_there) {
+            const Vector<From, VECTOR> part = load_vector<VECTOR>(data + row * size + i);
+#pragma unroll
+            for (int j = 0; j < VECTOR; ++j) result.values[j] = convert(part.values[j]);
+        } else {
+#pragma unroll
+            for (int j = 0; j < VECTOR; ++j) result.values[j] = missing;
+        }
+        store_vector(batch + sample * size + i, result);
+    }
+}
+
+extern "C" __global__ void gather_copy(
+    const int64 samples, const int64 count, const int64 size, const T missing, const T* data,
+    const int64* rows, T* batch
+) {
+    gather(samples, count, size, missing, data, rows, batch, [](const T x) { return x; });
+}
+
+// A number of any type in A: an integer is rounded once.
+template <typename Number>
+__device__ inline A in_accumulator(const Number x) { return static_cast<A>(x); }
+__device__ inline A in_accumulator(const float16 x) { return widen(x); }
+__device__ inline A in_accumulator(const bfloat16 x) { return widen(x); }
+
+extern "C" __global__ void gather_convert(
+    const int64 samples, const int64 count, const int64 size, const A scale, const D* data,
+    const int64* rows, T* batch
+) {
+    const T missing = narrow<T>(static_cast<A>(bits_float(0x7fc00000u)));  // NaN
+    gather(samples, count, size, missing, data, rows, batch, [scale](const D x) {
+        return narrow<T>(in_accumulator(x) * scale);
+    });
+}

@@ -1,0 +1,83 @@
+"""Cases of the gathered batch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .cases import Arguments, Case
+
+ALL = ("float32", "float64", "float16", "bfloat16")
+INTEGERS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+def gather(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    batch: int,
+    kind: str = "float64",
+    **options: Any,
+) -> Arguments:
+    data = rng.normal(size=shape) if kind == "float64" else rng.integers(0, 100, shape)
+    rows = rng.integers(0, max(1, shape[0]), batch)
+    return [data.astype(kind), rows], options
+
+
+def off_boundary(rng: np.random.Generator) -> Arguments:
+    data = rng.normal(size=9 * 8 + 1)[1:].reshape(9, 8)
+    return [data, np.array([8, 0, 3])], {}
+
+
+def view(rng: np.random.Generator) -> Arguments:
+    return [rng.normal(size=(8, 9)).T, rng.integers(0, 9, 10)[::2]], {}
+
+
+def repeated(rng: np.random.Generator) -> Arguments:
+    return [rng.normal(size=(4, 12)), np.array([3, 3, 0, 3])], {}
+
+
+# Samples of single numbers, of an odd size, of whole vectors, and of more than a block's threads;
+# batches of none, and of more than a block's samples.
+SHAPES = [
+    ((6,), 4),
+    ((6,), 300),
+    ((5, 3, 7), 4),
+    ((5, 4, 4), 2),
+    ((5, 4, 4), 70),
+    ((3, 37, 31), 2),
+    ((3, 40, 32), 3),
+    ((5, 3), 0),
+    ((5, 0), 2),
+]
+
+CASES = [
+    *(
+        Case("gather_batch", f"{shape}-{batch}", partial(gather, shape=shape, batch=batch),
+             dtypes=ALL)
+        for shape, batch in SHAPES
+    ),
+    *(
+        Case("gather_batch", f"{shape}-{batch}-scaled",
+             partial(gather, shape=shape, batch=batch, scale=0.3))
+        for shape, batch in SHAPES
+    ),
+    *(
+        Case("gather_batch", f"{kind}-{shape}", partial(gather, shape=shape, batch=6, kind=kind),
+             dtypes=("float32",))
+        for kind in INTEGERS
+        for shape in ((9,), (4, 8, 8), (4, 5))
+    ),
+    *(
+        Case("gather_batch", f"{kind}-{shape}-as-{dtype}",
+             partial(gather, shape=shape, batch=6, kind=kind, dtype=dtype, scale=1 / 255),
+             dtypes=(dtype,))
+        for kind in ("bool", "uint8", "int64", "uint16")
+        for shape in ((9,), (4, 28, 28), (4, 5))
+        for dtype in ("float32", "float64")
+    ),
+    Case("gather_batch", "off-boundary", off_boundary, dtypes=ALL),
+    Case("gather_batch", "view", view),
+    Case("gather_batch", "repeated", repeated),
+]  # fmt: skip
