@@ -1,0 +1,132 @@
+"""Products and convolutions of fresh random shapes, and how they are divided among blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_primitives_convolution import cases as convolutions
+
+from gpunet.primitives import cuda, launcher, reference
+from gpunet.primitives.cuda import tiling
+from gpunet.primitives.launcher import use_executor
+
+from .cpu_executor import CpuExecutor, compiler
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels")
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def assert_near(found: Array, expected: Array, terms: int) -> None:
+    """Compare float32 sums of `terms` products of numbers near 1, each rounded on the way."""
+    assert found.dtype == np.float32
+    bound = 2**-23 * (4 + 4 * terms**0.5) * max(1.0, np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+
+
+# With one multiprocessor the tiles are large and no sum is split, with many both are otherwise.
+@needs_compiler
+@given(case=convolutions(), multiprocessors=st.sampled_from([1, 132]))
+@settings(max_examples=150)
+def test_convolution_and_its_gradients(
+    case: tuple[Array, Array, dict[str, Any]], multiprocessors: int
+) -> None:
+    x, kernel, options = case
+    x, kernel = x.astype(np.float32), kernel.astype(np.float32)
+    wide_x, wide_kernel = x.astype(np.float64), kernel.astype(np.float64)
+    y = reference.conv2d_forward(wide_x, wide_kernel, **options)
+    grad = np.cos(np.arange(y.size)).reshape(y.shape).astype(np.float32)
+    wide_grad = grad.astype(np.float64)
+    positions, taps = max(1, y.size // y.shape[3]), kernel.size
+    with use_executor(CpuExecutor(multiprocessors=multiprocessors)):
+        assert_near(cuda.conv2d_forward(x, kernel, **options), y, taps)
+        assert_near(
+            cuda.conv2d_backward_input(grad, kernel, x.shape, **options),
+            reference.conv2d_backward_input(wide_grad, wide_kernel, x.shape, **options),
+            taps,
+        )
+        found = cuda.conv2d_backward_weight(grad, x, kernel.shape, with_bias=True, **options)
+    expected = reference.conv2d_backward_weight(
+        wide_grad, wide_x, kernel.shape, with_bias=True, **options
+    )
+    for ours, oracle in zip(found, expected, strict=True):
+        assert ours is not None
+        assert oracle is not None
+        assert_near(ours, oracle, positions)
+
+
+@needs_compiler
+@given(
+    rows=st.integers(0, 150),
+    columns=st.integers(0, 150),
+    inner=st.integers(0, 300),
+    multiprocessors=st.sampled_from([1, 132]),
+)
+@settings(max_examples=60)
+def test_matmul(rows: int, columns: int, inner: int, multiprocessors: int) -> None:
+    a = np.cos(np.arange(rows * inner)).reshape(rows, inner).astype(np.float32)
+    b = np.sin(np.arange(inner * columns)).reshape(inner, columns).astype(np.float32)
+    with use_executor(CpuExecutor(multiprocessors=multiprocessors)):
+        found = cuda.matmul(a, b)
+    assert_near(found, a.astype(np.float64) @ b.astype(np.float64), inner)
+
+
+sizes = st.integers(1, 5000)
+
+
+@given(
+    rows=sizes,
+    columns=sizes,
+    length=st.integers(0, 100_000),
+    groups=st.integers(1, 64),
+    dtype=st.sampled_from(["float32", "float64"]),
+    vector_a=st.sampled_from([1, 4]),
+    multiprocessors=st.sampled_from([1, 14, 132]),
+)
+def test_plans_cover_the_product(
+    rows: int,
+    columns: int,
+    length: int,
+    groups: int,
+    dtype: str,
+    vector_a: int,
+    multiprocessors: int,
+) -> None:
+    with mock.patch.object(launcher, "multiprocessors", return_value=multiprocessors):
+        plan = tiling.plan_product(rows, columns, length, groups, np.dtype(dtype), vector_a)
+    t = plan.tiling
+    assert plan.tiles == -(-rows // t.block_m) * -(-columns // t.block_n)
+    assert plan.chunk % t.block_k == 0
+    assert (plan.splits - 1) * plan.chunk < max(length, 1) <= plan.splits * plan.chunk or not length
+    assert t.threads % 32 == 0
+    # two tiles of each operand, within what every device gives a block
+    itemsize = np.dtype(dtype).itemsize
+    assert 2 * t.block_k * (t.block_m + t.block_n + 8) * itemsize <= 48 << 10
+
+
+def test_the_program_fills_a_large_card_at_batch_32() -> None:
+    """Each product of the program's convolutions has a block for most of 132 multiprocessors."""
+    products = {  # rows, columns, length
+        "first layer": (32 * 26 * 26, 32, 9),
+        "second layer": (32 * 11 * 11, 64, 288),
+        "third layer": (32 * 3 * 3, 64, 576),
+        "gradient of the second layer's input": (32 * 13 * 13, 32, 576),
+        "gradient of the first layer's kernel": (10, 32, 32 * 26 * 26),
+        "gradient of the second layer's kernel": (289, 64, 32 * 11 * 11),
+        "gradient of the third layer's kernel": (577, 64, 32 * 3 * 3),
+    }
+    with mock.patch.object(launcher, "multiprocessors", return_value=132):
+        for name, sizes_of in products.items():
+            plan = tiling.plan_product(*sizes_of, 1, np.dtype("float32"), 4)
+            assert plan.tiles * plan.splits >= 66, (name, plan)
+
+
+def test_large_products_have_large_tiles() -> None:
+    with mock.patch.object(launcher, "multiprocessors", return_value=132):
+        plan = tiling.plan_product(8192, 4096, 4096, 1, np.dtype("float32"), 4)
+    assert (plan.tiling.block_m, plan.tiling.block_n, plan.splits) == (128, 128, 1)
