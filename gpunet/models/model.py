@@ -363,8 +363,9 @@ class Model(Layer):
             if not self._compiled_again:
                 self._check_optimizer_is_free(self.optimizer)
             self._build_sublayers()
-            parameters = FlatParameters(self)
-            self.optimizer.build(parameters.values)
+            with memory_for(None):
+                parameters = FlatParameters(self)
+                self.optimizer.build(parameters.values)
             self._parameters, self._compiled_again = parameters, True
         elif not self._parameters.is_current():
             self._parameters = FlatParameters(self)  # of the same sizes: the slots still fit
