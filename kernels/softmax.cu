@@ -18,7 +18,7 @@
 // Limits:  LANES is 1, 2, 4, 8, 16 or 32, or the size of the block, up to 1,024 threads in whole warps.
 //          A class number out of range cannot be an error here: it makes a sample's loss and its
 //          gradient NaN, and nothing is read out of bounds.
-// Registers: at most 64 a thread: exp and log of float64 take most of them.
+// Registers: at most 72 a thread: exp and log of float64 take most of them, with 28 warps at once left.
 
 #include "common.cuh"
 
