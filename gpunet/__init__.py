@@ -22,6 +22,7 @@ from gpunet.backend import require_gpu, use_backend
 from gpunet.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
+from gpunet.models.warmup import warmup
 
 __version__ = "0.1.0"
 
@@ -54,4 +55,5 @@ __all__ = [
     "use_backend",
     "utils",
     "value_and_grad",
+    "warmup",
 ]

@@ -59,7 +59,7 @@ class RawModule:
         kernel = Kernel(build.source, name)
         executor = CpuExecutor(played_gpu.now().order)
         try:
-            executor.compile(kernel, build)
+            executor.library(kernel, build)
         except CompileError as error:
             # gcc's "x.cu:3:5: error: ..." as NVRTC has it
             log = re.sub(r"(\w+\.cuh?):(\d+):\d+: error", r"\1(\2): error", str(error))

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunet import functions
 from gpunet.autograd import Array, Tensor
-from gpunet.backend import asarray
+from gpunet.backend import asarray, get_array_module
 from gpunet.losses import formulas, targets
 from gpunet.losses.targets import Shape
 from gpunet.naming import check_arguments
@@ -87,6 +87,10 @@ class Loss:
         raise NotImplementedError(
             f"{type(self).__name__} has no formula: define call(self, y_true, y_pred)."
         )
+
+    def example_targets(self, y_pred: Array) -> Array:
+        """Return targets, all 0, such as there could be for predictions."""
+        return get_array_module(y_pred).zeros_like(y_pred)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` if the targets `y` cannot be right for this loss.
@@ -173,6 +177,10 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
         """Return the labels as they are: integers."""
         return y_true
+
+    def example_targets(self, y_pred: Array) -> Array:
+        """Return labels, all of class 0."""
+        return get_array_module(y_pred).zeros(y_pred.shape[:-1], "int64")
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""

@@ -16,7 +16,7 @@ from gpunet.models.flat import FlatParameters
 from gpunet.models.scores import Scores
 from gpunet.optimizers import Optimizer
 
-__all__ = ["NonFiniteLossError", "train_step", "whole"]
+__all__ = ["NonFiniteLossError", "check_finite", "compute_gradients", "train_step", "whole"]
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -36,18 +36,32 @@ def train_step(
 
     Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
     """
+    loss = compute_gradients(model, loss_function, parameters, scores, x, y)
+    check_finite(loss, parameters.gradients)
+    with whole():
+        optimizer.apply(parameters.values, parameters.gradients)
+
+
+def compute_gradients(
+    model: Layer,
+    loss_function: Callable[[Array, Tensor], Tensor],
+    parameters: FlatParameters,
+    scores: Scores,
+    x: Tensor,
+    y: Array,
+) -> Array:
+    """Leave the gradients of a batch in `parameters`, and return its loss."""
     prediction = model(x, training=True)
     loss = loss_function(y, prediction)
     parameters.gradients.fill(0)
     loss.backward()
     scores.add(y, prediction.value, loss.value)
-    _check_finite(loss.value, parameters.gradients.sum())
-    with whole():
-        optimizer.apply(parameters.values, parameters.gradients)
+    return loss.value
 
 
-def _check_finite(loss: Array, gradient_sum: Array) -> None:
-    numbers = [loss.astype("float64"), gradient_sum.astype("float64")]
+def check_finite(loss: Array, gradients: Array) -> None:
+    """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
+    numbers = [loss.astype("float64"), gradients.sum().astype("float64")]
     # Read at once: that is the one time in a step that the host waits for a GPU.
     loss, gradient_sum = get_array_module(*numbers).stack(numbers).tolist()
     if not math.isfinite(loss + gradient_sum):

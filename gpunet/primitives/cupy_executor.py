@@ -110,15 +110,22 @@ class CupyExecutor:
         """Put the launch in the current stream."""
         function = self._functions.get((self._device(), build, kernel.name))
         if function is None:
-            function = self.compile(kernel, build)
+            function = self._compiled(kernel, build)
         function(grid, block, tuple([_NO_ARRAY if a is None else a for a in arguments]))
 
-    def compile(self, kernel: Kernel, build: Build) -> Any:
-        """Return the kernel as a function on the current device, compiled once for each build.
+    def compile(self, kernel: Kernel, build: Build) -> bool:
+        """Compile a kernel for the current device; return False if it was compiled before.
 
         Raises:
             KernelCompileError: it does not compile.
         """
+        if (self._device(), build, kernel.name) in self._functions:
+            return False
+        self._compiled(kernel, build)
+        return True
+
+    def _compiled(self, kernel: Kernel, build: Build) -> Any:
+        """Return the kernel as a function on the current device, compiled once for each build."""
         device = self._device()
         with self._lock:
             module = self._modules.get((device, build))

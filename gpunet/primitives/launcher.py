@@ -92,6 +92,9 @@ class Executor(Protocol):
     def check_array(self, what: str, array: Array) -> None:
         """Raise unless kernels on the current device can reach the array."""
 
+    def compile(self, kernel: Kernel, build: Build) -> bool:
+        """Compile a kernel before its first launch; return False if it was compiled before."""
+
     def run(
         self,
         kernel: Kernel,

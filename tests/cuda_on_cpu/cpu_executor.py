@@ -119,7 +119,7 @@ class CpuExecutor:
             KernelError: a thread did what it must not.
         """
         self.launches.append((kernel, build, grid, block))
-        library = self.compile(kernel, build)
+        library = self.library(kernel, build)
         arrays = [
             _GuardedCopy(value, self.order) if parameter.is_array and value is not None else None
             for parameter, value in zip(kernel.parameters, arguments, strict=True)
@@ -147,7 +147,13 @@ class CpuExecutor:
             if guarded is not None:
                 guarded.finish(f"{kernel.name}, {parameter.name}", value, parameter.is_written)
 
-    def compile(self, kernel: Kernel, build: Build) -> ctypes.CDLL:
+    def compile(self, kernel: Kernel, build: Build) -> bool:
+        """Compile a kernel; return False if it was compiled before."""
+        count = len(_libraries)
+        self.library(kernel, build)
+        return len(_libraries) > count
+
+    def library(self, kernel: Kernel, build: Build) -> ctypes.CDLL:
         """Return the library that holds the kernel, compiled if it was not before.
 
         Raises:
