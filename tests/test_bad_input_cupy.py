@@ -103,6 +103,15 @@ def test_numpy_and_cupy_in_one_call(cupy: Any) -> None:
     assert type((tensor + np.float32(1)).value) is cupy.ndarray
 
 
+def test_weights_of_which_some_are_on_the_cpu(cupy: Any) -> None:
+    made = Sequential([Dense(2, input_shape=(3,))])
+    with backend.use_backend("numpy"):
+        made.add(Dense(1))
+    made.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=rf"{MIXED}.*array 2 is NumPy float32\(2, 1\)"):
+        made.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+
+
 def assert_unchanged(made: Sequential, call: Any, message: str) -> str:
     made.train_on_batch(X[:2], Y[:2])
     before = [*made.get_weights(), *(slot.get() for slot in made.optimizer.state.values())]

@@ -116,7 +116,7 @@ def negative(x: Array) -> Result:
 def absolute(x: Array) -> Result:
     """Return ``|x|``; its gradient at 0 is 0."""
     xp = get_array_module(x)
-    return xp.abs(x), lambda output_grad: output_grad * xp.sign(x)
+    return xp.absolute(x), lambda output_grad: output_grad * xp.sign(x)
 
 
 @differentiable

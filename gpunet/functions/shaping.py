@@ -114,6 +114,8 @@ def _added_up(shape: tuple[int, ...], index: Any, values: Array, xp: ModuleType)
     axes = len(parts) if all(_is_integers(part) for part in parts) else len(shape)
     row = math.prod(shape[axes:])
     place = xp.arange(math.prod(shape[:axes])).reshape(shape[:axes])[index].reshape(-1)
+    if place.size == 0:
+        return xp.zeros(shape, values.dtype)
     order = xp.argsort(place)
     place, values = place[order], values.reshape(place.size, row)[order]  # (values, row)
     first = xp.searchsorted(place, place)  # where those of the same place begin
@@ -164,6 +166,7 @@ def matmul(x: Array, y: Array) -> Result:
             lambda: primitives.matmul(output_grad, y, transpose_b=True),
             lambda: primitives.matmul(x, output_grad, transpose_a=True),
         )
+    # On a GPU this is cuBLAS, which a captured step cannot call.
     return get_array_module(x, y).matmul(x, y), lambda output_grad: (
         lambda: unbroadcast(output_grad @ y.swapaxes(-1, -2), x.shape),
         lambda: unbroadcast(x.swapaxes(-1, -2) @ output_grad, y.shape),

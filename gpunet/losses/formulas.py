@@ -127,7 +127,7 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
     if logits is not None:
         return _fused(logits, labels)
     classes = y_pred.shape[-1]
-    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+    if ((labels < 0) | (labels >= classes)).any():  # one read, where they are on a GPU
         raise ValueError(
             f"sparse_categorical_crossentropy expects labels in [0, {classes}), received labels "
             f"from {labels.min()} to {labels.max()}: check the labels and the number of outputs."

@@ -32,7 +32,7 @@ class FlatParameters:
         sizes = [-(-parameter.size // _ALIGNMENT) * _ALIGNMENT for parameter in parameters]
         offsets = [0, *itertools.accumulate(sizes)]
         trained = offsets[len(self.trainable)]
-        xp = get_array_module(parameters[0].value)
+        xp = get_array_module(*[parameter.value for parameter in parameters])
         self.buffer = xp.zeros(offsets[-1], dtypes.pop())
         self.values = self.buffer[:trained]
         self.gradients = xp.zeros_like(self.values)
