@@ -23,7 +23,7 @@
 // Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the channels or filters of a group that lie along
 //          them are a multiple of 4 and the array begins on a boundary of 16 bytes; else 1. The macro PASS says which
 //          kernel is compiled, since each takes its time.
-// Registers: at most 208 a thread.
+// Registers: at most 216 a thread.
 
 #include "gemm.cuh"
 

@@ -12,7 +12,7 @@
 //
 // Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the contiguous axis of a, b and y is a multiple of 4
 //          and the array begins on a boundary of 16 bytes; else 1.
-// Registers: at most 208 a thread.
+// Registers: at most 216 a thread.
 
 #include "gemm.cuh"
 
