@@ -14,7 +14,7 @@
 //
 // Limits:  gridDim.x * blockDim.y at least count; VECTOR divides size; with VECTOR > 1 arrays on
 //          boundaries of 16 bytes.
-// Registers: at most 40 a thread: nearly full occupancy, as loads are all there is to wait for.
+// Registers: at most 48 a thread: nearly full occupancy, as loads are all there is to wait for.
 
 #include "common.cuh"
 

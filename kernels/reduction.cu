@@ -10,7 +10,7 @@
 //          the block's chunk; then the first warp adds the 8 sums. blockIdx.y counts chunks.
 //
 // Limits:  any sizes; 65,535 chunks.
-// Registers: at most 40 a thread.
+// Registers: at most 64 a thread.
 
 #include "activation.cuh"
 
