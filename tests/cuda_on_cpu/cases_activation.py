@@ -41,6 +41,15 @@ def backward(
     return [rng.normal(size=shape), saved], options
 
 
+def fused_backward(rng: np.random.Generator, name: str) -> Arguments:
+    (output_grad, output), _ = backward(rng, name, (7, 9), {})
+    return [output_grad, output, name], {}
+
+
+def no_activation(rng: np.random.Generator) -> Arguments:
+    return [rng.normal(size=(7, 9)), None, None], {}
+
+
 def strided(rng: np.random.Generator) -> Arguments:
     return [rng.normal(size=(9, 8)).T, numbers(rng, (8, 9))[:, ::-1]], {}
 
@@ -60,6 +69,14 @@ CASES = [
         for way, make in (("forward", forward), ("backward", partial(backward, name=name)))
         for shape in ((17, 59), (3, 2, 4))
     ),
+    *(
+        Case("activation_backward", name, partial(fused_backward, name=name))
+        for name in OUTPUT_ACTIVATIONS
+    ),
+    Case("activation_backward", "None", no_activation),
+    # More than the grid has threads for: they go round again.
+    Case("relu_forward", "large", partial(forward, shape=(70_003,), options={})),
+    Case("relu_backward", "large", partial(backward, name="relu", shape=(70_003,), options={})),
     Case("relu_forward", "empty", partial(forward, shape=(0, 3), options={})),
     Case("relu_backward", "views", strided),
 ]

@@ -52,7 +52,13 @@ ADAM_OPTIONS: list[dict[str, Any]] = [
     {"beta_2": 0.0},
     {"beta_1": 0.5, "beta_2": 0.99999, "epsilon": 1e-3},
 ]
-COUNTS = (1, 7, 1024, 1031, 40_003)  # of which some leave a rest of a vector, or fill many blocks
+COUNTS = (
+    1,
+    7,
+    1024,
+    1031,
+    70_003,
+)  # of which some leave a rest of a vector, or go round a grid again
 
 sgd_momentum = partial(sgd, options=SGD_OPTIONS[2])
 

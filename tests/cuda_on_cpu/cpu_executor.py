@@ -159,7 +159,7 @@ class CpuExecutor:
         Raises:
             CompileError: it does not compile.
         """
-        return _library(kernel, build, self._text(build.source))
+        return _library(build, self._text(build.source))
 
     def _text(self, source: str) -> str:
         text = full_source(source)
@@ -215,11 +215,11 @@ def _protect(address: int, size: int) -> None:
 _libraries: dict[tuple[Build, str], ctypes.CDLL] = {}
 
 
-def _library(kernel: Kernel, build: Build, text: str) -> ctypes.CDLL:
+def _library(build: Build, text: str) -> ctypes.CDLL:
     """Return a source compiled for the CPU, kept from one run of the tests to the next."""
     key = (build, text)
     if key not in _libraries:
-        code = f'#include "{SHIM}"\n{text}\n{_entries(kernel, build)}'
+        code = f'#include "{SHIM}"\n{text}\n{_entries(build)}'
         command = [compiler() or "g++", *_FLAGS, *build.options]
         digest = hashlib.sha256("\0".join([*command, SHIM.read_text(), code]).encode()).hexdigest()
         path = _cache_folder() / f"{Path(build.source).stem}-{digest[:24]}.so"
@@ -239,14 +239,13 @@ def _library(kernel: Kernel, build: Build, text: str) -> ctypes.CDLL:
     return _libraries[key]
 
 
-def _entries(kernel: Kernel, build: Build) -> str:
+def _entries(build: Build) -> str:
     """Return a function for each kernel that takes its arguments from an array of pointers.
 
     A macro may leave a kernel out; its weak declaration then stands for nothing.
     """
     lines = ['#line 1 "entries"']
-    has_passes = any(name == "PASS" for name, _ in build.macros)  # one kernel is then compiled
-    for name in [kernel.name] if has_passes else kernel_names(build.source):
+    for name in kernel_names(build.source):
         types = [
             f"{'' if parameter.is_written else 'const '}{parameter.type}"
             f"{'*' if parameter.is_array else ''}"

@@ -1,8 +1,9 @@
 // Runs CUDA kernels on the CPU: a kernel file is compiled by g++ after this header.
 //
 // The threads of a block are fibers that take turns in one thread of the system. A fiber runs until
-// it meets a barrier or an exchange within its warp; who goes first is the test's choice, so that a
-// kernel that relies on an order it did not ask for gives other results. Blocks run one after another.
+// it meets a barrier or an exchange within its warp, and a warp as far as it can before the next one
+// does; who goes first is the test's choice, so that a kernel that relies on an order it did not ask
+// for gives other results. Blocks run one after another.
 //
 // What ends a launch with a message: threads of a block at different barriers, or gone while others
 // wait; lanes of a warp that do not meet; shared memory written past its end, or more of it than a
@@ -232,23 +233,36 @@ inline bool release_barrier() {
     return true;
 }
 
+// Runs the lanes until none can go on; returns how many have ended.
+inline int run_warp(const int* order) {
+    int done = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        done = 0;
+        for (int i = 0; i < 32; ++i) {
+            const Fiber& fiber = fibers[order[i]];
+            if (fiber.state == READY) {
+                moved = true;
+                run_fiber(order[i]);
+                if (fiber.state == IN_WARP) release_exchange(order[i]);
+            }
+            done += fiber.state == DONE;
+        }
+    }
+    return done;
+}
+
 inline void run_block(const int* order) {
     ++block_serial;
     arena_used = declared = 0;
     canary_count = 0;
     add_canary();
     for (int i = 0; i < threads; ++i) fibers[i].state = READY;
-    for (int done = 0; done < threads;) {
-        bool moved = false;
-        for (int i = 0; i < threads; ++i) {
-            const Fiber& fiber = fibers[order[i]];
-            if (fiber.state != READY) continue;
-            moved = true;
-            run_fiber(order[i]);
-            if (fiber.state == IN_WARP) release_exchange(order[i]);
-            done += fiber.state == DONE;
-        }
-        if (!moved && !release_barrier()) explain();
+    for (;;) {
+        int done = 0;
+        for (int first = 0; first < threads; first += 32) done += run_warp(order + first);
+        if (done == threads) break;
+        if (!release_barrier()) explain();
     }
     check_canaries();
 }
@@ -266,6 +280,16 @@ inline void make_order(int* order, const int count, const unsigned long long see
         const int j = static_cast<int>(next_random(state) % (i + 1)), kept = order[i];
         order[i] = order[j];
         order[j] = kept;
+    }
+}
+
+// The lanes of a warp stay together.
+inline void make_thread_order(int* order, const unsigned long long seed) {
+    int warps[MOST_THREADS / 32], lanes[32];
+    make_order(warps, threads / 32, seed);
+    for (int i = 0; i < threads; ++i) {
+        if (i % 32 == 0) make_order(lanes, 32, seed > 1 ? seed + i : seed);
+        order[i] = warps[i / 32] * 32 + lanes[i % 32];
     }
 }
 
@@ -323,7 +347,7 @@ extern "C" const char* shim_launch(
     shim::entry = entry;
     entry_arguments = arguments;
     static int thread_order[MOST_THREADS];
-    make_order(thread_order, threads, order_seed);
+    make_thread_order(thread_order, order_seed);
     int* block_order = static_cast<int*>(malloc(sizeof(int) * blocks));
     make_order(block_order, blocks, order_seed);
     canary = order_seed ? 0xff : 0xa5;

@@ -47,6 +47,16 @@ MISTAKES = {
         }""",
         WRONG,
     ),
+    "no barrier before a warp that is ahead writes": (
+        """SHARED(float, part, 2);
+        for (int step = 0; step < 2; ++step) {
+            __syncwarp();
+            if (t % 32 == 0) part[t / 32] = 1 + 4 * step;
+            if (step == 0) __syncthreads();
+            if (step == 0) y[i] = x[i] + part[(t / 32) ^ 1];
+        }""",
+        WRONG,
+    ),
     "no barrier within a warp": (
         "SHARED(float, part, 64); part[t] = x[i]; y[i ^ 1] = part[t ^ 1] + 1; __syncwarp();",
         WRONG,

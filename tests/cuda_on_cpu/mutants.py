@@ -1,0 +1,375 @@
+"""Mistakes put into the real kernels, each of which the cases of a primitive must find."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+class Mutant(NamedTuple):
+    """A mistake: `new` in the place of `old`, which stands once in a file of kernels/."""
+
+    label: str
+    file: str
+    primitive: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.label}"
+
+    def apply(self, text: str) -> str:
+        """Return the text of a source, headers included, with the mistake in it."""
+        assert text.count(self.old) == 1, f"out of date: kernels/{self.file} has changed: {self}"
+        return text.replace(self.old, self.new)
+
+
+MUTANTS = [
+    Mutant(
+        "the gradient at the bend",
+        "activation.cuh",
+        "relu_backward",
+        "case RELU: return saved > 0 ? output_grad : A(0);",
+        "case RELU: return saved >= 0 ? output_grad : A(0);",
+    ),
+    Mutant(
+        "one element too many in the tail",
+        "activation.cu",
+        "relu_forward",
+        "if (last < count) y[last]",
+        "if (last <= count) y[last]",
+    ),
+    Mutant(
+        "one element too few in the tail",
+        "activation.cu",
+        "relu_backward",
+        "if (last < count) {",
+        "if (last < count - 1) {",
+    ),
+    Mutant(
+        "a wrong stride of the grid",
+        "activation.cu",
+        "relu_forward",
+        "i += thread_count()) {\n        Vector<T, VECTOR> part",
+        "i += 2 * thread_count()) {\n        Vector<T, VECTOR> part",
+    ),
+    Mutant(
+        "a misaligned vector load",
+        "activation.cu",
+        "relu_backward",
+        "load_vector<VECTOR>(saved + i * VECTOR)",
+        "load_vector<VECTOR>(saved + i * VECTOR + 1)",
+    ),
+    Mutant(
+        "an array read where its gradient is",
+        "activation.cu",
+        "tanh_backward",
+        "activate_backward(widen(grad.values[j]), widen(from.values[j]), option)",
+        "activate_backward(widen(grad.values[j]), widen(grad.values[j]), option)",
+    ),
+    Mutant(
+        "the last step of a warp's sum left out",
+        "softmax.cu",
+        "softmax_forward",
+        "(LANES < WARP ? LANES : WARP) / 2; distance > 0;",
+        "(LANES < WARP ? LANES : WARP) / 2; distance > 1;",
+    ),
+    Mutant(
+        "no barrier before the parts are written again",
+        "softmax.cu",
+        "softmax_cross_entropy_forward",
+        "__syncthreads();  // what is in it has been read",
+        "",
+    ),
+    Mutant(
+        "no barrier before the parts are read",
+        "softmax.cu",
+        "softmax_forward",
+        "parts[threadIdx.x / WARP] = value;\n        __syncthreads();",
+        "parts[threadIdx.x / WARP] = value;",
+    ),
+    Mutant(
+        "lanes that return before the sum over them",
+        "softmax.cu",
+        "softmax_forward",
+        "A largest = -infinity();",
+        "A largest = -infinity(); if (share.first >= share.end) return largest;",
+    ),
+    Mutant(
+        "a sum that does not begin at 0",
+        "softmax.cu",
+        "log_softmax_backward",
+        "A sum = 0;\n    for (int64 i = share.first; i < share.end; i += share.step) sum += widen(",
+        "A sum;\n    for (int64 i = share.first; i < share.end; i += share.step) sum += widen(",
+    ),
+    Mutant(
+        "a row past the last",
+        "softmax.cu",
+        "softmax_forward",
+        "end = row < rows ?",
+        "end = row <= rows ?",
+    ),
+    Mutant(
+        "no barrier before the sums are read",
+        "reduction.cu",
+        "bias_backward",
+        "    __syncthreads();\n",
+        "",
+    ),
+    Mutant(
+        "a sum that does not begin at 0",
+        "reduction.cu",
+        "bias_backward",
+        "A sum = 0;",
+        "A sum;",
+    ),
+    Mutant(
+        "a column past the last",
+        "reduction.cu",
+        "bias_backward",
+        "if (threadIdx.y > 0 || column >= columns) return;",
+        "if (threadIdx.y > 0 || column > columns) return;",
+    ),
+    Mutant(
+        "a wrong stride over the rows",
+        "reduction.cu",
+        "bias_backward",
+        "row += WARPS) {",
+        "row += WARPS - 1) {",
+    ),
+    Mutant(
+        "a sum in the order in which threads come",
+        "reduction.cu",
+        "bias_backward",
+        """    sums[threadIdx.y * WARP + threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y > 0 || column >= columns) return;
+    for (int warp = 1; warp < WARPS; ++warp) sum += sums[warp * WARP + threadIdx.x];
+""",
+        """    if (threadIdx.y == 0) sums[threadIdx.x] = 0;
+    __syncthreads();
+    sums[threadIdx.x] += sum;
+    __syncthreads();
+    if (threadIdx.y > 0 || column >= columns) return;
+    sum = sums[threadIdx.x];
+""",
+    ),
+    Mutant(
+        "no barrier before the first tile is read",
+        "gemm.cuh",
+        "matmul",
+        "    from_b.store(tiles_b);\n    __syncthreads();\n",
+        "    from_b.store(tiles_b);\n",
+    ),
+    Mutant(
+        "no barrier between a tile and the next",
+        "gemm.cuh",
+        "matmul",
+        "        __syncthreads();\n    }\n",
+        "    }\n",
+    ),
+    Mutant(
+        "one tile in the place of two",
+        "gemm.cuh",
+        "matmul",
+        "from_a.store(tiles_a + (now ^ 1) * SIZE_A);",
+        "from_a.store(tiles_a + now * SIZE_A);",
+    ),
+    Mutant(
+        "sums that do not begin at 0",
+        "gemm.cuh",
+        "matmul",
+        "A sums[THREAD_M][THREAD_N] = {};",
+        "A sums[THREAD_M][THREAD_N];",
+    ),
+    Mutant(
+        "a row past the matrix",
+        "gemm.cuh",
+        "matmul",
+        "if (row >= rows || place >= length) return",
+        "if (row > rows || place >= length) return",
+    ),
+    Mutant(
+        "a number past the end of the sum",
+        "gemm.cuh",
+        "matmul",
+        "if (row >= rows || place >= length) return",
+        "if (row >= rows || place > length) return",
+    ),
+    Mutant(
+        "a row past the result",
+        "gemm.cuh",
+        "matmul",
+        "if (m >= rows) return;",
+        "if (m > rows) return;",
+    ),
+    Mutant(
+        "a column past the result",
+        "gemm.cuh",
+        "matmul",
+        "if (n + i < columns)",
+        "if (n + i <= columns)",
+    ),
+    Mutant(
+        "a digit that does not carry",
+        "gemm.cuh",
+        "conv2d_forward",
+        "digits.middle += step.middle + carry;",
+        "digits.middle += step.middle;",
+    ),
+    Mutant(
+        "a part of a split sum in another's place",
+        "matmul.cu",
+        "matmul",
+        "static_cast<int64>(blockIdx.y) * rows * columns",
+        "static_cast<int64>(blockIdx.y) * columns",
+    ),
+    Mutant(
+        "the border one pixel further out",
+        "convolution.cu",
+        "conv2d_forward",
+        "static_cast<unsigned int>(y) < static_cast<unsigned int>(height)",
+        "static_cast<unsigned int>(y) <= static_cast<unsigned int>(height)",
+    ),
+    Mutant(
+        "the padding of the other axis",
+        "convolution.cu",
+        "conv2d_forward",
+        "x * g.stride_x - g.left};",
+        "x * g.stride_x - g.top};",
+    ),
+    Mutant(
+        "windows between the strides",
+        "convolution.cu",
+        "conv2d_backward_input",
+        "window < count && window * stride == start;",
+        "window < count;",
+    ),
+    Mutant(
+        "a window past the last",
+        "convolution.cu",
+        "conv2d_backward_input",
+        "window < count && window * stride == start;",
+        "window <= count && window * stride == start;",
+    ),
+    Mutant(
+        "a stride left out",
+        "convolution.cu",
+        "conv2d_backward_weight",
+        "position.middle * g.stride_y + row.y",
+        "position.middle + row.y",
+    ),
+    Mutant(
+        "a dilation left out",
+        "convolution.cu",
+        "conv2d_backward_weight",
+        "y * g.dilation_y - g.top, x * g.dilation_x - g.left",
+        "y * g.dilation_y - g.top, x - g.left",
+    ),
+    Mutant(
+        "the group left out",
+        "convolution.cu",
+        "conv2d_backward_weight",
+        "x * g.dilation_x - g.left, g.first_channel() + r % channels",
+        "x * g.dilation_x - g.left, r % channels",
+    ),
+    Mutant(
+        "the border one pixel further out",
+        "pooling.cu",
+        "max_pool2d_forward",
+        "return max(0, min(pixel, size - 1));",
+        "return max(0, min(pixel, size));",
+    ),
+    Mutant(
+        "a wrong stride of the grid",
+        "pooling.cu",
+        "max_pool2d_forward",
+        "channels);\n        const int top_row",
+        "channels); if (i >= thread_count()) continue;\n        const int top_row",
+    ),
+    Mutant(
+        "a pixel of the padding counted",
+        "pooling.cu",
+        "average_pool2d_forward",
+        "return pixel >= 0 && pixel < size;",
+        "return pixel >= 0 && pixel <= size;",
+    ),
+    Mutant(
+        "one window too many of a pixel",
+        "pooling.cu",
+        "average_pool2d_backward",
+        "return max(pixel + before - window + stride, 0) / stride;",
+        "return max(pixel + before - window, 0) / stride;",
+    ),
+    Mutant(
+        "the last of equal values",
+        "pooling.cu",
+        "max_pool2d_forward",
+        "return value > best || (",
+        "return value >= best || (",
+    ),
+    Mutant(
+        "a sum that does not begin at 0",
+        "pooling.cu",
+        "average_pool2d_forward",
+        "A row_sums[VECTOR] = {};",
+        "A row_sums[VECTOR];",
+    ),
+    Mutant(
+        "the tail one element too short",
+        "optimizer.cu",
+        "adam_update",
+        "if (last < count) {\n        parameters[last] =\n",
+        "if (last < count - 1) {\n        parameters[last] =\n",
+    ),
+    Mutant(
+        "a wrong stride of the grid",
+        "optimizer.cu",
+        "sgd_update",
+        "parameters + i * VECTOR), speed;",
+        "parameters + i * VECTOR), speed; if (i >= thread_count()) continue;",
+    ),
+    Mutant(
+        "an average that is not stored",
+        "optimizer.cu",
+        "adam_update",
+        "store_vector(mean + i * VECTOR, m);",
+        "",
+    ),
+    Mutant(
+        "one element too many at the end",
+        "dropout.cu",
+        "dropout_forward",
+        "if (!is_whole && first + i < count) y[first + i] = value;",
+        "if (!is_whole && first + i <= count) y[first + i] = value;",
+    ),
+    Mutant(
+        "a wrong stride of the grid",
+        "dropout.cu",
+        "dropout_forward",
+        "block += thread_count()) {",
+        "block += 2 * thread_count()) {",
+    ),
+    Mutant(
+        "nine rounds",
+        "philox.cuh",
+        "dropout_forward",
+        "round < 10;",
+        "round < 9;",
+    ),
+    Mutant(
+        "a sample past the last",
+        "batch.cu",
+        "gather_batch",
+        "data + row * size + i",
+        "data + (row + 1) * size + i",
+    ),
+    Mutant(
+        "a sample more than there are rows",
+        "batch.cu",
+        "gather_batch",
+        "if (sample >= count) return;",
+        "if (sample > count) return;",
+    ),
+]

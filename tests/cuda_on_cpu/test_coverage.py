@@ -1,0 +1,63 @@
+"""No kernel is without a case: what is in kernels/ is what the cases launch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpunet import backend
+from gpunet.primitives import cuda, launcher
+from gpunet.primitives.launcher import Kernel, use_executor
+
+from .builds import RecordingExecutor, record_cases
+from .cases import all_cases
+from .cpu_executor import ORDERS, CpuExecutor, compiler
+
+# What is launched past the launcher, by the backend's probe; it has a test of its own here.
+DIRECT = {("probe.cu", "probe")}
+
+
+def test_every_kernel_has_a_case() -> None:
+    executor = RecordingExecutor(multiprocessors=4)
+    record_cases(executor)
+    launched = {(kernel.source, kernel.name) for kernel, _, _, _ in executor.launches}
+    present = {
+        (path.name, name)
+        for path in backend.kernel_folder().glob("*.cu")
+        for name in launcher.kernel_names(path.name)
+    }
+    assert present - launched - DIRECT == set(), "add cases to cases_<family>.py"
+    assert launched <= present
+
+
+def test_every_twin_has_a_case() -> None:
+    assert set(cuda.__all__) - {case.primitive for case in all_cases()} == set()
+
+
+def test_no_two_cases_have_one_name() -> None:
+    names = [str(case) for case in all_cases()]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
+def test_no_macro_names_what_the_launcher_names() -> None:
+    """Builds are told apart by their macros, each of which is given once."""
+    executor = RecordingExecutor()
+    record_cases(executor)
+    for _, build, _, _ in executor.launches:
+        names = [name for name, _ in build.macros]
+        assert len(names) == len(set(names)), build
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("grid", [1, 2, 3])
+def test_the_probe_writes_what_the_backend_expects(order: str, grid: Any) -> None:
+    count, block = 100, 64
+    values = np.zeros(grid * block, np.float32)
+    with use_executor(CpuExecutor(order)):
+        Kernel("probe.cu", "probe")(grid, block, count, values, types={})
+    expected = np.arange(len(values), dtype=np.float32) ** 2 + 1
+    expected[count:] = 0
+    np.testing.assert_array_equal(values, expected)
