@@ -26,8 +26,11 @@ import gpunet
 from gpunet.backend import kernel_folder, kernel_source
 from gpunet.layers import Dense
 from gpunet.models import Sequential
+from gpunet.primitives.launcher import full_source, kernel_names
 
 assert "void probe(" in kernel_source("probe.cu")
+sources = sorted(path.name for path in kernel_folder().glob("*.cu"))
+assert all(kernel_names(name) and "#include" not in full_source(name) for name in sources)
 model = Sequential([Dense(4, activation="softmax", input_shape=(8,))])
 model.compile("sgd", "categorical_crossentropy")
 before = [np.array(weights) for weights in model.get_weights()]
@@ -38,6 +41,7 @@ print(json.dumps({
     "changed": changed,
     "kernels": str(kernel_folder()),
     "package": gpunet.__file__,
+    "sources": sources,
     "top_level_kernels": importlib.util.find_spec("kernels") is not None,
     "version": gpunet.__version__,
 }))
@@ -85,6 +89,7 @@ def use_installed(folder: Path, *requirement: object) -> dict[str, object]:
     used: dict[str, object] = json.loads(run(python, "-c", USE, cwd=elsewhere))
     assert used["version"] == gpunet.__version__
     assert used["changed"] == [True, True], "the training step changes kernel and bias"
+    assert used["sources"] == sorted(path.name for path in (ROOT / "kernels").glob("*.cu"))
     assert not used["top_level_kernels"], "`import kernels` must not find gpunet's folder"
     return used
 
