@@ -15,7 +15,7 @@ from pathlib import Path
 __all__ = ["NvrtcError", "Usage", "architectures", "compile_report", "find_library"]
 
 # What CuPy compiles with, and a report on each kernel.
-_OPTIONS = ("-std=c++17", "--ptxas-options=-v")
+_OPTIONS = ("-std=c++17", "-ftz=true", "--ptxas-options=-v")
 
 _REPORT = re.compile(
     r"Function properties for (\w+)\n"
@@ -46,7 +46,9 @@ def find_library() -> ctypes.CDLL | None:
         spec = None
     folders = list(spec.submodule_search_locations or []) if spec else []
     found = [path for folder in folders for path in Path(folder).glob("*/lib/libnvrtc.so.*")]
-    names = [*map(str, sorted(found)), "libnvrtc.so.12", "libnvrtc.so"]
+    # The lowest version first: later ones leave out the oldest architectures.
+    by_version = sorted(found, key=lambda path: path.name)
+    names = [*map(str, by_version), "libnvrtc.so.12", "libnvrtc.so"]
     for name in names:
         try:
             return ctypes.CDLL(name)
