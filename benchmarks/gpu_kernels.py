@@ -1,0 +1,224 @@
+"""The jobs that measure single kernels and the GPU's ceilings; each runs in a process of its own.
+
+A job yields records, one for each thing measured, and looks at its deadline before each: what no
+longer fits is yielded by name, as left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks import gpu_works
+from benchmarks.gpu_timing import CupyStream, Deadline, DeviceTimer, TorchStream
+from benchmarks.gpu_works import Work, bytes_of
+from benchmarks.programs import BATCH_SIZES
+from gpunet import primitives
+
+__all__ = ["JOBS", "Record", "Sizes"]
+
+Record = dict[str, Any]
+
+_MOST_SETS = 32
+
+
+class Sizes:
+    """How large what is measured is; the tests make it small.
+
+    Arguments:
+        copied: bytes of the copies that give the ceiling.
+        product: rows, columns and terms of the products that give the ceiling.
+        batches: batch sizes of the program.
+        resnet: batch size of ResNet-50's convolutions.
+        rounds: measurements of each thing.
+    """
+
+    def __init__(
+        self,
+        copied: int = 1 << 28,
+        product: int = 8192,
+        batches: tuple[int, ...] = BATCH_SIZES,
+        resnet: int = 32,
+        rounds: int = 15,
+    ) -> None:
+        self.copied, self.product, self.batches = copied, product, batches
+        self.resnet, self.rounds = resnet, rounds
+
+
+def ceilings(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Iterator[Record]:
+    """Yield what the GPU reaches: copying, and products by cuBLAS and by gpunet.
+
+    Arguments:
+        deadline: when to stop.
+        sizes: how large they are.
+        precision: with ``"tf32"`` only cuBLAS is measured, with TF32 allowed.
+    """
+    if precision == "tf32":
+        os.environ["CUPY_TF32"] = "1"  # CuPy reads it at its first product
+    cupy = importlib.import_module("cupy")
+    timer = DeviceTimer(CupyStream(cupy, sizes.copied), sizes.rounds)
+    if precision == "fp32":
+        copied = timer.measure(lambda number: timer.stream.copy())
+        yield {"ceiling": "copy", "by": "CuPy", "bytes": 2 * sizes.copied} | copied
+    n = sizes.product
+    rng = np.random.default_rng(0)
+    a, b = (cupy.asarray(rng.random((n, n), np.float32) - np.float32(0.5)) for _ in range(2))
+    out = cupy.empty((n, n), np.float32)
+    product = {"ceiling": "product", "precision": precision, "flop": 2 * n**3, "size": n}
+    if deadline.passed():
+        yield {"left_out": f"products, {precision}"}
+        return
+    yield from _guarded(
+        product | {"by": "cuBLAS, by CuPy"},
+        lambda: timer.measure(lambda number: cupy.matmul(a, b, out=out)),
+    )
+    if precision == "fp32":
+        yield from _guarded(
+            product | {"by": "gpunet"}, lambda: timer.measure(lambda number: _matmul(a, b))
+        )
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    return primitives.matmul(a, b)
+
+
+def torch_ceilings(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
+    """Yield what PyTorch's products reach, in float32 and with TF32 allowed."""
+    torch, why = _torch()
+    if torch is None:
+        yield {"absent": "PyTorch", "why": why}
+        return
+    timer = DeviceTimer(TorchStream(torch, sizes.copied), sizes.rounds)
+    n = sizes.product
+    a, b = (torch.rand(n, n, device="cuda") - 0.5 for _ in range(2))
+    out = torch.empty_like(a)
+    for precision in ("fp32", "tf32"):
+        if deadline.passed():
+            yield {"left_out": f"PyTorch's products, {precision}"}
+            continue
+        allow_tf32(torch, precision == "tf32")
+        record = {"ceiling": "product", "by": "PyTorch", "precision": precision}
+        yield from _guarded(
+            record | {"flop": 2 * n**3, "size": n},
+            lambda: timer.measure(lambda number: torch.matmul(a, b, out=out)),
+        )
+
+
+def kernels(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
+    """Yield each kind of kernel at the program's shapes."""
+    works = [work for batch in sizes.batches for work in gpu_works.program_works(batch)]
+    yield from _measure(deadline, sizes, [*gpu_works.updates(), *works])
+
+
+def convolutions(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
+    """Yield ResNet-50's 3x3 convolutions and their gradients."""
+    yield from _measure(deadline, sizes, gpu_works.resnet_works(sizes.resnet))
+
+
+def _measure(deadline: Deadline, sizes: Sizes, works: Iterable[Work]) -> Iterator[Record]:
+    cupy = importlib.import_module("cupy")
+    timer = DeviceTimer(CupyStream(cupy, sizes.copied), sizes.rounds)
+    cache = cupy.cuda.Device().attributes.get("L2CacheSize", 0)
+    rng = np.random.default_rng(0)
+    for work in works:
+        if deadline.passed():
+            yield {"left_out": str(work)}
+        elif not hasattr(primitives.cuda, work.primitive):
+            yield {"absent": str(work), "why": "gpunet has no CUDA kernel for it yet"}
+        else:
+            record = {"kernel": work.primitive, "label": work.label, "batch": work.batch}
+            yield from _guarded(record, lambda work=work: _timed(cupy, timer, work, rng, cache))
+
+
+def _timed(
+    cupy: Any, timer: DeviceTimer, work: Work, rng: np.random.Generator, cache: int
+) -> Record:
+    """Measure a call that takes other arrays each time, so that it finds none in the cache."""
+    first = [cupy.asarray(array) for array in work.arrays(rng)]
+    size = sum(array.nbytes for array in first)
+    count = max(1, min(_MOST_SETS, math.ceil(2 * cache / size)))
+    sets = [first, *([array.copy() for array in first] for _ in range(count - 1))]
+    moved = bytes_of(work, first, work.call(*first))
+    found = timer.measure(lambda number: work.call(*sets[number % count]), warm_up=max(3, count))
+    return {"bytes": moved, "flop": work.flop, "sets": count} | found
+
+
+def torch_convolutions(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
+    """Yield the same convolutions by PyTorch, which has them from cuDNN."""
+    torch, why = _torch()
+    if torch is None:
+        yield {"absent": "PyTorch", "why": why}
+        return
+    torch.backends.cudnn.benchmark = True  # lets it try its algorithms, and take the fastest
+    timer = DeviceTimer(TorchStream(torch, sizes.copied), sizes.rounds)
+    for precision in ("fp32", "tf32"):
+        allow_tf32(torch, precision == "tf32")
+        for work in gpu_works.resnet_works(sizes.resnet):
+            for layout in ("contiguous_format", "channels_last"):
+                record = {"kernel": work.primitive, "label": work.label, "batch": work.batch}
+                record |= {"by": "PyTorch", "precision": precision, "layout": layout}
+                if deadline.passed():
+                    yield {"left_out": f"PyTorch, {precision}, {layout}: {work}"}
+                    continue
+                call = torch_convolution(torch, work, layout, "cuda")
+                yield from _guarded(record, lambda call=call: timer.measure(call))
+
+
+def torch_convolution(torch: Any, work: Work, layout: str, device: str) -> Callable[[int], Any]:
+    """Return a function that does the same work in PyTorch."""
+    sizes, form = work.sizes, getattr(torch, layout)
+    n, channels, filters = work.batch, sizes["channels"], sizes["filters"]
+    out = (sizes["size"] - 1) // sizes["stride"] + 1  # a kernel of 3 with padding 1
+
+    def made(*shape: int) -> Any:
+        return torch.rand(shape, device=device).sub_(0.5).to(memory_format=form)
+
+    x = made(n, channels, sizes["size"], sizes["size"])
+    weight, grad = made(filters, channels, 3, 3), made(n, filters, out, out)
+    stride = [sizes["stride"]] * 2
+    if work.primitive == "conv2d_forward":
+        return lambda number: torch.nn.functional.conv2d(x, weight, None, stride, 1)
+    mask = [work.primitive == "conv2d_backward_input", work.primitive != "conv2d_backward_input"]
+    return lambda number: torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, [1, 1], [1, 1], False, [0, 0], 1, [*mask, False]
+    )
+
+
+def allow_tf32(torch: Any, allowed: bool) -> None:
+    """Let PyTorch's products and convolutions of float32 use TF32, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _torch() -> tuple[Any, str]:
+    """Return PyTorch, or None and why not."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        return None, f"it cannot be imported: {error}"
+    if not torch.cuda.is_available():
+        return None, f"PyTorch {torch.__version__} sees no GPU"
+    return torch, ""
+
+
+def _guarded(record: Record, measure: Callable[[], Record]) -> Iterator[Record]:
+    """Yield the record with what was measured, or with the error that came instead."""
+    try:
+        yield record | measure()
+    except Exception as error:
+        yield record | {"error": f"{type(error).__name__}: {error}"[:500]}
+
+
+JOBS: dict[str, Callable[[Deadline, Sizes], Iterator[Record]]] = {
+    "ceilings": ceilings,
+    "ceilings-tf32": lambda deadline, sizes: ceilings(deadline, sizes, "tf32"),
+    "ceilings-torch": torch_ceilings,
+    "kernels": kernels,
+    "convolutions": convolutions,
+    "convolutions-torch": torch_convolutions,
+}

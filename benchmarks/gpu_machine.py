@@ -1,0 +1,146 @@
+"""What machine a run is on: the GPU as it was found, the versions, the commit. It only reads."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import gpunet
+from gpunet import backend
+
+__all__ = ["CLOCKS", "clocks", "commit", "describe", "host", "parse_clocks", "slug"]
+
+ROOT = Path(__file__).parent.parent
+
+# What nvidia-smi is asked for: fields that it has had for many versions, old and new.
+CLOCKS = (
+    "pci.bus_id",
+    "driver_version",
+    "clocks.sm",
+    "clocks.mem",
+    "clocks.max.sm",
+    "clocks.max.mem",
+    "temperature.gpu",
+    "power.draw",
+    "power.limit",
+    "utilization.gpu",
+    "memory.used",
+)
+
+
+def describe() -> dict[str, Any]:
+    """Return the first GPU and the versions; only `usable`, `reason` and `fix` where none is."""
+    probe = backend.probe_gpu()
+    found: dict[str, Any] = {"usable": probe.usable, "reason": probe.reason, "fix": probe.fix}
+    if not probe.usable:
+        return found
+    cupy = importlib.import_module("cupy")
+    runtime, device = cupy.cuda.runtime, cupy.cuda.Device(0)
+    name = runtime.getDeviceProperties(0)["name"]
+    attributes = device.attributes
+    free, total = runtime.memGetInfo()
+    found["device"] = {
+        "name": name.decode() if isinstance(name, bytes) else str(name),
+        "compute_capability": f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}",
+        "multiprocessors": attributes["MultiProcessorCount"],
+        "l2_bytes": attributes.get("L2CacheSize", 0),
+        "memory_bytes": total,
+        "memory_free_bytes": free,
+        "pci_bus_id": device.pci_bus_id,
+        "exclusive": attributes.get("ComputeMode", 0) != 0,
+        "visible_devices": runtime.getDeviceCount(),
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+    found["versions"] = {
+        "gpunet": gpunet.__version__,
+        "python": platform.python_version(),
+        "numpy": _version("numpy"),
+        "cupy": cupy.__version__,
+        "torch": _version("torch"),
+        "triton": _version("triton"),
+        "cuda_driver": _cuda_version(runtime.driverGetVersion()),
+        "cuda_runtime": _cuda_version(runtime.runtimeGetVersion()),
+    }
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cuda_version(number: int) -> str:
+    """Return what CUDA's number says, such as 12.9 for 12090."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def host() -> dict[str, Any]:
+    """Return the processor and its cores."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return {"processor": model[1] if model else platform.processor(), "cores": os.cpu_count()}
+
+
+def slug(name: str) -> str:
+    """Return a device's name as a file's.
+
+    >>> slug("NVIDIA H100 80GB HBM3")
+    'nvidia-h100-80gb-hbm3'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "gpu"
+
+
+def clocks(pci_bus_id: str) -> dict[str, str] | None:
+    """Return what nvidia-smi says of the GPU now, or None where it says nothing."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_clocks(done.stdout, pci_bus_id)
+
+
+def parse_clocks(text: str, pci_bus_id: str) -> dict[str, str] | None:
+    """Return the row of one GPU; the domain of its address may have 4 or 8 digits."""
+    for row in csv.reader(text.splitlines(), skipinitialspace=True):
+        if len(row) == len(CLOCKS) and _same_bus(row[0], pci_bus_id):
+            return dict(zip(CLOCKS, (cell.strip() for cell in row), strict=True))
+    return None
+
+
+def _same_bus(a: str, b: str) -> bool:
+    def key(address: str) -> list[int]:
+        return [int(part, 16) for part in re.split(r"[:.]", address.strip())]
+
+    try:
+        return key(a) == key(b)
+    except ValueError:
+        return False
+
+
+def commit() -> dict[str, Any] | None:
+    """Return the commit of the checkout and whether files differ from it; None without one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return {"hash": git("rev-parse", "HEAD"), "changed": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,333 @@
+"""A library that trains the program on a GPU, in a process of its own that does as it is told.
+
+python -m benchmarks.gpu_peers "PyTorch eager"
+
+It reads commands as lines of JSON and answers each with one; `gpu_steps` gives the commands. All
+libraries start from the same weights, have the same images on the GPU, and step with Adam.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+import gpunet
+from benchmarks.gpu_kernels import allow_tf32
+from benchmarks.programs import batch
+from examples.mnist_cnn import as_arrays, build_model
+from gpunet.datasets import mnist
+
+__all__ = ["CONTENDERS", "OURS", "GpunetProgram", "Program", "TorchProgram", "answer"]
+
+OURS = "gpunet"
+TORCH = ("PyTorch eager", "PyTorch compiled", "PyTorch, CUDA graph")
+CONTENDERS = (OURS, *TORCH)
+
+Data = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # images (n, 28, 28, 1), labels (n,)
+
+
+class Program(Protocol):
+    """The program in one library."""
+
+    def prepare(self, data: Data, size: int, precision: str) -> float:
+        """Start anew with these data and this batch size; return the loss before any step."""
+
+    def step(self, number: int) -> float:
+        """Do a step on a batch of the data, and return its loss: the host waits for it."""
+
+    def run(self, steps: int) -> None:
+        """Do steps in a row, as training does, and wait for the last."""
+
+    def epoch(self) -> None:
+        """Pass over the shuffled data once, and wait for the last step."""
+
+    def accuracy(self, data: Data) -> float:
+        """Return the share of images that are recognized."""
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that the library's memory pool has taken from the GPU."""
+
+
+class GpunetProgram:
+    """gpunet's, as `fit` and `train_on_batch` do it.
+
+    Arguments:
+        xp: the array library that the data are given in: CuPy.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        gpunet.use_backend("numpy" if xp is np else "cupy")
+
+    def prepare(self, data: Data, size: int, precision: str) -> float:
+        gpunet.random.seed(0)
+        self.model, self.size = build_model(), size
+        self.x = self.xp.asarray(data[0])
+        self.y = self.xp.asarray(gpunet.utils.to_categorical(data[1], 10))
+        return self._scores(self.x[:size], self.y[:size])["loss"]
+
+    def _scores(self, x: Any, y: Any) -> dict[str, float]:
+        return self.model.evaluate(x, y, 1000, verbose=0, return_dict=True)  # type: ignore[return-value]
+
+    def step(self, number: int) -> float:
+        rows = _rows(number, self.size, len(self.x))
+        scores = self.model.train_on_batch(self.x[rows], self.y[rows], return_dict=True)
+        self._wait()
+        return scores["loss"]  # type: ignore[call-overload, index]
+
+    def run(self, steps: int) -> None:
+        count = min(steps * self.size, len(self.x))
+        self.model.fit(self.x[:count], self.y[:count], self.size, shuffle=False, verbose=0)
+        self._wait()
+
+    def epoch(self) -> None:
+        self.model.fit(self.x, self.y, self.size, verbose=0)
+        self._wait()
+
+    def accuracy(self, data: Data) -> float:
+        y = self.xp.asarray(gpunet.utils.to_categorical(data[1], 10))
+        return self._scores(self.xp.asarray(data[0]), y)["accuracy"]
+
+    def _wait(self) -> None:
+        if self.xp is not np:
+            self.xp.cuda.Device().synchronize()
+
+    def peak_memory(self) -> int:
+        return 0 if self.xp is np else self.xp.get_default_memory_pool().total_bytes()
+
+
+class TorchProgram:
+    """PyTorch's, in its default layout, with its fused Adam.
+
+    Arguments:
+        torch: the module.
+        kind: one of `TORCH`: each operation by itself; the model and the loss through
+            ``torch.compile(mode="reduce-overhead")``; or the whole step captured by hand.
+        device: where it runs.
+    """
+
+    def __init__(self, torch: Any, kind: str, device: str = "cuda") -> None:
+        self.torch, self.kind, self.device = torch, kind, device
+        torch.backends.cudnn.benchmark = True  # lets it try its algorithms, and take the fastest
+
+    def prepare(self, data: Data, size: int, precision: str) -> float:
+        torch = self.torch
+        allow_tf32(torch, precision == "tf32")
+        self.size = size
+        self.x, self.y = self._on_device(data)
+        self.network = self._network()
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=1e-3, eps=1e-7, fused=True,
+            capturable=self.kind == "PyTorch, CUDA graph",
+        )  # fmt: skip
+        with torch.no_grad():
+            loss = self._loss(self.x[:size], self.y[:size]).item()
+        makers = (self._eager, self._compiled, self._captured)
+        self._step = dict(zip(TORCH, makers, strict=True))[self.kind]()
+        return loss
+
+    def _on_device(self, data: Data) -> tuple[Any, Any]:
+        images = self.torch.from_numpy(data[0]).to(self.device)
+        labels = self.torch.from_numpy(data[1].astype(np.int64)).to(self.device)
+        return images.permute(0, 3, 1, 2).contiguous(), labels
+
+    def _network(self) -> Any:
+        """Return the program's network with the weights that gpunet starts from."""
+        nn = self.torch.nn
+        network = nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(64, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10),
+        )  # fmt: skip
+        with gpunet.use_backend("numpy"):
+            gpunet.random.seed(0)
+            weights = build_model().get_weights()
+        with self.torch.no_grad():
+            for ours, theirs in zip(weights, network.parameters(), strict=True):
+                # Kernels (height, width, in, out) and weights (in, out): the other way in PyTorch.
+                axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[ours.ndim]
+                theirs.copy_(self.torch.from_numpy(ours.transpose(axes).copy()))
+        return network.to(self.device)
+
+    def _loss(self, x: Any, y: Any) -> Any:
+        return self.torch.nn.functional.cross_entropy(self.network(x), y)
+
+    def _train(self, loss: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+        self.optimizer.zero_grad(set_to_none=True)
+        value = loss(x, y)
+        value.backward()
+        self.optimizer.step()
+        return value.detach()
+
+    def _eager(self) -> Callable[[Any, Any], Any]:
+        return lambda x, y: self._train(self._loss, x, y)
+
+    def _compiled(self) -> Callable[[Any, Any], Any]:
+        self.torch.compiler.reset()  # forgets other sizes: so many may be compiled, and no more
+        compiled = self.torch.compile(self._loss, mode="reduce-overhead", dynamic=False)
+
+        def step(x: Any, y: Any) -> Any:
+            self.torch.compiler.cudagraph_mark_step_begin()
+            return self._train(compiled, x, y).clone()  # the next step overwrites it
+
+        with self._unchanged():
+            for _ in range(4):  # compiles, warms up, and records its graphs
+                step(self.x[: self.size], self.y[: self.size])
+        return step
+
+    def _captured(self) -> Callable[[Any, Any], Any]:
+        cuda, stream = self.torch.cuda, self.torch.cuda.Stream()
+        x, y = self.x[: self.size].clone(), self.y[: self.size].clone()
+        graph = cuda.CUDAGraph()
+        with self._unchanged():
+            stream.wait_stream(cuda.current_stream())
+            with cuda.stream(stream):
+                for _ in range(4):  # on a stream of its own, as capturing wants it
+                    self._train(self._loss, x, y)
+            cuda.current_stream().wait_stream(stream)
+            self.optimizer.zero_grad(set_to_none=True)
+            with cuda.graph(graph):
+                loss = self._train(self._loss, x, y)
+
+        def step(new_x: Any, new_y: Any) -> Any:
+            x.copy_(new_x)
+            y.copy_(new_y)
+            graph.replay()
+            return loss
+
+        return step
+
+    @contextlib.contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Put weights and optimizer back, in place, to where they were before the block."""
+        before = [parameter.detach().clone() for parameter in self.network.parameters()]
+        yield
+        with self.torch.no_grad():
+            for parameter, value in zip(self.network.parameters(), before, strict=True):
+                parameter.copy_(value)
+            for state in self.optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+
+    def step(self, number: int) -> float:
+        rows = _rows(number, self.size, len(self.x))
+        return self._step(self.x[rows], self.y[rows]).item()
+
+    def run(self, steps: int) -> None:
+        for number in range(steps):
+            rows = _rows(number, self.size, len(self.x))
+            self._step(self.x[rows], self.y[rows])
+        self._wait()
+
+    def epoch(self) -> None:
+        order = self.torch.randperm(len(self.x), device=self.device)
+        total = self.torch.zeros((), device=self.device)
+        for start in range(0, len(self.x) - self.size + 1, self.size):
+            rows = order[start : start + self.size]
+            total += self._step(self.x[rows], self.y[rows])
+        total.item()
+
+    def accuracy(self, data: Data) -> float:
+        x, y = self._on_device(data)
+        with self.torch.no_grad():
+            found = self.torch.cat([self.network(part).argmax(1) for part in x.split(1000)])
+        return (found == y).float().mean().item()
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
+
+    def peak_memory(self) -> int:
+        return self.torch.cuda.max_memory_reserved() if self.device == "cuda" else 0
+
+
+def _rows(number: int, size: int, count: int) -> slice:
+    """Return which samples a step has: batch after batch, and again from the first."""
+    start = number % max(1, count // size) * size
+    return slice(start, start + size)
+
+
+def mnist_data(count: int | None = None) -> tuple[Data, Data]:
+    """Return MNIST's images as float32 and its labels, to train and to test."""
+    train, test = mnist.load_data()
+    parts = [(as_arrays(images, labels)[0], labels) for images, labels in (train, test)]
+    return tuple((x[:count], y[:count]) for x, y in parts)  # type: ignore[return-value]
+
+
+def answer(program: Program, command: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    """Do what a command says; return the answer.
+
+    Arguments:
+        program: the library's.
+        command: ``do`` names what; the rest are its arguments.
+        kept: what stays from one command to the next.
+    """
+    if command["do"] == "prepare":  # random images, for the time of steps
+        data = batch(command["size"] * command["batches"])
+        loss = program.prepare(data, command["size"], command["precision"])
+        program.run(command["batches"])  # compiles, and fills the memory pool
+        program.step(0)
+        return {"loss": loss}
+    if command["do"] == "prepare mnist":
+        data, kept["test"] = mnist_data(command.get("count"))
+        program.prepare((data[0][:4096], data[1][:4096]), command["size"], command["precision"])
+        program.epoch()  # compiles
+        program.accuracy(kept["test"])
+        return {"loss": program.prepare(data, command["size"], command["precision"])}
+    if command["do"] == "accuracy":
+        return {"accuracy": program.accuracy(kept["test"])}
+    times = []
+    for number in range(command.get("steps", 1) if command["do"] == "step" else 1):
+        start = time.perf_counter()
+        if command["do"] == "step":
+            program.step(number)
+        elif command["do"] == "run":
+            program.run(command["steps"])
+        else:
+            program.epoch()
+        times.append(time.perf_counter() - start)
+    return {"times": times, "memory": program.peak_memory()}
+
+
+def make(contender: str) -> Program:
+    """Return the program of a contender, on the GPU."""
+    if contender == OURS:
+        gpunet.use_backend("cupy")
+        return GpunetProgram(sys.modules["cupy"])
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError(f"PyTorch {torch.__version__} sees no GPU")
+    return TorchProgram(torch, contender)
+
+
+def main() -> None:
+    """Answer commands until the input ends."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("contender", choices=CONTENDERS)
+    contender = parser.parse_args().contender
+    kept: dict[str, Any] = {}
+    try:
+        program = make(contender)
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        return
+    print(json.dumps({"ready": contender}), flush=True)
+    for line in sys.stdin:
+        try:
+            said = answer(program, json.loads(line), kept)
+        except Exception as error:
+            said = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    main()

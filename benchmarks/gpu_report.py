@@ -1,0 +1,163 @@
+"""What a run on a GPU found, as Markdown: what was measured, and what was not, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import gpu_tables
+from benchmarks.gpu_peers import OURS
+from benchmarks.gpu_tables import cell
+
+__all__ = ["in_a_line", "markdown", "problems"]
+
+Record = dict[str, Any]
+
+
+def markdown(report: Record) -> str:
+    """Return a report as Markdown."""
+    lines = [f"# gpunet on {report['device']['name']}", "", *_machine(report), ""]
+    lines += ["| part | | seconds |", "| --- | --- | --- |"]
+    for name, entry in report["parts"].items():
+        lines.append(f"| {name}: {entry['title']} | {in_a_line(entry)} | {_seconds(entry)} |")
+    rates = gpu_tables.ceilings_of(_records(report, "ceilings"))
+    for name, section in (
+        ("tests", _tests),
+        ("sanitizer", _sanitizer),
+        ("ceilings", gpu_tables.ceilings),
+        ("kernels", lambda records: gpu_tables.kernels(records, rates)),
+        ("convolutions", lambda records: gpu_tables.convolutions(records, rates)),
+        ("steps", gpu_tables.steps),
+        ("epochs", gpu_tables.epochs),
+    ):
+        if records := _records(report, name):
+            lines += ["", *section(records), *_not_measured(records)]
+    return "\n".join([*lines, "", "Written by `python -m benchmarks.gpu`.", ""])
+
+
+def _records(report: Record, part: str) -> list[Record]:
+    return report["parts"].get(part, {}).get("records", [])
+
+
+def _seconds(entry: Record) -> str:
+    return f"{entry['seconds']:.0f}" if "seconds" in entry else ""
+
+
+def in_a_line(entry: Record) -> str:
+    """Return what became of a part, in a few words."""
+    records = entry["records"]
+    said = [entry["state"]] if entry["state"] != "done" or not records else []
+    for record in records:
+        if "tests" in record:
+            said.append(_counts(record))
+        elif "check" in record and "found" in record:
+            said.append(f"{record['check']}: {record['found']} found")
+        elif "absent" in record:
+            said.append(f"{record['absent']} absent")
+    measured = sum("median" in record or "results" in record for record in records)
+    said += [f"{measured} measured"] if measured else []
+    for key, words in (("left_out", "left out: time"), ("error", "failed")):
+        count = sum(key in record for record in records)
+        said += [f"{count} {words}"] if count else []
+    return cell(", ".join(dict.fromkeys(said)) or entry["state"])
+
+
+def _counts(record: Record) -> str:
+    done = record["passed"] + record["failed"] + record["skipped"]
+    text = f"{record['passed']} passed, {record['failed']} failed, {record['skipped']} skipped"
+    return text + (f", {record['tests'] - done} not run: time" if done < record["tests"] else "")
+
+
+def problems(report: Record) -> list[str]:
+    """Return what went wrong: failed tests, errors, parts broken off. What is absent is not."""
+    found = []
+    for name, entry in report["parts"].items():
+        if entry["state"].startswith("broken off"):
+            found.append(f"{name}: {entry['state']}")
+        for record in entry["records"]:
+            if record.get("failed") or record.get("found"):
+                found.append(f"{name}: {in_a_line(entry)}")
+            elif "error" in record:
+                found.append(f"{name}: {record['error']}")
+            why = record.get("results", {}).get(OURS, {}).get("why", "")
+            if why and not why.startswith(("left out", "not there")):
+                found.append(f"{name}: {why}")
+    return found
+
+
+def _machine(report: Record) -> list[str]:
+    device, versions, host = report["device"], report["versions"], report["host"]
+    commit = report["commit"]
+    at = "no commit known" if commit is None else commit["hash"][:12]
+    changed = ", files changed since" if commit and commit["changed"] else ""
+    visible = device["visible_devices"]
+    others = "" if device["CUDA_VISIBLE_DEVICES"] is None else (
+        f" (CUDA_VISIBLE_DEVICES={device['CUDA_VISIBLE_DEVICES']})"
+    )  # fmt: skip
+    before = report["clocks"].get("before") or report["clocks"].get("after") or {}
+    lines = [
+        f"{report['date']}; gpunet {versions['gpunet']} at {at}{changed}.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| GPU | {device['name']}, compute capability {device['compute_capability']}, "
+        f"{device['multiprocessors']} multiprocessors, {device['memory_bytes'] / 2**30:.0f} GiB, "
+        f"L2 cache {device['l2_bytes'] / 2**20:.0f} MiB; {visible} visible{others} |",
+        f"| driver | {before.get('driver_version', 'version not told')}, "
+        f"CUDA {versions['cuda_driver']} at most |",
+        f"| versions | CUDA runtime {versions['cuda_runtime']}, CuPy {versions['cupy']}, "
+        f"PyTorch {versions['torch'] or 'absent'}, Triton {versions['triton'] or 'absent'}, "
+        f"NumPy {versions['numpy']}, Python {versions['python']} |",
+        f"| host | {cell(str(host['processor']))}, {host['cores']} cores |",
+    ]
+    for when in ("before", "after"):
+        clocks = report["clocks"].get(when)
+        if clocks:
+            lines.append(
+                f"| as found {when} | {clocks['clocks.sm']} of {clocks['clocks.max.sm']}, memory "
+                f"{clocks['clocks.mem']} of {clocks['clocks.max.mem']}; "
+                f"{clocks['temperature.gpu']} °C, {clocks['power.draw']} of "
+                f"{clocks['power.limit']}; {clocks['utilization.gpu']} busy |"
+            )
+    return lines
+
+
+def _tests(records: list[Record]) -> list[str]:
+    lines = ["## Tests", ""]
+    for record in records:
+        if "tests" in record:
+            lines.append(f"{_counts(record)}; {record['processes']} processes at once.")
+            lines += ["", *(f"- failed: `{test}`" for test in record["failures"])]
+            lines += [f"- skipped, {n}: {why}" for why, n in record["reasons"].items()]
+            lines += _block(record["messages"])
+    return lines
+
+
+def _sanitizer(records: list[Record]) -> list[str]:
+    lines = ["## compute-sanitizer on a training step of 4 images", ""]
+    for record in records:
+        if "found" in record:
+            kind = "hazards" if record["check"] == "racecheck" else "errors"
+            lines.append(f"- {record['check']}: {record['found']} {kind}")
+            lines += _block(record["messages"])
+    return lines
+
+
+def _not_measured(records: list[Record]) -> list[str]:
+    """Return what a part did not measure, and why."""
+    lines = []
+    for record in records:
+        if "absent" in record:
+            lines.append(f"- absent: {record['absent']} ({cell(record['why'])})")
+        elif "error" in record:
+            what = " ".join(str(record[k]) for k in ("job", "check", "ceiling", "by", "kernel",
+                            "label", "batch", "precision") if k in record)  # fmt: skip
+            lines.append(f"- failed: {what}: {cell(record['error'])}".replace(" : ", " "))
+    left = [record["left_out"] for record in records if "left_out" in record]
+    if left:
+        shown = "; ".join(left[:6]) + (f"; and {len(left) - 6} more" if len(left) > 6 else "")
+        lines.append(f"- left out: time: {shown}")
+    return ["", *lines] if lines else []
+
+
+def _block(messages: list[str]) -> list[str]:
+    return ["", "```text", *messages, "```"] if messages else []
