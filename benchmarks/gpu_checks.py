@@ -43,17 +43,23 @@ _SUMMARIES = {
 }
 
 
-def run_tests(deadline: Deadline, device: Record) -> Iterator[Record]:
-    """Run the gpu-marked tests, in several processes at once; yield what became of them."""
+def run_tests(deadline: Deadline, device: Record, where: str = "tests") -> Iterator[Record]:
+    """Run the gpu-marked tests, in several processes at once; yield what became of them.
+
+    Arguments:
+        deadline: when they are ended.
+        device: how many processes fit is seen by it.
+        where: the file or folder that they are in.
+    """
     try:
         importlib.import_module("pytest")
         importlib.import_module("hypothesis")
     except ImportError as error:
         yield {"absent": "the tests", "why": f'{error}: pip install -e ".[dev]"'}
         return
-    listed = _finish(
-        [_start([*_pytest(), "--collect-only", "-q", "-m", "gpu", "tests"])], deadline
-    )[0]
+    listed = _finish([_start([*_pytest(), "--collect-only", "-q", "-m", "gpu", where])], deadline)[
+        0
+    ]
     tests = [line for line in listed.splitlines() if "::" in line and not line[0].isspace()]
     if not tests:
         yield {"error": f"no gpu-marked test was found: {_tail(listed)}"}

@@ -13,6 +13,7 @@ import contextlib
 import json
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -309,6 +310,10 @@ def make(contender: str) -> Program:
     return TorchProgram(torch, contender)
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def main() -> None:
     """Answer commands until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -318,14 +323,15 @@ def main() -> None:
     try:
         program = make(contender)
     except Exception as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        print(json.dumps({"error": _one_line(error)}), flush=True)
         return
     print(json.dumps({"ready": contender}), flush=True)
     for line in sys.stdin:
         try:
             said = answer(program, json.loads(line), kept)
         except Exception as error:
-            said = {"error": f"{type(error).__name__}: {error}"[:2000]}
+            traceback.print_exc()
+            said = {"error": _one_line(error)}
         print(json.dumps(said), flush=True)
 
 

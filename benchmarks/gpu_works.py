@@ -253,7 +253,7 @@ def updates() -> Iterator[Work]:
 
 def gathers(batch: int) -> Iterator[Work]:
     """Yield the gathering of a shuffled batch of images from bytes."""
-    data = np.random.default_rng(2).integers(0, 256, (60_000, 28, 28, 1)).astype(np.uint8)
+    data = np.random.default_rng(2).integers(0, 256, (60_000, 28, 28, 1), np.uint8)
     rows = np.random.default_rng(3).permutation(len(data))[:batch].astype(np.int64)
 
     def gather(images: Any, picked: Any) -> Any:
