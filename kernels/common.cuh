@@ -1,4 +1,4 @@
-// Purpose: what every kernel needs: element types, shared memory, vectors, sums over a warp.
+// Purpose: what every kernel needs: element types, shared memory, vectors, places in a grid.
 //
 // A source is compiled for element types that macros name, as NumPy does: -DT=float32 for the
 // arrays, and -DA=float32 for what they are accumulated in (float64 for float64, else float32).
@@ -63,22 +63,3 @@ __device__ inline int64 thread_index() {
     return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 __device__ inline int64 thread_count() { return static_cast<int64>(gridDim.x) * blockDim.x; }
-
-// All lanes of the warp take part and all get the result. The order of the sum is fixed.
-template <typename Value>
-__device__ inline Value warp_sum(Value value) {
-    for (int distance = WARP / 2; distance > 0; distance /= 2) {
-        value += __shfl_xor_sync(WHOLE_WARP, value, distance);
-    }
-    return value;
-}
-
-// The largest value, or NaN if there is one.
-template <typename Value>
-__device__ inline Value warp_max(Value value) {
-    for (int distance = WARP / 2; distance > 0; distance /= 2) {
-        const Value other = __shfl_xor_sync(WHOLE_WARP, value, distance);
-        value = other > value || other != other ? other : value;
-    }
-    return value;
-}

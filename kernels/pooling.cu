@@ -18,7 +18,7 @@
 //          numbers of elements fit I: uint32 below 2^31, whose divisions are far cheaper than those
 //          of int64. WINDOW and STRIDE are the sizes of square windows and strides known to the
 //          compiler, which then loads a whole window at once; or 0, and the arguments tell.
-// Registers: at most 64 a thread: then 1,024 threads of a multiprocessor have 4 loads each under way.
+// Registers: at most 72 a thread: then 896 threads of a multiprocessor have 4 loads each under way.
 
 #include "common.cuh"
 

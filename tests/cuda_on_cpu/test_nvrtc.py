@@ -1,9 +1,6 @@
 """Each kernel, as it is launched, compiled by NVIDIA's compiler for every architecture.
 
-What is compiled is all that the cases and a step of training launch. Every such build is compiled
-for sm_70, the oldest, whose code differs the most, and for sm_90. What a kernel takes differs
-little between the others, so for each of those a kernel is compiled once in each element type: as
-the build that takes the most registers on sm_90.
+What is compiled is all that the cases and a step of training launch, for devices of several sizes.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -27,7 +23,6 @@ pytestmark = pytest.mark.skipif(
     find_library() is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc-cu12"
 )
 
-THOROUGH = (70, 90)
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 
 _BUDGET = re.compile(r"^// Registers: at most (\d+) a thread(?:, (\d+) for float64)?\b", re.M)
@@ -65,21 +60,6 @@ def compile_all(pool: ProcessPoolExecutor, jobs: Iterable[Job]) -> dict[Job, Rep
     return dict(zip(listed, pool.map(compile_job, listed, chunksize=2), strict=True))
 
 
-def registers(report: Report, kernel: str) -> int:
-    return report[kernel].registers if isinstance(report, dict) and kernel in report else 0
-
-
-def heaviest(uses: Iterable[Use], reports: dict[Job, Report]) -> list[Use]:
-    """Return, for each kernel and element type, the use that takes most registers on sm_90."""
-    groups: dict[tuple[str, str | None], list[Use]] = defaultdict(list)
-    for use in uses:
-        groups[use.kernel, dict(use.build.macros).get("T")].append(use)
-    return [
-        max(group, key=lambda use: registers(reports[use.build, 90], use.kernel))
-        for group in groups.values()
-    ]
-
-
 def faults(use: Use, architecture: int, report: Report) -> list[str]:
     """Return what is wrong with a kernel."""
     where = f"{use.kernel}, sm_{architecture}, {' '.join(use.build.options)}"
@@ -101,17 +81,11 @@ def judged(pool: ProcessPoolExecutor) -> dict[int, list[str]]:
     """Return what is wrong with the kernels on each architecture."""
     uses = recorded_uses()
     assert len({use.kernel for use in uses}) > 20
-    reports = compile_all(pool, [(use.build, number) for use in uses for number in THOROUGH])
-    few = heaviest(uses, reports)
-    others = [number for number in ARCHITECTURES if number not in THOROUGH]
-    reports |= compile_all(pool, [(use.build, number) for use in few for number in others])
+    known = [number for number in ARCHITECTURES if number in architectures()]
+    reports = compile_all(pool, [(use.build, number) for use in uses for number in known])
     return {
-        number: [
-            fault
-            for use in (uses if number in THOROUGH else few)
-            for fault in faults(use, number, reports[use.build, number])
-        ]
-        for number in ARCHITECTURES
+        number: [fault for use in uses for fault in faults(use, number, reports[use.build, number])]
+        for number in known
     }
 
 
