@@ -1,6 +1,7 @@
 // Purpose: every activation and its gradient, element by element.
 //
-// Formula: y[i] = activate(x[i]); input_grad[i] = output_grad[i] * activate'(...), see activation.cuh.
+// Formula: y[i] = activate(x[i]); input_grad[i] = output_grad[i] * activate'(...), see
+//          activation.cuh.
 //
 // Layout:  all arrays are (count,), contiguous, of type T.
 //

@@ -1,5 +1,6 @@
 // Purpose: the formulas of the activations and their gradients, for one number. The kernels of
-//          activation.cu apply them to arrays, those of matmul.cu and convolution.cu to their results.
+//          activation.cu apply them to arrays, those of matmul.cu and convolution.cu to their
+//          results.
 //
 // The macro ACTIVATION names one of those below. A gradient is taken from what the forward pass
 // saved: its output, or for silu and gelu its input.
@@ -12,7 +13,8 @@
 #include "common.cuh"
 
 enum Activation {
-    LINEAR, RELU, LEAKY_RELU, ELU, SELU, SIGMOID, HARD_SIGMOID, TANH, SOFTPLUS, SILU, GELU, GELU_TANH
+    LINEAR, RELU, LEAKY_RELU, ELU, SELU, SIGMOID, HARD_SIGMOID, TANH, SOFTPLUS, SILU, GELU,
+    GELU_TANH
 };
 
 // What leaky_relu and elu are given where they are fused into a product: their default options.

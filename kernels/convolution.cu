@@ -2,27 +2,29 @@
 //          groups, as products of matrices that are never in memory (implicit GEMM).
 //
 // Formula: y[n, oy, ox, f] = activate(bias[f] + sum over (ky, kx, c) of
-//              x[n, oy stride_y + ky dilation_y - top, ox stride_x + kx dilation_x - left, c] kernel[ky, kx, c, f])
-//          where x is 0 outside of the image. With grad the gradient of y before the activation:
-//          input_grad[n, y, x, c] = sum over (ky, kx, f) of grad[n, oy, ox, f] kernel[ky, kx, c, f] for the
-//          (oy, ox) that read pixel (y, x) with tap (ky, kx);
-//          weight_grad[ky, kx, c, f] = sum over positions (n, oy, ox) of x[...] grad[n, oy, ox, f].
+//              x[n, oy stride_y + ky dilation_y - top, ox stride_x + kx dilation_x - left, c]
+//              kernel[ky, kx, c, f]), where x is 0 outside of the image.
+//          With grad the gradient of y before the activation,
+//          input_grad[n, y, x, c] = sum over (ky, kx, f) of grad[n, oy, ox, f] kernel[ky, kx, c, f]
+//              for the (oy, ox) that read pixel (y, x) with tap (ky, kx);
+//          weight_grad[ky, kx, c, f] = sum over (n, oy, ox) of x[...] grad[n, oy, ox, f].
 //
-// Layout:  images (batch, height, width, channels), kernel (kernel_height, kernel_width, channels / groups,
-//          filters). The rows of weight_grad are the taps (ky, kx, c), and below them one more if
-//          bias_rows is 1: the gradient of the bias, which is the weight of an input that is always 1.
+// Layout:  images (batch, height, width, channels), kernel (kernel_height, kernel_width, channels /
+//          groups, filters). The rows of weight_grad are the taps (ky, kx, c), and below them one
+//          more if bias_rows is 1: the gradient of the bias, which is the weight of an input that
+//          is always 1.
 //
 //          | pass          | rows m           | rows n             | sum over k       |
 //          | FORWARD       | output positions | filters of a group | taps (ky, kx, c) |
 //          | INPUT_GRAD    | input pixels     | channels of a group| taps (ky, kx, f) |
 //          | WEIGHT_GRAD   | taps, bias       | filters of a group | output positions |
 //
-// Threads: see gemm.cuh. blockIdx.x counts tiles, those of a row first; blockIdx.y counts splits of the sum,
-//          each of `chunk` values of k, a multiple of BLOCK_K; blockIdx.z counts groups.
+// Threads: see gemm.cuh. blockIdx.x counts tiles, those of a row first; blockIdx.y counts splits of
+//          the sum, each of `chunk` values of k, a multiple of BLOCK_K; blockIdx.z counts groups.
 //
-// Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the channels or filters of a group that lie along
-//          them are a multiple of 4 and the array begins on a boundary of 16 bytes; else 1. The macro PASS says which
-//          kernel is compiled, since each takes its time.
+// Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the channels or filters of a group that
+//          lie along them are a multiple of 4 and the array begins on a boundary of 16 bytes; else
+//          1. The macro PASS says which kernel is compiled, since each takes its time.
 // Registers: at most 216 a thread.
 
 #include "gemm.cuh"
@@ -67,7 +69,9 @@ __device__ inline A* own_part(A* partial, const int rows, const int line, const 
 
 // COUNT elements of the gradient before the activation.
 template <int COUNT>
-__device__ inline Vector<A, COUNT> load_grad(const T* output_grad, const T* output, const int64 offset) {
+__device__ inline Vector<A, COUNT> load_grad(
+    const T* output_grad, const T* output, const int64 offset
+) {
     Vector<A, COUNT> grad = load_widened<COUNT>(output_grad + offset);
     if (ACTIVATION != LINEAR) {
         const Vector<A, COUNT> y = load_widened<COUNT>(output + offset);
@@ -218,7 +222,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_backw
     const Geometry g = {batch, height, width, channels, out_height, out_width, filters,
                         kernel_height, kernel_width, stride_y, stride_x, top, left, dilation_y,
                         dilation_x, groups};
-    const int taps = kernel_height * kernel_width * g.group_filters(), rows = batch * height * width;
+    const int taps = kernel_height * kernel_width * g.group_filters();
+    const int rows = batch * height * width;
     const int columns = g.group_channels(), first = g.first_channel();
     const Task task(columns, taps, chunk);
     const Counter counter(kernel_width, g.group_filters());
@@ -268,7 +273,8 @@ struct TapInputs {
             values.values[0] = row.channel == ONES;
             return values;
         }
-        const int y = position.middle * g.stride_y + row.y, column = position.low * g.stride_x + row.x;
+        const int y = position.middle * g.stride_y + row.y;
+        const int column = position.low * g.stride_x + row.x;
         if (!g.is_inside(y, column)) return values;
         const int64 line = static_cast<int64>(position.high) * g.height + y;
         return load_widened<COUNT>(x + (line * g.width + column) * g.channels + row.channel);
@@ -313,7 +319,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_backw
     const TapInputs inputs = {x, g, Counter(out_height, out_width)};
     const PositionGrads grads = {output_grad, output, g};
     const Result<false> result = {
-        weight_grad + first, own_part(partial, rows, filters, first), nullptr, rows, columns, filters
+        weight_grad + first, own_part(partial, rows, filters, first), nullptr, rows, columns,
+        filters
     };
     multiply(inputs, grads, task.first_m, task.first_n, task.begin, task.end, result);
 }

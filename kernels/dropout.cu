@@ -11,8 +11,8 @@
 //          first: the random numbers are made while they are on their way.
 //
 // Limits:  any grid and block; with VECTOR > 1 (a divisor of 8) arrays on boundaries of 16 bytes.
-// Registers: at most 64 a thread: the random block and its key are 24, the elements up to 16; with 8
-//          elements under way in each thread, half the threads that could run keep memory busy.
+// Registers: at most 64 a thread: the random block and its key are 24, the elements up to 16; with
+//          8 elements under way in each thread, half the threads that could run keep memory busy.
 
 #include "philox.cuh"
 

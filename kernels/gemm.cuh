@@ -2,7 +2,8 @@
 //          with tiles in shared memory and sums in registers. matmul.cu and convolution.cu say what
 //          the elements are; this file moves and multiplies them.
 //
-// Formula: sum over k of a(m, k) * b(n, k), for the rows m of one operand and the rows n of the other.
+// Formula: sum over k of a(m, k) * b(n, k), for the rows m of one operand and the rows n of the
+//          other.
 //
 // An operand is a type with
 //     ALONG_K                whether its neighbours in memory are neighbours along k, or along rows
@@ -11,9 +12,10 @@
 //     load<COUNT>(row, place) COUNT elements that are neighbours in memory, 0 where there are none
 //
 // Threads: a block of THREADS makes BLOCK_M x BLOCK_N sums; a thread makes THREAD_M x THREAD_N of
-//          them, in groups of 4 x 4 that lie BLOCK / (THREAD / 4) apart, so that the threads of a warp read
-//          neighbouring vectors of shared memory. The next tiles are loaded to registers while the
-//          present ones are multiplied, and there are two of each in shared memory: one barrier a tile.
+//          them, in groups of 4 x 4 that lie BLOCK / (THREAD / 4) apart, so that the threads of a
+//          warp read neighbouring vectors of shared memory. The next tiles are loaded to registers
+//          while the present ones are multiplied, and there are two of each in shared memory: one
+//          barrier a tile.
 //
 // Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, VECTOR_A, VECTOR_B such that
 //          the threads divide the vectors of each tile evenly; indices of k and of rows are int.
@@ -23,8 +25,9 @@
 #include "activation.cuh"
 
 constexpr int THREADS = (BLOCK_M / THREAD_M) * (BLOCK_N / THREAD_N);
-// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread: 512 threads,
-// or 256 where a thread has many sums, wide ones, or many rows to keep since it loads single elements.
+// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread: 512
+// threads, or 256 where a thread has many sums, wide ones, or many rows to keep since it loads
+// single elements.
 constexpr bool IS_LIGHT = sizeof(A) == 4 && THREAD_M * THREAD_N <= 32 && VECTOR_A > 1;
 constexpr int LEAST_BLOCKS = (IS_LIGHT ? 512 : 256) / THREADS;
 constexpr int PAD = 4;  // elements after each line of a tile, against conflicts of the banks

@@ -1,17 +1,18 @@
-// Purpose: the matrix product with bias and activation. cuBLAS cannot be captured in a graph through
-//          CuPy, and knows no activation but relu.
+// Purpose: the matrix product with bias and activation. cuBLAS cannot be captured in a graph
+//          through CuPy, and knows no activation but relu.
 //
 // Formula: y = activate(a b + bias), where a or b may be given transposed.
 //
 // Layout:  a is (rows, inner), or (inner, rows) with TRANSPOSE_A; b is (inner, columns), or
 //          (columns, inner) with TRANSPOSE_B; bias is (columns,) or null; y is (rows, columns).
-//          Where the sum over inner is split, partial is (splits, rows, columns) and y is not written.
+//          Where the sum over inner is split, partial is (splits, rows, columns) and y is not
+//          written.
 //
-// Threads: see gemm.cuh. blockIdx.x counts tiles, those of a row first; blockIdx.y counts splits, each of
-//          `chunk` numbers of inner, a multiple of BLOCK_K.
+// Threads: see gemm.cuh. blockIdx.x counts tiles, those of a row first; blockIdx.y counts splits,
+//          each of `chunk` numbers of inner, a multiple of BLOCK_K.
 //
-// Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the contiguous axis of a, b and y is a multiple of 4
-//          and the array begins on a boundary of 16 bytes; else 1.
+// Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the contiguous axis of a, b and y is a
+//          multiple of 4 and the array begins on a boundary of 16 bytes; else 1.
 // Registers: at most 216 a thread.
 
 #include "gemm.cuh"
@@ -26,6 +27,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) matmul(
     const int begin = blockIdx.y * chunk, end = min(begin + chunk, inner);
     const Matrix<!TRANSPOSE_A> left = {a, rows, inner, TRANSPOSE_A ? rows : inner};
     const Matrix<TRANSPOSE_B> right = {b, columns, inner, TRANSPOSE_B ? inner : columns};
-    A* own = partial == nullptr ? nullptr : partial + static_cast<int64>(blockIdx.y) * rows * columns;
-    multiply(left, right, first_m, first_n, begin, end, Result<true>{y, own, bias, rows, columns, columns});
+    const int64 size = static_cast<int64>(rows) * columns;
+    A* own = partial == nullptr ? nullptr : partial + blockIdx.y * size;
+    const Result<true> result = {y, own, bias, rows, columns, columns};
+    multiply(left, right, first_m, first_n, begin, end, result);
 }

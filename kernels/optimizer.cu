@@ -49,8 +49,8 @@ extern "C" __global__ void sgd_update(
 #pragma unroll
         for (int j = 0; j < VECTOR; ++j) {
             parameter.values[j] = sgd(
-                parameter.values[j], gradient.values[j], velocity ? speed.values + j : nullptr, rate,
-                momentum, nesterov
+                parameter.values[j], gradient.values[j], velocity ? speed.values + j : nullptr,
+                rate, momentum, nesterov
             );
         }
         if (velocity) store_vector(velocity + i * VECTOR, speed);

@@ -1,23 +1,24 @@
-// Purpose: max and average pooling of images, and their gradients, for any window, stride and padding.
+// Purpose: max and average pooling of images, and their gradients, for any window, stride and
+//          padding.
 //
-// Formula: y[n, i, j, c] is the largest or the mean of x[n, r, s, c] over the pixels (r, s) of window
-//          (i, j) that are no padding: i * stride - top <= r < i * stride - top + window, s likewise.
-//          For the largest, indices[n, i, j, c] is the place of the first of them in row-major order,
-//          counted with the padding; a NaN is larger than any number.
+// Formula: y[n, i, j, c] is the largest or the mean of x[n, r, s, c] over the pixels (r, s) of
+//          window (i, j) that are no padding: i * stride - top <= r < i * stride - top + window, s
+//          likewise. For the largest, indices[n, i, j, c] is the place of the first of them in
+//          row-major order, counted with the padding; a NaN is larger than any number.
 //
 // Layout:  x and input_grad are (batch, height, width, channels), of type T; y, output_grad and
 //          indices are (batch, out_height, out_width, channels), indices of type K. All contiguous.
 //
-// Threads: one-dimensional, in steps of the whole grid. A thread takes VECTOR channels of one window
-//          (forward), of one pixel (backward: it gathers from all windows with that pixel, in
-//          row-major order, so that no two threads add to one number), or of one cell, the pixels
-//          from one window's start to the next one's (backward_apart, where windows do not overlap:
-//          a gradient is read once). Neighbours take neighbouring channels.
+// Threads: one-dimensional, in steps of the whole grid. A thread takes VECTOR channels of one
+//          window (forward), of one pixel (backward: it gathers from all windows with that pixel,
+//          in row-major order, so that no two threads add to one number), or of one cell, the
+//          pixels from one window's start to the next one's (backward_apart, where windows do not
+//          overlap: a gradient is read once). Neighbours take neighbouring channels.
 //
-// Limits:  VECTOR divides the channels, and with VECTOR > 1 arrays are on boundaries of 16 bytes. The
-//          numbers of elements fit I: uint32 below 2^31, whose divisions are far cheaper than those
-//          of int64. WINDOW and STRIDE are the sizes of square windows and strides known to the
-//          compiler, which then loads a whole window at once; or 0, and the arguments tell.
+// Limits:  VECTOR divides the channels, and with VECTOR > 1 arrays are on boundaries of 16 bytes.
+//          The numbers of elements fit I: uint32 below 2^31, whose divisions are far cheaper than
+//          those of int64. WINDOW and STRIDE are the sizes of square windows and strides known to
+//          the compiler, which then loads a whole window at once; or 0, and the arguments tell.
 // Registers: at most 72 a thread: then 896 threads of a multiprocessor have 4 loads each under way.
 
 #include "common.cuh"
@@ -47,7 +48,9 @@ struct Axis {
     __device__ int first(const int pixel) const {
         return max(pixel + before - window + stride, 0) / stride;
     }
-    __device__ int last(const int pixel) const { return min((pixel + before) / stride, out_size - 1); }
+    __device__ int last(const int pixel) const {
+        return min((pixel + before) / stride, out_size - 1);
+    }
     // How many steps of a window it takes to pass all pixels.
     __device__ int cells() const { return (size + before + stride - 1) / stride; }
 };
@@ -240,7 +243,8 @@ extern "C" __global__ void average_pool2d_backward(
             #pragma unroll 1
             for (int column = first_column; column <= last_column; ++column) {
                 // One division for all channels; the quotient's rounding is in each of them.
-                const A share = 1 / (static_cast<A>(vertical.count(row)) * horizontal.count(column));
+                const A pixels = static_cast<A>(vertical.count(row)) * horizontal.count(column);
+                const A share = 1 / pixels;
                 const Vector<T, VECTOR> grad = load_vector<VECTOR>(
                     output_grad +
                     element(to.image, row, column, to.channel, out_height, out_width, channels));
@@ -265,7 +269,8 @@ extern "C" __global__ void average_pool2d_backward_apart(
         const Place cell(i, cell_rows, cell_columns, channels);
         Vector<T, VECTOR> share = {};
         if (cell.row < out_height && cell.column < out_width) {
-            const A pixels = static_cast<A>(vertical.count(cell.row)) * horizontal.count(cell.column);
+            const A pixels =
+                static_cast<A>(vertical.count(cell.row)) * horizontal.count(cell.column);
             share = load_vector<VECTOR>(
                 output_grad +
                 element(cell.image, cell.row, cell.column, cell.channel, out_height, out_width,

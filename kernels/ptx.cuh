@@ -54,7 +54,8 @@ __device__ inline float16 narrow_float16(const float value) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
     return {bits};
 #else
-    const unsigned int sign = (float_bits(value) >> 16) & 0x8000u, size = float_bits(value) & 0x7fffffffu;
+    const unsigned int sign = (float_bits(value) >> 16) & 0x8000u;
+    const unsigned int size = float_bits(value) & 0x7fffffffu;
     unsigned int bits;
     if (size > 0x7f800000u) bits = 0x7fffu;
     else if (size >= 0x477ff000u) bits = 0x7c00u;  // rounds to more than 65504

@@ -11,14 +11,14 @@
 //          numbers if SPARSE, else (rows, length) probabilities.
 //
 // Threads: one-dimensional; LANES threads that follow one another share a row, each taking every
-//          LANES-th element. A row is read anew for its maximum, its sum and its result: it is in the
-//          caches then. One lane a row reads neighbours in memory where inner is large; for inner 1,
-//          the lanes of a row do.
+//          LANES-th element. A row is read anew for its maximum, its sum and its result: it is in
+//          the caches then. One lane a row reads neighbours in memory where inner is large; for
+//          inner 1, the lanes of a row do.
 //
-// Limits:  LANES is 1, 2, 4, 8, 16 or 32, or the size of the block, up to 1,024 threads in whole warps.
-//          A class number out of range cannot be an error here: it makes a sample's loss and its
-//          gradient NaN, and nothing is read out of bounds.
-// Registers: at most 72 a thread: exp and log of float64 take most of them, with 28 warps at once left.
+// Limits:  LANES is 1, 2, 4, 8, 16 or 32, or the size of the block, up to 1,024 threads in whole
+//          warps. A class number out of range cannot be an error here: it makes a sample's loss and
+//          its gradient NaN, and nothing is read out of bounds.
+// Registers: at most 72 a thread: exp and log of float64 take most of them; 28 warps still fit.
 
 #include "common.cuh"
 

@@ -22,7 +22,7 @@ from played_gpu import Device, Gpu, OutOfMemoryError
 from gpunet import backend
 from gpunet.primitives import launcher
 from gpunet.primitives.cupy_executor import CupyExecutor
-from gpunet.primitives.launcher import Build, Kernel
+from gpunet.primitives.launcher import Build, Kernel, Launch
 
 __all__ = ["Gpu", "install"]
 
@@ -85,7 +85,7 @@ class RawKernel:
             else:
                 assert isinstance(value, np.generic), f"{parameter.name}: no C type for {value!r}"
                 values.append(None if parameter.is_array and value == 0 else value)
-        self.executor.run(self.kernel, self.build, grid, block, tuple(values))
+        self.executor.run(Launch(self.kernel, self.build, grid, block, tuple(values)))
 
 
 def _source_of(code: str) -> str:

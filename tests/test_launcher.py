@@ -89,11 +89,10 @@ def test_an_unknown_kernel_names_those_there_are() -> None:
 def test_arguments_get_the_types_of_the_source() -> None:
     x, y = arrays()
     executor = launch(24, 2, x, y, grid=(1, 2), block=64)
-    (arguments,) = executor.arguments
+    ((kernel, build, grid, block, arguments),) = executor.launches
     assert [type(value) for value in arguments[:2]] == [np.int64, np.float32]
     assert arguments[2] is x
     assert arguments[3] is y
-    ((kernel, build, grid, block),) = executor.launches
     assert kernel is FORWARD
     assert (grid, block) == ((1, 2), (64,))
     macros = (("T", "float32"), ("A", "float32"), ("ACTIVATION", "RELU"), ("VECTOR", "1"))
@@ -103,7 +102,8 @@ def test_arguments_get_the_types_of_the_source() -> None:
 
 def test_numbers_of_numpy_and_missing_arrays_are_taken() -> None:
     x, _ = arrays()
-    (arguments,) = launch(np.int32(24), np.float64(0.5), x, None).arguments
+    (launched,) = launch(np.int32(24), np.float64(0.5), x, None).launches
+    arguments = launched.arguments
     assert arguments[:2] == (24, 0.5)
     assert arguments[3] is None
 
@@ -113,9 +113,9 @@ def test_what_is_accumulated_in_follows_from_the_elements(dtype: str, a: str) ->
     executor, x = RecordingExecutor(), np.zeros(4, dtype)
     with use_executor(executor):
         FORWARD(1, 32, 4, 0.1, x, x.copy(), types={"T": x.dtype}, **MACROS)
-    ((_, build, _, _),) = executor.launches
-    assert dict(build.macros)["A"] == a
-    assert type(executor.arguments[0][1]) is np.dtype(a).type
+    (launched,) = executor.launches
+    assert dict(launched.build.macros)["A"] == a
+    assert type(launched.arguments[1]) is np.dtype(a).type
 
 
 def test_a_wrong_number_of_arguments() -> None:
@@ -172,9 +172,10 @@ def test_numbers_at_the_ends_of_their_c_type() -> None:
     with use_executor(executor):
         for value in (2**31 - 1, -(2**31), 3.0):
             Kernel("probe.cu", "probe")(1, 32, value, values, types={})
-    assert [arguments[0] for arguments in executor.arguments] == [2**31 - 1, -(2**31), 3]
+    assert [launched.arguments[0] for launched in executor.launches] == [2**31 - 1, -(2**31), 3]
     x, y = arrays()
-    assert launch(2**31, 0.0, x, y).arguments[0][0] == 2**31, "an int64 holds it"
+    (launched,) = launch(2**31, 0.0, x, y).launches
+    assert launched.arguments[0] == 2**31, "an int64 holds it"
 
 
 @pytest.mark.parametrize("grid", [0, (0,), (3, 0), (0, 2, 2)])

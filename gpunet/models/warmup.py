@@ -22,7 +22,7 @@ from gpunet.models.model import Model
 from gpunet.models.scores import Scores
 from gpunet.models.step import NonFiniteLossError, check_finite, compute_gradients
 from gpunet.primitives import launcher
-from gpunet.primitives.launcher import Build, Executor, Kernel
+from gpunet.primitives.launcher import Build, Executor, Kernel, Launch
 
 __all__ = ["warmup"]
 
@@ -144,15 +144,9 @@ class _Recorder:
         array.fill(0)
         return array
 
-    def run(
-        self,
-        kernel: Kernel,
-        build: Build,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-    ) -> None:
+    def run(self, launch: Launch) -> None:
         """Remember the kernel."""
+        kernel, build = launch.kernel, launch.build
         self.launches.setdefault((kernel.source, kernel.name, build), (kernel, build))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from gpunet.backend import probe_gpu
 
 if TYPE_CHECKING:
-    from gpunet.primitives.launcher import Build, Kernel
+    from gpunet.primitives.launcher import Build, Kernel, Launch
 
 __all__ = ["CupyExecutor", "DeviceMemoryError", "KernelCompileError", "memory_state"]
 
@@ -99,15 +99,9 @@ class CupyExecutor:
                 ", or copy the array to the current device with cupy.array(x)."
             )
 
-    def run(
-        self,
-        kernel: Kernel,
-        build: Build,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-    ) -> None:
+    def run(self, launch: Launch) -> None:
         """Put the launch in the current stream."""
+        kernel, build, grid, block, arguments = launch
         function = self._functions.get((self._device(), build, kernel.name))
         if function is None:
             function = self._compiled(kernel, build)

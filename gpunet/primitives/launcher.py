@@ -23,6 +23,7 @@ __all__ = [
     "Build",
     "Executor",
     "Kernel",
+    "Launch",
     "Parameter",
     "accumulator",
     "address",
@@ -74,6 +75,16 @@ class Parameter(NamedTuple):
     is_written: bool  # an array that is not const
 
 
+class Launch(NamedTuple):
+    """A kernel, what it is compiled for, and what it is launched with."""
+
+    kernel: Kernel
+    build: Build
+    grid: tuple[int, ...]  # blocks, along up to 3 axes
+    block: tuple[int, ...]  # threads of a block, likewise
+    arguments: tuple[Any, ...]  # arrays, NumPy scalars, and None for an array that is not there
+
+
 class Executor(Protocol):
     """What launches need of a GPU. CuPy's is in `cupy_executor`; the tests have one on the CPU."""
 
@@ -95,18 +106,8 @@ class Executor(Protocol):
     def compile(self, kernel: Kernel, build: Build) -> bool:
         """Compile a kernel before its first launch; return False if it was compiled before."""
 
-    def run(
-        self,
-        kernel: Kernel,
-        build: Build,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-    ) -> None:
-        """Run a kernel, or put it in the current stream.
-
-        The arguments are arrays, NumPy scalars, and None for an array that is not there.
-        """
+    def run(self, launch: Launch) -> None:
+        """Run a kernel, or put it in the current stream."""
 
 
 _executor: Executor = CupyExecutor()
@@ -265,7 +266,7 @@ class Kernel:
         )
         grid, block = (size if isinstance(size, tuple) else (size,) for size in (grid, block))
         if min(grid) > 0:  # no block, nothing to do; CUDA refuses an empty grid
-            _executor.run(self, build, grid, block, cast)
+            _executor.run(Launch(self, build, grid, block, cast))
 
     def _build(
         self, types: Mapping[str, Any], macros: Mapping[str, Any]

@@ -12,9 +12,10 @@ from gpunet import primitives
 from gpunet.layers import Conv2D, Dense, Flatten, MaxPooling2D
 from gpunet.models import Sequential
 from gpunet.primitives import cuda
-from gpunet.primitives.launcher import Build, Kernel, use_executor
+from gpunet.primitives.launcher import Build, Launch, use_executor
 
 from .cases import all_cases, arguments_of, call
+from .cpu_executor import CpuExecutor
 
 __all__ = ["RecordingExecutor", "Use", "record_cases", "record_training", "recorded_uses"]
 
@@ -31,45 +32,22 @@ class Use(NamedTuple):
     build: Build
 
 
-class RecordingExecutor:
+class RecordingExecutor(CpuExecutor):
     """Runs nothing and writes down what it was to run; new arrays are zeros."""
 
     def __init__(self, multiprocessors: int = 132) -> None:
-        self._multiprocessors = multiprocessors
-        self.launches: list[tuple[Kernel, Build, tuple[int, ...], tuple[int, ...]]] = []
-        self.arguments: list[tuple[Any, ...]] = []
+        super().__init__(multiprocessors=multiprocessors)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.zeros(shape, dtype)
 
-    def contiguous(self, array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(array)
-
-    def address(self, array: np.ndarray) -> int:
-        return array.ctypes.data
-
-    def multiprocessors(self) -> int:
-        return self._multiprocessors
-
-    def check_array(self, what: str, array: Any) -> None:
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{what}: expected a NumPy array, received {type(array).__name__}.")
-
-    def run(
-        self,
-        kernel: Kernel,
-        build: Build,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-    ) -> None:
-        self.launches.append((kernel, build, grid, block))
-        self.arguments.append(arguments)
+    def run(self, launch: Launch) -> None:
+        self.launches.append(launch)
 
     @property
     def uses(self) -> set[Use]:
         """Each kernel launched so far, with what it was compiled for."""
-        return {Use(kernel.name, build) for kernel, build, _, _ in self.launches}
+        return {Use(launch.kernel.name, launch.build) for launch in self.launches}
 
 
 def recorded_uses() -> list[Use]:

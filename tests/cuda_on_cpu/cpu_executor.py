@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.launcher import Build, Kernel, full_source, kernel_names
+from gpunet.primitives.launcher import Build, Kernel, Launch, full_source, kernel_names
 
 __all__ = ["ORDERS", "CompileError", "CpuExecutor", "KernelError", "compiler"]
 
@@ -84,7 +84,7 @@ class CpuExecutor:
     ) -> None:
         self.order, self._multiprocessors = order, multiprocessors
         self.patches = dict(patches or {})
-        self.launches: list[tuple[Kernel, Build, tuple[int, ...], tuple[int, ...]]] = []
+        self.launches: list[Launch] = []
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return a new array full of NaN."""
@@ -105,20 +105,14 @@ class CpuExecutor:
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{what}: expected a NumPy array, received {type(array).__name__}.")
 
-    def run(
-        self,
-        kernel: Kernel,
-        build: Build,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        arguments: tuple[Any, ...],
-    ) -> None:
+    def run(self, launch: Launch) -> None:
         """Run a launch to its end.
 
         Raises:
             KernelError: a thread did what it must not.
         """
-        self.launches.append((kernel, build, grid, block))
+        self.launches.append(launch)
+        kernel, build, grid, block, arguments = launch
         library = self.library(kernel, build)
         arrays = [
             _GuardedCopy(value, self.order) if parameter.is_array and value is not None else None

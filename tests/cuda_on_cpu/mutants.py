@@ -222,8 +222,8 @@ MUTANTS = [
         "a part of a split sum in another's place",
         "matmul.cu",
         "matmul",
-        "static_cast<int64>(blockIdx.y) * rows * columns",
-        "static_cast<int64>(blockIdx.y) * columns",
+        "partial + blockIdx.y * size",
+        "partial + blockIdx.y * columns",
     ),
     Mutant(
         "the border one pixel further out",

@@ -99,14 +99,14 @@ def test_samples_share_a_block_and_large_ones_take_several() -> None:
     with use_executor(executor := CpuExecutor()):
         cuda.gather_batch(np.zeros(50), np.arange(50))
         cuda.gather_batch(np.zeros((5, 5000), np.float32), np.arange(5))
-    (_, _, *small), (_, _, *large) = executor.launches
-    assert small == [(1, 1), (1, 256)]
-    assert large == [(5, 5), (256, 1)]
+    small, large = executor.launches
+    assert (small.grid, small.block) == ((1, 1), (1, 256))
+    assert (large.grid, large.block) == ((5, 5), (256, 1))
 
 
 def test_images_of_bytes_are_read_four_at_a_time() -> None:
     with use_executor(executor := CpuExecutor()):
         cuda.gather_batch(np.zeros((3, 784), np.uint8), np.arange(3), dtype="float32")
         cuda.gather_batch(np.zeros((3, 784), np.uint8), np.arange(3))
-    vectors = [dict(build.macros)["VECTOR"] for _, build, _, _ in executor.launches]
+    vectors = [dict(launch.build.macros)["VECTOR"] for launch in executor.launches]
     assert vectors == ["4", "16"]

@@ -22,7 +22,7 @@ DIRECT = {("probe.cu", "probe")}
 def test_every_kernel_has_a_case() -> None:
     executor = RecordingExecutor(multiprocessors=4)
     record_cases(executor)
-    launched = {(kernel.source, kernel.name) for kernel, _, _, _ in executor.launches}
+    launched = {(launch.kernel.source, launch.kernel.name) for launch in executor.launches}
     present = {
         (path.name, name)
         for path in backend.kernel_folder().glob("*.cu")
@@ -45,9 +45,9 @@ def test_no_macro_names_what_the_launcher_names() -> None:
     """Builds are told apart by their macros, each of which is given once."""
     executor = RecordingExecutor()
     record_cases(executor)
-    for _, build, _, _ in executor.launches:
-        names = [name for name, _ in build.macros]
-        assert len(names) == len(set(names)), build
+    for launch in executor.launches:
+        names = [name for name, _ in launch.build.macros]
+        assert len(names) == len(set(names)), launch.build
 
 
 @pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")

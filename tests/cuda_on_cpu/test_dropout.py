@@ -44,7 +44,7 @@ def test_threads_go_on_where_a_grid_ends() -> None:
     x = np.ones(200_000, np.float32)  # more than one multiprocessor's grid of 32 blocks takes
     with use_executor(executor := CpuExecutor(multiprocessors=1)):
         y = cuda.dropout_forward(x, key, rate=0.5)
-    ((_, _, grid, block),) = executor.launches
+    ((_, _, grid, block, _),) = executor.launches
     assert grid[0] * block[0] * 8 < x.size
     np.testing.assert_array_equal(y > 0, random.bits(key, x.size) >= 2**31)
 

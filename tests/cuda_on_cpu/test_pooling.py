@@ -119,11 +119,11 @@ def test_every_build_gives_the_same_bits(
 ) -> None:
     x = np.random.default_rng(0).normal(size=(2, 7, 9, 8)).astype(np.float32)
     before = results(x, options)
-    assert all(macro not in build.macros for _, build, _, _ in executor.launches)
+    assert all(macro not in launch.build.macros for launch in executor.launches)
     executor.launches.clear()
     monkeypatch.setattr(pooling, name, value)
     assert results(x, options) == before
-    assert all(macro in build.macros for _, build, _, _ in executor.launches)
+    assert all(macro in launch.build.macros for launch in executor.launches)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -133,11 +133,11 @@ def test_windows_apart_need_no_sums(
     x = np.random.default_rng(0).normal(size=(2, 7, 9, 4)).astype(np.float32)
     options = {"pool_size": 2, "padding": padding}
     before = results(x, options)
-    assert sum(kernel.name.endswith("_apart") for kernel, *_ in executor.launches) == 2
+    assert sum(launch.kernel.name.endswith("_apart") for launch in executor.launches) == 2
     executor.launches.clear()
     monkeypatch.setattr(pooling, "_LARGEST_CELL", 0)
     assert results(x, options) == before  # counts of pixels are powers of two: exact either way
-    assert not any(kernel.name.endswith("_apart") for kernel, *_ in executor.launches)
+    assert not any(launch.kernel.name.endswith("_apart") for launch in executor.launches)
 
 
 def test_memory_off_the_boundary_is_read_by_elements(executor: CpuExecutor) -> None:
@@ -146,7 +146,7 @@ def test_memory_off_the_boundary_is_read_by_elements(executor: CpuExecutor) -> N
     if x.ctypes.data % 16 == 0:
         pytest.skip("this memory began off a boundary")
     y, _ = cuda.max_pool2d_forward(x, pool_size=2)
-    assert executor.launches[-1][1].macros[-3] == ("VECTOR", "1")
+    assert executor.launches[-1].build.macros[-3] == ("VECTOR", "1")
     np.testing.assert_array_equal(y, reference.max_pool2d_forward(x, pool_size=2)[0])
 
 

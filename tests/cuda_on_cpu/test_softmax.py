@@ -134,7 +134,10 @@ def test_many_rows_share_blocks_and_few_do_not(executor: CpuExecutor) -> None:
     shapes = [(2, 20), (600, 20), (2, 1500), (600, 2)]
     for shape in shapes:
         cuda.softmax_forward(np.zeros(shape))
-    launches = [(dict(b.macros)["LANES"], grid, block) for _, b, grid, block in executor.launches]
+    launches = [
+        (dict(launch.build.macros)["LANES"], launch.grid, launch.block)
+        for launch in executor.launches
+    ]
     assert launches == [
         ("8", (1,), (32,)),
         ("8", (38,), (128,)),

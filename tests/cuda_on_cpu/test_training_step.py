@@ -58,7 +58,7 @@ def test_one_step_agrees_with_the_reference_step() -> None:
     clear = np.abs(expected) > 1e-3 * np.abs(expected).max()
     assert clear.mean() > 0.3
     np.testing.assert_allclose(flat(cuda_model)[clear], flat(model)[clear], rtol=1e-5, atol=1e-5)
-    names = {kernel.name for kernel, *_ in executor.launches}
+    names = {launch.kernel.name for launch in executor.launches}
     assert names == {
         "adam_update",
         "conv2d_backward_input",
