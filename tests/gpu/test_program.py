@@ -28,15 +28,19 @@ def on_the_device() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def data() -> Data:
+def images(seed: int) -> Data:
     """Return images of ten kinds, each bright in a place of its own, and one-hot labels."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, 512)
     places = np.eye(16, dtype=np.float32)[:10].reshape(10, 4, 4)
     patterns = np.kron(places, np.ones((1, 7, 7), np.float32))[..., None]
     x = 0.8 * patterns[labels] + 0.2 * rng.random((512, 28, 28, 1), np.float32)
     return x, to_categorical(labels, 10)
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return images(0)
 
 
 def train(data: Data, epochs: int = 2) -> tuple[list[float], list[np.ndarray[Any, Any]]]:
@@ -73,30 +77,39 @@ def test_arrays_on_the_host_and_on_the_device_train_alike(data: Data) -> None:
         np.testing.assert_allclose(second, first, rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_steps_agree_with_numpy(data: Data) -> None:
-    """Both start from the same bits and differ only in the order of their sums.
+def first_steps(name: str, data: Data) -> tuple[bytes, list[float], np.ndarray[Any, Any]]:
+    """Return the weights to start from, the losses of three steps, and how the weights changed."""
+    with backend.use_backend(name):
+        gpunet.random.seed(0)
+        model = build_model()
+        before = [weight.ravel() for weight in model.get_weights()]
+        rows = [slice(start, start + 32) for start in range(0, 96, 32)]
+        losses = [model.train_on_batch(data[0][r], data[1][r])[0] for r in rows]  # type: ignore[index]
+        after = [weight.ravel() for weight in model.get_weights()]
+    return np.concatenate(before).tobytes(), losses, np.concatenate(after) - np.concatenate(before)
+
+
+def test_the_first_steps_agree_with_numpy() -> None:
+    """Both start from the same bits and differ only in how sums are rounded.
 
     A loss is a sum over products of at most 576 float32 numbers, in five layers: some tens of
-    roundings of 6e-8, so 1e-5 is ample. Adam divides a gradient by its own size: of one that is
-    almost 0, rounding decides the sign, and such a weight may move the other way. So the weights'
-    changes are compared as a whole: the few that turn are far below 1% of their norm, and as their
-    gradients are almost 0, the later losses hardly see them.
+    roundings of 6e-8. The changes of the weights differ by some 2e-6, as Adam divides a gradient by
+    its own size, so that small ones keep their absolute error. But a unit whose sum is 0 to within
+    a rounding can be on here and off there, and in a dense layer one such unit makes percents of
+    the gradients: it happens to about one in six data sets, so the middle of three is compared
+    closely, and none may be far off.
     """
-    found = {}
-    for name in ("numpy", "cupy"):
-        with backend.use_backend(name):
-            gpunet.random.seed(0)
-            model = build_model()
-            before = model.get_weights()
-            rows = [slice(start, start + 32) for start in range(0, 96, 32)]
-            losses = [model.train_on_batch(data[0][r], data[1][r])[0] for r in rows]  # type: ignore[index]
-            changes = [w - b for w, b in zip(model.get_weights(), before, strict=True)]
-            found[name] = before, losses, np.concatenate([c.ravel() for c in changes])
-    for ours, expected in zip(found["cupy"][0], found["numpy"][0], strict=True):
-        assert ours.tobytes() == expected.tobytes(), "the weights to start from differ"
-    np.testing.assert_allclose(found["cupy"][1], found["numpy"][1], rtol=1e-5)
-    ours, expected = found["cupy"][2], found["numpy"][2]
-    assert np.linalg.norm(ours - expected) < 0.01 * np.linalg.norm(expected)
+    gaps = []
+    for seed in (1, 2, 3):
+        data = images(seed)
+        start, losses, changes = first_steps("cupy", data)
+        expected_start, expected_losses, expected_changes = first_steps("numpy", data)
+        assert start == expected_start, "the weights to start from differ"
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-4)
+        gap = np.linalg.norm(changes - expected_changes) / np.linalg.norm(expected_changes)
+        gaps.append(float(gap))
+    assert sorted(gaps)[1] < 1e-4, gaps
+    assert max(gaps) < 0.2, gaps
 
 
 def test_dropout_has_the_same_mask_as_on_numpy() -> None:
