@@ -2,7 +2,8 @@
 
 The type of the arrays decides what runs: NumPy arrays, the functions of `reference`; CuPy arrays,
 a CUDA kernel. Images are (batch, height, width, channels), kernels (height, width, channels /
-groups, filters), of float32 or float64; results have the type of their inputs.
+groups, filters), of float32 or float64, on the GPU also float16 or bfloat16 with sums in float32;
+results have the type of their inputs.
 
 >>> import numpy as np
 >>> relu_forward(np.array([-1.0, 2.0]))
