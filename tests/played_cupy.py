@@ -86,6 +86,7 @@ class RawKernel:
                 assert isinstance(value, np.generic), f"{parameter.name}: no C type for {value!r}"
                 values.append(None if parameter.is_array and value == 0 else value)
         self.executor.run(Launch(self.kernel, self.build, grid, block, tuple(values)))
+        self.executor.launches.clear()  # they would keep the arrays from being freed
 
 
 def _source_of(code: str) -> str:
