@@ -71,7 +71,29 @@ def _cast(value: Any, dtype: np.dtype[Any]) -> Any:
     is_floating = isinstance(value, np.ndarray) and value.dtype.name in (
         "float64", "float32", "float16", "bfloat16",
     )  # fmt: skip
-    return value.astype(dtype) if is_floating else value
+    return laid_out_like(value, dtype) if is_floating else value
+
+
+def laid_out_like(array: Array, dtype: Any = None) -> Array:
+    """Return a copy that lies in memory as `array` does, which a copy of NumPy's does not.
+
+    It has the strides, in elements, and begins as many elements past a boundary of 16 bytes.
+    """
+    dtype = array.dtype if dtype is None else np.dtype(dtype)
+    if not array.size:
+        return array.astype(dtype)
+    steps = [stride // array.itemsize for stride in array.strides]
+    reaches = [(size - 1) * step for size, step in zip(array.shape, steps, strict=True)]
+    before = -sum(min(0, reach) for reach in reaches)  # elements in front of the first
+    count = before + 1 + sum(max(0, reach) for reach in reaches)
+    past = (array.ctypes.data - before * array.itemsize) % 16 // array.itemsize
+    memory = np.empty(16 + (past + count) * dtype.itemsize, np.uint8)
+    start = -memory.ctypes.data % 16 + past * dtype.itemsize
+    elements = memory[start : start + count * dtype.itemsize].view(dtype)
+    strides = [step * dtype.itemsize for step in steps]
+    copy = np.lib.stride_tricks.as_strided(elements[before:], array.shape, strides)
+    copy[...] = array
+    return copy
 
 
 def call(
@@ -83,9 +105,9 @@ def call(
         twins: a module of twins.
         case: what is called.
         args, options: its arguments, which stay as they are.
-        convert: makes an array of the kind that the twins take; copies by default.
+        convert: makes an array of the kind that the twins take; `laid_out_like` by default.
     """
-    convert = convert or (lambda array: array.copy())
+    convert = convert or laid_out_like
     args = [convert(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
     options = {
         name: convert(arg) if isinstance(arg, np.ndarray) else arg for name, arg in options.items()

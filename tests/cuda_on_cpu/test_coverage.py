@@ -12,7 +12,7 @@ from gpunet.primitives import cuda, launcher
 from gpunet.primitives.launcher import Kernel, use_executor
 
 from .builds import RecordingExecutor, record_cases
-from .cases import all_cases
+from .cases import all_cases, laid_out_like
 from .cpu_executor import ORDERS, CpuExecutor, compiler
 
 # What is launched past the launcher, by the backend's probe; it has a test of its own here.
@@ -61,3 +61,15 @@ def test_the_probe_writes_what_the_backend_expects(order: str, grid: Any) -> Non
     expected = np.arange(len(values), dtype=np.float32) ** 2 + 1
     expected[count:] = 0
     np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_arguments_lie_in_memory_as_a_case_makes_them(dtype: str) -> None:
+    whole = np.arange(60.0).reshape(3, 4, 5)
+    for array in (whole, whole.T, whole[:, ::-1], whole[..., ::2], np.arange(9.0)[1:], whole[:0]):
+        copy = laid_out_like(array, dtype)
+        np.testing.assert_array_equal(copy, array)
+        assert copy.flags.c_contiguous == array.flags.c_contiguous
+        if array.size and array.flags.c_contiguous:
+            past = copy.ctypes.data % 16 // copy.itemsize
+            assert past == array.ctypes.data % 16 // array.itemsize
