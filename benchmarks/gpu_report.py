@@ -64,7 +64,13 @@ def in_a_line(entry: Record) -> str:
 def _counts(record: Record) -> str:
     done = record["passed"] + record["failed"] + record["skipped"]
     text = f"{record['passed']} passed, {record['failed']} failed, {record['skipped']} skipped"
-    return text + (f", {record['tests'] - done} not run: time" if done < record["tests"] else "")
+    left = record["tests"] - done
+    return text + (f", {left} not run (out of time, or their process ended)" if left else "")
+
+
+def _is_cut_off(record: Record) -> bool:
+    """Whether tests were found that have no outcome."""
+    return "passed" in record and " not run " in _counts(record)
 
 
 def problems(report: Record) -> list[str]:
@@ -74,7 +80,7 @@ def problems(report: Record) -> list[str]:
         if entry["state"].startswith("broken off"):
             found.append(f"{name}: {entry['state']}")
         for record in entry["records"]:
-            if record.get("failed") or record.get("found"):
+            if record.get("failed") or record.get("found") or _is_cut_off(record):
                 found.append(f"{name}: {in_a_line(entry)}")
             elif "error" in record:
                 found.append(f"{name}: {record['error']}")

@@ -24,7 +24,8 @@
 //
 // Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the channels or filters of a group that
 //          lie along them are a multiple of 4 and the array begins on a boundary of 16 bytes; else
-//          1. The macro PASS says which kernel is compiled, since each takes its time.
+//          1. At most 65,535 groups, and 2^31 - 2^16 pixels, positions, or taps to a sum. The macro
+//          PASS says which kernel is compiled, since each takes its time.
 // Registers: at most 216 a thread.
 
 #include "gemm.cuh"
@@ -58,7 +59,7 @@ struct Task {
         first_m = blockIdx.x / tiles_across * BLOCK_M;
         first_n = blockIdx.x % tiles_across * BLOCK_N;
         begin = blockIdx.y * chunk;
-        end = min(begin + chunk, length);
+        end = split_end(begin, chunk, length);
     }
 };
 

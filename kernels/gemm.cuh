@@ -67,6 +67,11 @@ private:
     const Digits step;
 };
 
+// Where a split of the sum over `length` ends, without a number beyond the range of int.
+__device__ inline int split_end(const int begin, const int chunk, const int length) {
+    return length - begin < chunk ? length : begin + chunk;
+}
+
 template <int COUNT>
 __device__ inline Vector<A, COUNT> zeros() {
     Vector<A, COUNT> vector;

@@ -189,7 +189,7 @@ def test_a_kernel_that_does_not_compile(cupy: Any, monkeypatch: pytest.MonkeyPat
         primitives.tanh_forward(x)
     message = str(caught.value)
     assert "Kernel activation_forward does not compile: kernels/activation.cu, line 7: " in message
-    assert "Options: -DT=float32 -DA=float32 -DACTIVATION=TANH" in message
+    assert "Options: -std=c++17 -DT=float32 -DA=float32 -DACTIVATION=TANH" in message
     assert "Fix: install the CuPy that matches the driver" in message
     monkeypatch.undo()
     primitives.tanh_forward(x)

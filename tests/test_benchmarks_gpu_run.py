@@ -203,7 +203,8 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
     assert_tables_are_whole(text)
     for said in (
         "gpunet 0 at 000000000000, files changed since",
-        "| tests: tests | 2 passed, 1 failed, 1 skipped, 1 not run: time | 1 |",
+        "| tests: tests | 2 passed, 1 failed, 1 skipped, 1 not run (out of time, "
+        "or their process ended) | 1 |",
         "| late: late | left out: time |  |",
         "- failed: `made_up.py::test`",
         "- skipped, 1: made up",

@@ -200,3 +200,27 @@ def test_numpys_questions_about_shapes_are_answered():
     assert np.shape(x) == (2, 3)
     assert np.ndim(x) == 2
     check_gradients(lambda x: np.clip(np.tanh(x), -0.5, 0.5), draw(5))
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "y_shape"),
+    [
+        ((2, 3, 4), (4, 5)),
+        ((3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (6, 4, 5)),
+        ((1, 3, 4), (2, 4, 1)),
+        ((0, 3, 4), (4, 2)),
+    ],
+)
+def test_matmul_of_stacks_of_matrices(x_shape, y_shape):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=x_shape), rng.normal(size=y_shape)
+    found = functions.matmul(x, y)
+    np.testing.assert_allclose(found.numpy(), x @ y, rtol=1e-13, atol=1e-13)
+    if x.size:
+        check_gradients(functions.matmul, x, y)
+
+
+def test_matmul_of_stacks_that_do_not_broadcast():
+    with pytest.raises(ValueError, match=r"broadcast before the last two, received \(2, 3, 4\)"):
+        functions.matmul(np.ones((2, 3, 4)), np.ones((3, 4, 5)))

@@ -283,3 +283,37 @@ def test_the_lock_is_fastrlock_where_it_is_installed(monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     fastrlock = pytest.importorskip("fastrlock.rlock")
     assert isinstance(cupy_executor._new_lock(), fastrlock.FastRLock)
+
+
+@pytest.mark.parametrize("grid", [2**31, (1, 65_536), (1, 1, 70_000)])
+def test_grids_that_cuda_does_not_take(grid: int | tuple[int, ...]) -> None:
+    x, y = arrays()
+    executor = RecordingExecutor()
+    with use_executor(executor), pytest.raises(OverflowError, match=r"expected at most .* blocks"):
+        FORWARD(grid, 32, 24, 0.0, x, y, types={"T": "float32"}, **MACROS)
+    assert not executor.launches
+
+
+def test_a_threads_executor_is_its_own() -> None:
+    """While one thread records, what another launches still runs; and each leaves its own."""
+    here, there = RecordingExecutor(), RecordingExecutor()
+    seen: list[object] = []
+    inside, leave = threading.Event(), threading.Event()
+
+    def elsewhere() -> None:
+        seen.append(launcher.current_executor())
+        with use_executor(there):
+            inside.set()
+            leave.wait(10)
+            seen.append(launcher.current_executor())
+
+    before = launcher.current_executor()
+    thread = threading.Thread(target=elsewhere)
+    with use_executor(here):
+        thread.start()
+        inside.wait(10)
+        assert launcher.current_executor() is here
+    assert launcher.current_executor() is before
+    leave.set()
+    thread.join()
+    assert seen == [before, there]

@@ -113,7 +113,7 @@ def test_matmul_of_what_does_not_fit() -> None:
     a, b = np.zeros((2, 3)), np.zeros((3, 4))
     with pytest.raises(ValueError, match=r"received \(2, 3\) @ \(4, 3\)"):
         primitives.matmul(a, b, transpose_b=True)
-    with pytest.raises(ValueError, match=r"two matrices, received shapes \(2, 3\) and \(3,\)"):
+    with pytest.raises(ValueError, match=r"two matrices, or two stacks .*\(2, 3\) and \(3,\)"):
         primitives.matmul(a, b[:, 0])
     with pytest.raises(ValueError, match=r"bias of shape \(4,\), received \(1,\)"):
         primitives.matmul(a, b, np.zeros(1))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from gpunet import primitives
 from gpunet.autograd import Array, Tensor, differentiable
 from gpunet.backend import get_array_module
@@ -88,10 +90,13 @@ def getitem(x: Array, index: Any) -> Result:
     shape, dtype, xp = x.shape, x.dtype, get_array_module(x)
 
     def backward(output_grad: Array) -> Array:
-        if not _is_basic(index):  # an integer array may name an element twice
+        if not _is_basic(index) and xp is not np:  # an integer array may name an element twice
             return _added_up(shape, index, output_grad, xp)
         input_grad = xp.zeros(shape, dtype)
-        input_grad[index] = output_grad
+        if _is_basic(index):
+            input_grad[index] = output_grad
+        else:
+            np.add.at(input_grad, index, output_grad)
         return input_grad
 
     return x[index], backward
@@ -107,7 +112,7 @@ def _added_up(shape: tuple[int, ...], index: Any, values: Array, xp: ModuleType)
 
     ``xp.add.at`` would add by atomics on a GPU, in any order. Here, values are sorted by their
     place, and those of one place added in pairs, pairs of pairs, and so on: in
-    log2(number of values) passes, with nothing read by the host.
+    log2(number of values) passes. The host reads nothing, unless for how many a mask chooses.
     """
     parts = index if isinstance(index, tuple) else (index,)
     # Integer arrays choose whole rows of the axes that they leave out.
@@ -116,7 +121,7 @@ def _added_up(shape: tuple[int, ...], index: Any, values: Array, xp: ModuleType)
     place = xp.arange(math.prod(shape[:axes])).reshape(shape[:axes])[index].reshape(-1)
     if place.size == 0:
         return xp.zeros(shape, values.dtype)
-    order = xp.argsort(place)
+    order = xp.argsort(place, kind="stable")
     place, values = place[order], values.reshape(place.size, row)[order]  # (values, row)
     first = xp.searchsorted(place, place)  # where those of the same place begin
     rank = xp.arange(place.size) - first
@@ -161,13 +166,44 @@ def matmul(x: Array, y: Array) -> Result:
             "matmul expects arrays of at least two dimensions, shaped (..., m, k) and (..., k, n), "
             f"received {x.shape} and {y.shape}."
         )
-    if x.ndim == y.ndim == 2:
-        return primitives.matmul(x, y), lambda output_grad: (
-            lambda: primitives.matmul(output_grad, y, transpose_b=True),
-            lambda: primitives.matmul(x, output_grad, transpose_a=True),
+    if y.ndim == 2:  # all rows of x as one matrix
+        left, right = x.reshape(-1, x.shape[-1]), y
+        shape = (*x.shape[:-1], y.shape[-1])
+    else:
+        left, right, shape = _as_stacks(x, y)
+    product = primitives.matmul(left, right)
+
+    def backward(output_grad: Array) -> Any:
+        grad = output_grad.reshape(product.shape)
+        stack = shape[:-2] if right.ndim == 3 else ()
+        return (
+            lambda: unbroadcast(
+                primitives.matmul(grad, right, transpose_b=True).reshape(
+                    (*shape[:-1], x.shape[-1])
+                ),
+                x.shape,
+            ),
+            lambda: unbroadcast(
+                primitives.matmul(left, grad, transpose_a=True).reshape((*stack, *y.shape[-2:])),
+                y.shape,
+            ),
         )
-    # On a GPU this is cuBLAS, which a captured step cannot call.
-    return get_array_module(x, y).matmul(x, y), lambda output_grad: (
-        lambda: unbroadcast(output_grad @ y.swapaxes(-1, -2), x.shape),
-        lambda: unbroadcast(x.swapaxes(-1, -2) @ output_grad, y.shape),
+
+    return product.reshape(shape), backward
+
+
+def _as_stacks(x: Array, y: Array) -> tuple[Array, Array, tuple[int, ...]]:
+    """Return two stacks of as many matrices, (count, ...), and the shape of their products."""
+    xp = get_array_module(x, y)
+    try:
+        stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"matmul expects axes that broadcast before the last two, received {x.shape} and "
+            f"{y.shape}."
+        ) from None
+    left, right = (
+        xp.broadcast_to(array, (*stack, *array.shape[-2:])).reshape(-1, *array.shape[-2:])
+        for array in (x, y)
     )
+    return left, right, (*stack, x.shape[-2], y.shape[-1])

@@ -205,15 +205,13 @@ def check_matmul(
     """Return the rows, columns and inner size of a matrix product, or raise if there is none."""
     check_same_dtype("matmul", a, b=b, bias=bias)
     check_activation(activation)
-    if a.ndim != 2 or b.ndim != 2:
+    if not (2 <= a.ndim == b.ndim <= 3) or a.shape[:-2] != b.shape[:-2]:
         raise ValueError(
-            f"matmul: expected two matrices, received shapes {a.shape} and {b.shape}: "
-            "reshape them to 2 dimensions."
+            "matmul: expected two matrices, or two stacks of as many matrices, received shapes "
+            f"{a.shape} and {b.shape}: reshape them to 2 dimensions, or to 3 with one first size."
         )
-    left, right = (
-        a.shape[::-1] if transpose_a else a.shape,
-        b.shape[::-1] if transpose_b else b.shape,
-    )
+    left, right = a.shape[-2:], b.shape[-2:]
+    left, right = left[::-1] if transpose_a else left, right[::-1] if transpose_b else right
     if left[1] != right[0]:
         raise ValueError(
             f"matmul: expected as many columns on the left as rows on the right, received "

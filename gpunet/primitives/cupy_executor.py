@@ -130,7 +130,9 @@ class CupyExecutor:
                     )
                 function = module.get_function(kernel.name)  # compiles here
             except self.cupy.cuda.compiler.CompileException as error:
-                raise KernelCompileError(_compile_message(kernel, build, str(error))) from error
+                options = getattr(error, "options", build.options)  # CuPy's, with the architecture
+                message = _compile_message(kernel, options, str(error))
+                raise KernelCompileError(message) from error
             self._modules[device, build] = module
             self._functions[device, build, kernel.name] = function
             return function
@@ -159,12 +161,12 @@ def _mib(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB"
 
 
-def _compile_message(kernel: Kernel, build: Build, log: str) -> str:
+def _compile_message(kernel: Kernel, options: tuple[str, ...], log: str) -> str:
     first = re.search(r"(\w+\.cuh?)\((\d+)\): (.*error.*)", log)
     place = f"kernels/{first[1]}, line {first[2]}: {first[3]}" if first else log.strip()
     return (
         f"Kernel {kernel.name} does not compile: {place}\n"
-        f"Options: {' '.join(build.options)}\n{log.strip() if first else ''}\n"
+        f"Options: {' '.join(options)}\n{log.strip() if first else ''}\n"
         f"GPU: {probe_gpu().reason} Fix: install the CuPy that matches the driver, with its "
         "compiler (python -m gpunet doctor), or set GPUNET_BACKEND=numpy to stay on the CPU."
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -42,6 +43,7 @@ __all__ = [
 Array = Any
 Size = int | tuple[int, ...]
 
+_MOST_BLOCKS = (2**31 - 1, 65_535, 65_535)  # of a grid, along its three axes
 _VECTOR_BYTES = 16  # the most that a thread reads or writes at once
 
 _NUMPY_TYPES = {"int": "int32", "float": "float32", "double": "float64", "bool": "bool"}
@@ -110,43 +112,44 @@ class Executor(Protocol):
         """Run a kernel, or put it in the current stream."""
 
 
-_executor: Executor = CupyExecutor()
+_on_gpu = CupyExecutor()
+# Of a thread's own: what one thread records, another still runs.
+_executor: ContextVar[Executor] = ContextVar("executor", default=_on_gpu)
 
 
 def current_executor() -> Executor:
-    """Return where launches go."""
-    return _executor
+    """Return where launches of this thread go."""
+    return _executor.get()
 
 
 @contextmanager
 def use_executor(executor: Executor) -> Iterator[None]:
-    """Let all launches of the process go to `executor` inside the block."""
-    global _executor
-    before, _executor = _executor, executor
+    """Let all launches of this thread go to `executor` inside the block."""
+    token = _executor.set(executor)
     try:
         yield
     finally:
-        _executor = before
+        _executor.reset(token)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return a new array with any contents where launches go."""
-    return _executor.empty(shape, dtype)
+    return _executor.get().empty(shape, dtype)
 
 
 def contiguous(array: Array) -> Array:
     """Return an array that kernels can read: itself, or a contiguous copy of a view."""
-    return array if array.flags.c_contiguous else _executor.contiguous(array)
+    return array if array.flags.c_contiguous else _executor.get().contiguous(array)
 
 
 def address(array: Array) -> int:
     """Return where the array's memory begins."""
-    return _executor.address(array)
+    return _executor.get().address(array)
 
 
 def multiprocessors() -> int:
     """Return how many multiprocessors the current device has."""
-    return _executor.multiprocessors()
+    return _executor.get().multiprocessors()
 
 
 def ceil_div(count: int, size: int) -> int:
@@ -167,7 +170,7 @@ def blocks_for(count: int, block: int = 256) -> int:
 
 def vector_width(*arrays: Array) -> int:
     """Return how many elements make 16 bytes if all arrays begin on such a boundary, else 1."""
-    if any(_executor.address(array) % _VECTOR_BYTES for array in arrays):
+    if any(address(array) % _VECTOR_BYTES for array in arrays):
         return 1
     return _VECTOR_BYTES // max(array.dtype.itemsize for array in arrays)
 
@@ -266,7 +269,8 @@ class Kernel:
         )
         grid, block = (size if isinstance(size, tuple) else (size,) for size in (grid, block))
         if min(grid) > 0:  # no block, nothing to do; CUDA refuses an empty grid
-            _executor.run(Launch(self, build, grid, block, cast))
+            _check_grid(self.name, grid)
+            _executor.get().run(Launch(self, build, grid, block, cast))
 
     def _build(
         self, types: Mapping[str, Any], macros: Mapping[str, Any]
@@ -286,6 +290,15 @@ class Kernel:
         return self._builds[key]
 
 
+def _check_grid(kernel: str, grid: tuple[int, ...]) -> None:
+    for axis, (blocks, most) in enumerate(zip(grid, _MOST_BLOCKS, strict=False)):
+        if blocks > most:
+            raise OverflowError(
+                f"kernel {kernel}: expected at most {most:,} blocks along axis {axis} of the grid, "
+                f"which is CUDA's limit, received {blocks:,}: use smaller arrays or fewer groups."
+            )
+
+
 def _parameter(declaration: str) -> Parameter:
     words = declaration.replace("*", " * ").replace("__restrict__", "").split()
     is_array, is_const = "*" in words, "const" in words
@@ -297,7 +310,7 @@ def _array(kernel: str, parameter: Parameter, dtype: np.dtype[Any], array: Any) 
     if array is None:
         return None
     what = f"kernel {kernel}, argument {parameter.name!r}"
-    _executor.check_array(what, array)
+    _executor.get().check_array(what, array)
     if array.dtype != dtype:
         raise TypeError(
             f"{what}: expected an array of {dtype}, received {array.dtype}: convert it with astype."

@@ -32,6 +32,16 @@ def matmul(
     ], options
 
 
+def stack(rng: np.random.Generator, inner: int, options: dict[str, Any]) -> Arguments:
+    """Return three products, each of several tiles; if `inner` is large, of split sums."""
+    a, b = rng.normal(size=(3, 37, inner)), rng.normal(size=(3, inner, 36))
+    return [
+        a.swapaxes(1, 2).copy() if options.get("transpose_a") else a,
+        b.swapaxes(1, 2).copy() if options.get("transpose_b") else b,
+        rng.normal(size=36),
+    ], {**options, "activation": "tanh"}
+
+
 def views(rng: np.random.Generator) -> Arguments:
     return [rng.normal(size=(12, 9)).T, rng.normal(size=(12, 8))[:, ::-1]], {}
 
@@ -92,6 +102,16 @@ MATMULS = [
             (1024, 200, 20, {}),
             (300, 290, 40, {"bias": False}),
         )
+    ),
+    *(
+        Case(
+            "matmul",
+            f"stack-{inner}-{options}",
+            partial(stack, inner=inner, options=options),
+            terms=inner,
+            dtypes=SINGLE,
+        )
+        for inner, options in ((20, {}), *((300, options) for options in TRANSPOSES))
     ),
     Case("matmul", "views", views, terms=12),
     Case("matmul", "off-boundary", off_boundary, terms=12),

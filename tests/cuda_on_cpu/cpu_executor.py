@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import mmap
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -114,6 +116,9 @@ class CpuExecutor:
         self.launches.append(launch)
         kernel, build, grid, block, arguments = launch
         library = self.library(kernel, build)
+        most = ctypes.c_int.in_dll(library, f"most_threads_{kernel.name}").value
+        if math.prod(block) > most:
+            raise KernelError(f"{kernel.name}: {block} threads, its __launch_bounds__ say {most}")
         arrays = [
             _GuardedCopy(value, self.order) if parameter.is_array and value is not None else None
             for parameter, value in zip(kernel.parameters, arguments, strict=True)
@@ -236,10 +241,14 @@ def _library(build: Build, text: str) -> ctypes.CDLL:
 def _entries(build: Build) -> str:
     """Return a function for each kernel that takes its arguments from an array of pointers.
 
-    A macro may leave a kernel out; its weak declaration then stands for nothing.
+    Beside it is the number of threads that the kernel says a block has at most. A macro may leave a
+    kernel out; its weak declaration then stands for nothing.
     """
-    lines = ['#line 1 "entries"']
+    lines, text = ['#line 1 "entries"'], full_source(build.source)
     for name in kernel_names(build.source):
+        bounds = re.search(rf"__launch_bounds__\(([^,)]+)[^)]*\)\s*{name}\s*\(", text)
+        threads = bounds[1] if bounds else "1 << 30"
+        lines.append(f'extern "C" const int most_threads_{name} = {threads};')
         types = [
             f"{'' if parameter.is_written else 'const '}{parameter.type}"
             f"{'*' if parameter.is_array else ''}"

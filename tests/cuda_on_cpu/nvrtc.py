@@ -15,7 +15,12 @@ from pathlib import Path
 __all__ = ["NvrtcError", "Usage", "architectures", "compile_report", "find_library"]
 
 # What CuPy compiles with, and a report on each kernel.
-_OPTIONS = ("-std=c++17", "-ftz=true", "--ptxas-options=-v")
+_OPTIONS = (
+    "-std=c++17",
+    "-ftz=true",
+    "--device-as-default-execution-space",
+    "--ptxas-options=-v",
+)
 
 _REPORT = re.compile(
     r"Function properties for (\w+)\n"

@@ -206,6 +206,11 @@ extern "C" __global__ void turned(const float* x, float* y) {
     y[threadIdx.x] = part[blockDim.x - 1 - threadIdx.x];
 }
 
+constexpr int WARPS = 2;
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 2) bounded(float* y) {
+    y[threadIdx.x] = threadIdx.x;
+}
+
 extern "C" __global__ void widened(const int count, const T* x, float* y) {
     for (int64 i = thread_index(); i < count; i += thread_count()) y[i] = widen(x[i]);
 }
@@ -333,6 +338,14 @@ def test_blocks_that_are_not_whole_warps_are_refused(block: int | tuple[int, ...
     x = np.zeros(2048, np.float32)
     with pytest.raises(KernelError, match="whole warps, up to 1024 threads"):
         turned_out("turned", "forward", 1, block, x, x.copy())
+
+
+def test_blocks_larger_than_a_kernel_says_are_refused() -> None:
+    y = np.zeros(96, np.float32)
+    turned_out("bounded", "forward", 1, 64, y)
+    np.testing.assert_array_equal(y[:64], np.arange(64))
+    with pytest.raises(KernelError, match=r"\(96,\) threads, its __launch_bounds__ say 64"):
+        turned_out("bounded", "forward", 1, 96, y)
 
 
 def through(name: str, numbers: np.ndarray, dtype: str) -> np.ndarray:

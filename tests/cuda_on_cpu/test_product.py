@@ -15,6 +15,7 @@ from gpunet.primitives import cuda, launcher, reference
 from gpunet.primitives.cuda import tiling
 from gpunet.primitives.launcher import use_executor
 
+from .builds import RecordingExecutor
 from .cpu_executor import CpuExecutor, compiler
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels")
@@ -136,3 +137,26 @@ def test_large_products_have_large_tiles() -> None:
     with mock.patch.object(launcher, "multiprocessors", return_value=132):
         plan = tiling.plan_product(8192, 4096, 4096, 1, np.dtype("float32"), 4)
     assert (plan.tiling.block_m, plan.tiling.block_n, plan.splits) == (128, 128, 1)
+
+
+@pytest.mark.parametrize("way", ["forward", "backward_input", "backward_weight"])
+def test_more_positions_than_the_kernels_count_are_refused(way: str) -> None:
+    """2.8 * 10^9 of them: images of one pixel's memory, repeated by strides of 0."""
+    x = np.broadcast_to(np.float32(0), (70_000, 200, 200, 1))
+    kernel = np.zeros((1, 1, 1, 1), np.float32)
+    arguments = {
+        "forward": (x, kernel),
+        "backward_input": (x, kernel, x.shape),
+        "backward_weight": (x, x, kernel.shape),
+    }[way]
+    executor = RecordingExecutor()
+    with (
+        mock.patch.object(executor, "contiguous", lambda array: array),
+        mock.patch.object(
+            executor, "empty", lambda shape, dtype: np.broadcast_to(dtype.type(0), shape)
+        ),
+        use_executor(executor),
+        pytest.raises(OverflowError, match=r"2,800,000,000, more than .* smaller batch"),
+    ):
+        getattr(cuda, f"conv2d_{way}")(*arguments)
+    assert not executor.launches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunet.primitives import launcher
@@ -28,15 +29,18 @@ def matmul(
 ) -> Array:
     """Return ``activation(a @ b + bias)``; arguments as in the reference twin."""
     rows, columns, inner = check_matmul(a, b, bias, transpose_a, transpose_b, activation)
+    stack = a.shape[:-2]  # () for two matrices
+    matrices = math.prod(stack)
     a, b = launcher.contiguous(a), launcher.contiguous(b)
     bias = None if bias is None else launcher.contiguous(bias)
-    y = launcher.empty((rows, columns), a.dtype)
-    vector_a = vector(a.shape[1], a)
-    plan = plan_product(rows, columns, inner, 1, a.dtype, vector_a)
-    partial = new_partial(plan, (rows, columns), a.dtype)
+    y = launcher.empty((*stack, rows, columns), a.dtype)
+    vector_a = vector(a.shape[-1], a)
+    plan = plan_product(rows, columns, inner, matrices, a.dtype, vector_a)
+    partial = new_partial(plan, y.shape, a.dtype)
     _MATMUL(
-        (plan.tiles, plan.splits),
+        (plan.tiles * matrices, plan.splits),
         plan.tiling.threads,
+        matrices,
         rows,
         columns,
         inner,
@@ -49,7 +53,7 @@ def matmul(
         types={"T": a.dtype},
         **plan.tiling.macros,
         VECTOR_A=vector_a,
-        VECTOR_B=vector(b.shape[1], b),
+        VECTOR_B=vector(b.shape[-1], b),
         VECTOR_Y=vector(columns, y, partial),
         TRANSPOSE_A=int(transpose_a),
         TRANSPOSE_B=int(transpose_b),

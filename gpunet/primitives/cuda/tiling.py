@@ -47,6 +47,8 @@ _SMALL = (Tiling(64, 64, 16, 4, 4), Tiling(64, 32, 16, 4, 4), Tiling(32, 32, 16,
 # A split shall sum at least this many tiles, so that its start and end do not outweigh it.
 _LEAST_TILES_OF_A_SPLIT = 4
 _MOST_SPLITS = 1024
+# Kernels count rows, columns and products in int, and go on past the end by less than a tile.
+_MOST = 2**31 - 2**16
 
 
 class Plan(NamedTuple):
@@ -69,7 +71,16 @@ def plan_product(
             device gives.
         vector_a: elements of the left operand that are loaded at once. A thread that loads single
             elements keeps more addresses, and has no registers left for the largest tile.
+
+    Raises:
+        OverflowError: a size is more than the kernels can count.
     """
+    for size, what in ((rows, "rows"), (columns, "columns"), (length, "products to a sum")):
+        if size > _MOST:
+            raise OverflowError(
+                f"A product of matrices on the GPU: expected at most {_MOST:,} {what}, received "
+                f"{size:,}, more than its kernels count: use a smaller batch or smaller images."
+            )
     itemsize = launcher.accumulator(dtype).itemsize
     candidates: tuple[Tiling, ...] = _SMALL
     if itemsize == 4:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from gpunet.primitives.checks import check_matmul
@@ -25,8 +27,9 @@ def matmul(
     """Return ``activation(a @ b + bias)``.
 
     Arguments:
-        a: (rows, inner), or (inner, rows) with `transpose_a`.
-        b: (inner, columns), or (columns, inner) with `transpose_b`.
+        a: (rows, inner), or (inner, rows) with `transpose_a`; or a stack of such matrices, with an
+            axis before.
+        b: (inner, columns), or (columns, inner) with `transpose_b`; a stack of as many if `a` is.
         bias: (columns,), or None.
         transpose_a: take the transpose of `a`, without copying it.
         transpose_b: likewise of `b`.
@@ -40,8 +43,10 @@ def matmul(
            [3.5]])
     """
     check_matmul(a, b, bias, transpose_a, transpose_b, activation)
-    y = np.matmul(a.T if transpose_a else a, b.T if transpose_b else b)
-    add_bias_and_activate(y, bias, activation)
+    y = np.matmul(
+        a.swapaxes(-1, -2) if transpose_a else a, b.swapaxes(-1, -2) if transpose_b else b
+    )
+    add_bias_and_activate(y.reshape(math.prod(y.shape[:-1]), y.shape[-1]), bias, activation)
     return y
 
 
