@@ -119,6 +119,9 @@ def test_matmul_of_what_does_not_fit() -> None:
         primitives.matmul(a, b, np.zeros(1))
     with pytest.raises(TypeError, match="received float64 and b of float32"):
         primitives.matmul(a, b.astype(np.float32))
+    for bias in (1.0, [1.0] * 4):
+        with pytest.raises(TypeError, match="expected bias as an array or None, received"):
+            primitives.matmul(a, b, bias)
     with pytest.raises(TypeError, match="received float64 and bias of float32"):
         primitives.matmul(a, b, np.zeros(4, np.float32))
 

@@ -97,7 +97,14 @@ def check_shape(where: str, argument: str, shape: Shape, expected: Shape) -> Non
 def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -> None:
     """Raise `TypeError` unless the arrays have one element type; None is passed over."""
     for name, other in others.items():
-        if other is not None and other.dtype != first.dtype:
+        if other is None:
+            continue
+        if not hasattr(other, "dtype"):
+            raise TypeError(
+                f"{where}: expected {name} as an array or None, received {type(other).__name__}: "
+                "make one with gpunet.backend.asarray(x, dtype='float32')."
+            )
+        if other.dtype != first.dtype:
             raise TypeError(
                 f"{where}: expected arrays of one type, received {first.dtype} "
                 f"and {name} of {other.dtype}: convert one of them with astype."

@@ -130,6 +130,7 @@ SUMS = [
         (1500, 7): ("float32", "float64"),  # several chunks
         (1, 1): SINGLE,
         (0, 4): SINGLE,
+        (3, 0): SINGLE,
         (70, 4, 300): SINGLE,
     }.items()
 ]

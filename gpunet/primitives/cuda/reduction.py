@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gpunet.primitives import launcher
@@ -21,7 +22,8 @@ _LEAST_ROWS = 16 * _WARPS  # of a chunk, so that its start and end do not outwei
 def bias_backward(output_grad: Array) -> Array:
     """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
     channels = output_grad.shape[-1]
-    rows = launcher.contiguous(output_grad).reshape(-1, channels)
+    shape = (math.prod(output_grad.shape[:-1]), channels)
+    rows = launcher.contiguous(output_grad).reshape(shape)
     total = launcher.empty((channels,), output_grad.dtype)
     chunks = _chunks(rows.shape[0], channels)
     if chunks > 1:

@@ -52,7 +52,8 @@ def matmul(
 
 def bias_backward(output_grad: Array) -> Array:
     """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
-    rows = output_grad.reshape(-1, output_grad.shape[-1])
+    *others, channels = output_grad.shape
+    rows = output_grad.reshape(math.prod(others), channels)
     total = np.zeros(rows.shape[1], rows.dtype)
     for part in blocks_of(len(rows), _ROWS):
         total += np.ones(part.stop - part.start, rows.dtype) @ rows[part]
