@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from gpunet.primitives import cuda
 from gpunet.primitives.launcher import use_executor
 
+from .builds import RecordingExecutor
 from .cases import Case, all_cases, arguments_of, assert_close, call, expected_of
 from .cpu_executor import ORDERS, CpuExecutor, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(request: pytest.FixtureRequest) -> None:
+    """Compile what the chosen tests launch, on all cores: one by one that takes longest."""
+    executor, recorder = CpuExecutor(), RecordingExecutor(CpuExecutor().multiprocessors())
+    with use_executor(recorder):
+        for item in request.session.items:
+            if item.path == request.path and isinstance(item, pytest.Function):
+                case, dtype = item.callspec.params.values()
+                call(cuda, case, *arguments_of(case, dtype))
+    needed = {launch.build: launch.kernel for launch in recorder.launches}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(executor.compile, needed.values(), needed.keys()):
+            pass
 
 
 @pytest.mark.parametrize(
