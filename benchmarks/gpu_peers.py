@@ -21,7 +21,7 @@ import numpy as np
 
 import gpunet
 from benchmarks.gpu_kernels import allow_tf32
-from benchmarks.programs import batch
+from benchmarks.programs import batch, torch_network
 from examples.mnist_cnn import as_arrays, build_model
 from gpunet.datasets import mnist
 
@@ -141,13 +141,7 @@ class TorchProgram:
 
     def _network(self) -> Any:
         """Return the program's network with the weights that gpunet starts from."""
-        nn = self.torch.nn
-        network = nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(64, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10),
-        )  # fmt: skip
+        network = torch_network()
         with gpunet.use_backend("numpy"):
             gpunet.random.seed(0)
             weights = build_model().get_weights()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,18 +29,25 @@ def gpunet_step(size: int) -> Callable[[], float]:
     return lambda: model.train_on_batch(x, y, return_dict=True)["loss"]  # type: ignore[call-overload, index]
 
 
+def torch_network() -> Any:
+    """Return the program's network in PyTorch; its last layer gives logits."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(64, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
 def torch_step(size: int) -> Callable[[], float]:
     """Return a function that does one training step in PyTorch and returns the loss."""
     import torch
     from torch import nn
 
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
+    model = torch_network()
     optimizer = torch.optim.Adam(model.parameters())
     images, labels = batch(size)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -210,6 +210,10 @@ def test_numpys_questions_about_shapes_are_answered():
         ((2, 1, 3, 4), (6, 4, 5)),
         ((1, 3, 4), (2, 4, 1)),
         ((0, 3, 4), (4, 2)),
+        ((3, 0), (0, 5)),
+        ((2, 3, 0), (0, 5)),
+        ((2, 0, 4), (2, 4, 5)),
+        ((2, 3, 0), (2, 0, 5)),
     ],
 )
 def test_matmul_of_stacks_of_matrices(x_shape, y_shape):

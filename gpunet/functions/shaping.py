@@ -90,12 +90,12 @@ def getitem(x: Array, index: Any) -> Result:
     shape, dtype, xp = x.shape, x.dtype, get_array_module(x)
 
     def backward(output_grad: Array) -> Array:
-        if not _is_basic(index) and xp is not np:  # an integer array may name an element twice
+        if not _is_basic(index) and xp is not np:
             return _added_up(shape, index, output_grad, xp)
         input_grad = xp.zeros(shape, dtype)
         if _is_basic(index):
             input_grad[index] = output_grad
-        else:
+        else:  # an integer array may name an element twice: its gradients add up
             np.add.at(input_grad, index, output_grad)
         return input_grad
 
@@ -167,34 +167,30 @@ def matmul(x: Array, y: Array) -> Result:
             f"received {x.shape} and {y.shape}."
         )
     if y.ndim == 2:  # all rows of x as one matrix
-        left, right = x.reshape(-1, x.shape[-1]), y
-        shape = (*x.shape[:-1], y.shape[-1])
+        wide_x, wide_y = x, y
+        left, right = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), y
     else:
-        left, right, shape = _as_stacks(x, y)
+        wide_x, wide_y = _broadcast_before_matrices(x, y)
+        left, right = _as_stack(wide_x), _as_stack(wide_y)
+    x_shape, y_shape = wide_x.shape, wide_y.shape
     product = primitives.matmul(left, right)
 
     def backward(output_grad: Array) -> Any:
         grad = output_grad.reshape(product.shape)
-        stack = shape[:-2] if right.ndim == 3 else ()
         return (
             lambda: unbroadcast(
-                primitives.matmul(grad, right, transpose_b=True).reshape(
-                    (*shape[:-1], x.shape[-1])
-                ),
-                x.shape,
+                primitives.matmul(grad, right, transpose_b=True).reshape(x_shape), x.shape
             ),
             lambda: unbroadcast(
-                primitives.matmul(left, grad, transpose_a=True).reshape((*stack, *y.shape[-2:])),
-                y.shape,
+                primitives.matmul(left, grad, transpose_a=True).reshape(y_shape), y.shape
             ),
         )
 
-    return product.reshape(shape), backward
+    return product.reshape(*x_shape[:-1], y_shape[-1]), backward
 
 
-def _as_stacks(x: Array, y: Array) -> tuple[Array, Array, tuple[int, ...]]:
-    """Return two stacks of as many matrices, (count, ...), and the shape of their products."""
-    xp = get_array_module(x, y)
+def _broadcast_before_matrices(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return two arrays with the same axes before the last two, which hold the matrices."""
     try:
         stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     except ValueError:
@@ -202,8 +198,13 @@ def _as_stacks(x: Array, y: Array) -> tuple[Array, Array, tuple[int, ...]]:
             f"matmul expects axes that broadcast before the last two, received {x.shape} and "
             f"{y.shape}."
         ) from None
-    left, right = (
-        xp.broadcast_to(array, (*stack, *array.shape[-2:])).reshape(-1, *array.shape[-2:])
-        for array in (x, y)
+    xp = get_array_module(x, y)
+    return (
+        xp.broadcast_to(x, (*stack, *x.shape[-2:])),
+        xp.broadcast_to(y, (*stack, *y.shape[-2:])),
     )
-    return left, right, (*stack, x.shape[-2], y.shape[-1])
+
+
+def _as_stack(array: Array) -> Array:
+    """Return the matrices of the last two axes as one stack, (count, rows, columns)."""
+    return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:])

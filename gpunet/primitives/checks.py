@@ -15,6 +15,7 @@ __all__ = [
     "check_dropout",
     "check_fused_output",
     "check_gather",
+    "check_has_output",
     "check_matmul",
     "check_not_negative",
     "check_same_dtype",
@@ -200,7 +201,13 @@ def check_fused_output(output_grad: Any, output: Any, activation: str | None) ->
     if output is not None:
         check_shape("conv2d", "output", output.shape, output_grad.shape)
         check_same_dtype("conv2d", output_grad, output=output)
-    elif activation is not None:
+    else:
+        check_has_output(output, activation)
+
+
+def check_has_output(output: Any, activation: str | None) -> None:
+    """Raise `ValueError` unless what a fused activation returned is there."""
+    if activation is not None and output is None:
         raise ValueError(
             f"activation={activation!r} needs output, what the forward function returned with it."
         )

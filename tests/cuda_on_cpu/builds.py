@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 
+from examples.mnist_cnn import build_model
 from gpunet import primitives
-from gpunet.layers import Conv2D, Dense, Flatten, MaxPooling2D
-from gpunet.models import Sequential
 from gpunet.primitives import cuda
 from gpunet.primitives.launcher import Build, Launch, use_executor
 
 from .cases import all_cases, arguments_of, call
 from .cpu_executor import CpuExecutor
 
-__all__ = ["RecordingExecutor", "Use", "record_cases", "record_training", "recorded_uses"]
+__all__ = [
+    "RecordingExecutor",
+    "Use",
+    "on_cuda_twins",
+    "record_cases",
+    "record_training",
+    "recorded_uses",
+]
 
 # Tilings depend on how many multiprocessors there are to fill: of a laptop, of a workstation, and
 # of a data centre.
@@ -70,34 +77,17 @@ def record_cases(executor: RecordingExecutor) -> None:
 
 
 def record_training(executor: RecordingExecutor, batches: tuple[int, ...] = BATCHES) -> None:
-    """Launch a step of training, and of prediction, of a network for images of digits."""
-    with _numpy_on_cuda_twins(), use_executor(executor):
+    """Launch a step of training, and of prediction, of the program."""
+    with on_cuda_twins(executor):
         for batch in batches:
-            model = Sequential(
-                [
-                    Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
-                    MaxPooling2D((2, 2)),
-                    Conv2D(64, (3, 3), activation="relu"),
-                    MaxPooling2D((2, 2)),
-                    Conv2D(64, (3, 3), activation="relu"),
-                    MaxPooling2D((2, 2)),
-                    Flatten(),
-                    Dense(64, activation="relu"),
-                    Dense(10, activation="softmax"),
-                ]
-            )
-            model.compile("adam", "categorical_crossentropy", ["accuracy"])
+            model = build_model()
             x = np.zeros((batch, 28, 28, 1), np.float32)
             model.train_on_batch(x, np.eye(10, dtype=np.float32)[np.arange(batch) % 10])
             model.predict_on_batch(x)
 
 
 @contextmanager
-def _numpy_on_cuda_twins() -> Iterator[None]:
-    """Let primitives on NumPy arrays launch CUDA kernels inside the block."""
-    before = primitives._TWINS["numpy"]
-    primitives._TWINS["numpy"] = cuda
-    try:
+def on_cuda_twins(executor: CpuExecutor) -> Iterator[None]:
+    """Let primitives on NumPy arrays launch CUDA kernels, on `executor`, inside the block."""
+    with mock.patch.dict(primitives._TWINS, numpy=cuda), use_executor(executor):
         yield
-    finally:
-        primitives._TWINS["numpy"] = before

@@ -12,6 +12,7 @@ from gpunet.autograd import Tensor
 from gpunet.primitives import cuda
 from gpunet.primitives.launcher import use_executor
 
+from .builds import on_cuda_twins
 from .cpu_executor import CpuExecutor, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
@@ -80,10 +81,9 @@ def test_a_rate_out_of_range_is_refused(rate: float) -> None:
         cuda.dropout_forward(np.ones(4), random.next_key(), rate=rate)
 
 
-def test_dropout_is_differentiable_through_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(primitives._TWINS, "numpy", cuda)
+def test_dropout_is_differentiable_through_the_kernels() -> None:
     x, key = Tensor(np.full(50, 2.0), requires_grad=True), random.Generator(1).next_key()
-    with use_executor(executor := CpuExecutor()):
+    with on_cuda_twins(executor := CpuExecutor()):
         y = functions.dropout(x, key, rate=0.25)
         y.sum().backward()
     assert len(executor.launches) == 2

@@ -10,10 +10,9 @@ import pytest
 
 import gpunet
 from examples.mnist_cnn import build_model
-from gpunet import models, primitives
-from gpunet.primitives import cuda
-from gpunet.primitives.launcher import use_executor
+from gpunet import models
 
+from .builds import on_cuda_twins
 from .cpu_executor import ORDERS, CpuExecutor, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
@@ -23,8 +22,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run ker
 def cuda_on_cpu(order: str = "forward", multiprocessors: int = 132) -> Iterator[CpuExecutor]:
     """Let NumPy arrays run through the CUDA twins, launched on the CPU, inside the block."""
     executor = CpuExecutor(order, multiprocessors)
-    with pytest.MonkeyPatch.context() as patch, use_executor(executor):
-        patch.setitem(primitives._TWINS, "numpy", cuda)
+    with on_cuda_twins(executor):
         yield executor
 
 

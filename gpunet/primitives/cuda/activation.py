@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gpunet.naming import find
 from gpunet.primitives import launcher
 from gpunet.primitives.checks import (
-    OUTPUT_ACTIVATIONS,
+    check_has_output,
     check_not_negative,
     check_same_dtype,
     check_same_shape,
@@ -45,7 +46,6 @@ _FORWARD = Kernel("activation.cu", "activation_forward")
 _BACKWARD = Kernel("activation.cu", "activation_backward")
 
 _BLOCK = 256
-_LEAKY_RELU_SLOPE, _ELU_ALPHA = 0.2, 1.0  # where they are fused: the default options
 
 
 def relu_forward(x: Array) -> Array:
@@ -150,17 +150,25 @@ def gelu_backward(output_grad: Array, x: Array, *, approximate: bool = False) ->
     return _backward("gelu_tanh" if approximate else "gelu", output_grad, x)
 
 
+_BACKWARD_OF: dict[str, Callable[[Array, Array], Array]] = {
+    "relu": relu_backward,
+    "leaky_relu": leaky_relu_backward,
+    "elu": elu_backward,
+    "selu": selu_backward,
+    "sigmoid": sigmoid_backward,
+    "hard_sigmoid": hard_sigmoid_backward,
+    "tanh": tanh_backward,
+    "softplus": softplus_backward,
+}
+
+
 def activation_backward(output_grad: Array, output: Array | None, activation: str | None) -> Array:
     """Return the gradient of what a fused activation was applied to."""
     if activation is None:
         return output_grad
-    find("fused activation", activation, dict.fromkeys(OUTPUT_ACTIVATIONS))
-    if output is None:
-        raise ValueError(
-            f"activation={activation!r} needs output, what the forward function returned with it."
-        )
-    option = _LEAKY_RELU_SLOPE if activation == "leaky_relu" else _ELU_ALPHA
-    return _backward(activation, output_grad, output, option)
+    backward = find("fused activation", activation, _BACKWARD_OF)
+    check_has_output(output, activation)
+    return backward(output_grad, output)
 
 
 def activation_macro(activation: str | None) -> str:

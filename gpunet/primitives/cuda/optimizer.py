@@ -38,8 +38,10 @@ def sgd_update(
     check_update("sgd_update", parameters, learning_rate, gradients=gradients, velocity=velocity)
     gradients = launcher.contiguous(gradients)
     buffers = [parameters] if velocity is None else [parameters, velocity]
+    vector = launcher.vector_width(gradients, *buffers)
     _SGD(
-        *_launch_size(gradients, *buffers),
+        _blocks(parameters.size, vector),
+        _BLOCK,
         parameters.size,
         momentum,
         int(nesterov),
@@ -48,7 +50,7 @@ def sgd_update(
         parameters,
         velocity,
         types={"T": parameters.dtype},
-        VECTOR=launcher.vector_width(gradients, *buffers),
+        VECTOR=vector,
     )
 
 
@@ -72,8 +74,10 @@ def adam_update(
     others = {"gradients": gradients, "mean": mean, "variance": variance}
     check_update("adam_update", parameters, learning_rate, step, **others)
     gradients = launcher.contiguous(gradients)
+    vector = launcher.vector_width(parameters, gradients, mean, variance)
     _ADAM(
-        *_launch_size(parameters, gradients, mean, variance),
+        _blocks(parameters.size, vector),
+        _BLOCK,
         parameters.size,
         1 - beta_1,
         1 - beta_2,
@@ -87,13 +91,12 @@ def adam_update(
         mean,
         variance,
         types={"T": parameters.dtype},
-        VECTOR=launcher.vector_width(parameters, gradients, mean, variance),
+        VECTOR=vector,
     )
 
 
-def _launch_size(*buffers: Array) -> tuple[int, int]:
-    vector = launcher.vector_width(*buffers)
-    return launcher.blocks_for(launcher.ceil_div(buffers[0].size, vector), _BLOCK), _BLOCK
+def _blocks(count: int, vector: int) -> int:
+    return launcher.blocks_for(launcher.ceil_div(count, vector), _BLOCK)
 
 
 def _log(beta: float) -> float:

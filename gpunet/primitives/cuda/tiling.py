@@ -17,7 +17,6 @@ __all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]
 Array = Any
 
 _VECTOR = 4  # elements that a thread loads at once
-_BYTES_OF_VECTORS = 16
 
 
 class Tiling(NamedTuple):
@@ -138,11 +137,8 @@ def _cost(
 
 def vector(length: int, *arrays: Array | None) -> int:
     """Return how many elements to load at once along an axis of `length`: 4 if that fits, or 1."""
-    if length % _VECTOR:
-        return 1
-    present = (array for array in arrays if array is not None)
-    aligned = all(launcher.address(array) % _BYTES_OF_VECTORS == 0 for array in present)
-    return _VECTOR if aligned else 1
+    present = [array for array in arrays if array is not None]
+    return _VECTOR if length % _VECTOR == 0 and launcher.vector_width(*present) > 1 else 1
 
 
 def new_partial(plan: Plan, shape: tuple[int, ...], dtype: Any) -> Array | None:

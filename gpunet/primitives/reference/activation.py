@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.naming import find
-from gpunet.primitives.checks import check_not_negative
+from gpunet.primitives.checks import check_has_output, check_not_negative
 from gpunet.primitives.reference.blocks import Array, in_chunks, keep_where
 from gpunet.primitives.reference.special import erf
 
@@ -326,8 +326,5 @@ def activation_backward(output_grad: Array, output: Array | None, activation: st
     if activation is None:
         return output_grad
     backward = find("fused activation", activation, _BACKWARD)
-    if output is None:
-        raise ValueError(
-            f"activation={activation!r} needs output, what the forward function returned with it."
-        )
-    return backward(output_grad, output)
+    check_has_output(output, activation)
+    return backward(output_grad, output)  # type: ignore[arg-type] # checked just before
