@@ -36,6 +36,9 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "conv2d_max_pool_backward_input",
+    "conv2d_max_pool_backward_weight",
+    "conv2d_max_pool_forward",
     "dropout_backward",
     "dropout_forward",
     "elu_backward",
@@ -131,6 +134,9 @@ bias_backward = _by_array(reference.bias_backward)
 conv2d_backward_input = _by_array(reference.conv2d_backward_input)
 conv2d_backward_weight = _by_array(reference.conv2d_backward_weight)
 conv2d_forward = _by_array(reference.conv2d_forward)
+conv2d_max_pool_backward_input = _by_array(reference.conv2d_max_pool_backward_input)
+conv2d_max_pool_backward_weight = _by_array(reference.conv2d_max_pool_backward_weight)
+conv2d_max_pool_forward = _by_array(reference.conv2d_max_pool_forward)
 dropout_backward = _by_array(reference.dropout_backward)
 dropout_forward = _by_array(reference.dropout_forward)
 elu_backward = _by_array(reference.elu_backward)

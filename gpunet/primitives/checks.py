@@ -7,17 +7,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunet import naming, random
+from gpunet.primitives.shapes import Pool2DGeometry
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
     "are_class_numbers",
     "check_activation",
+    "check_convolution",
     "check_dropout",
     "check_fused_output",
     "check_gather",
     "check_has_output",
     "check_matmul",
     "check_not_negative",
+    "check_pooled_grad",
     "check_same_dtype",
     "check_same_shape",
     "check_shape",
@@ -134,6 +137,14 @@ def check_not_negative(where: str, name: str, value: float) -> None:
         raise ValueError(f"{where}: expected {name} of at least 0, received {value!r}.")
 
 
+def check_convolution(x: Any, kernel: Any, bias: Any, activation: str | None) -> None:
+    """Raise unless the arrays of a convolution have one type, and its bias one number a filter."""
+    check_same_dtype("conv2d", x, kernel=kernel, bias=bias)
+    check_activation(activation)
+    if bias is not None:
+        check_shape("conv2d", "bias", bias.shape, kernel.shape[3:])
+
+
 def check_dropout(key: Any, rate: float) -> tuple[int, float]:
     """Return the least 32-bit number that keeps an element, and what those kept are multiplied by.
 
@@ -203,6 +214,21 @@ def check_fused_output(output_grad: Any, output: Any, activation: str | None) ->
         check_same_dtype("conv2d", output_grad, output=output)
     else:
         check_has_output(output, activation)
+
+
+def check_pooled_grad(
+    output_grad: Any, indices: Any, output: Any, activation: str | None, pool: Pool2DGeometry
+) -> None:
+    """Raise unless what the backward pass of a pooled convolution is given fits its geometry."""
+    where = "conv2d_max_pool"
+    check_shape(where, "output_grad", output_grad.shape, pool.output_shape)
+    check_shape(where, "indices", indices.shape, pool.output_shape)
+    if indices.dtype != pool.index_dtype:
+        raise TypeError(
+            f"{where}: expected indices of {pool.index_dtype}, received {indices.dtype}: "
+            "give the second result of conv2d_max_pool_forward."
+        )
+    check_fused_output(output_grad, output, activation)
 
 
 def check_has_output(output: Any, activation: str | None) -> None:

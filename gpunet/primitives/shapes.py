@@ -19,6 +19,7 @@ __all__ = [
     "Pool2DGeometry",
     "Window",
     "conv2d_geometry",
+    "conv2d_max_pool_geometry",
     "output_size",
     "output_sizes",
     "pair",
@@ -261,6 +262,35 @@ def pool2d_geometry(
     return _pool2d_geometry(
         input_shape, _frozen(pool_size), _frozen(strides), _frozen(padding), where
     )
+
+
+def conv2d_max_pool_geometry(
+    input_shape: Shape,
+    kernel_shape: Shape,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    pool_size: Window = 2,
+    where: str = "conv2d_max_pool",
+) -> tuple[Conv2DGeometry, Pool2DGeometry]:
+    """Return the geometries of a convolution and of the max pooling of its output.
+
+    The windows lie side by side. Rows and columns of the convolution's output that fill no window
+    are left out of its `output_shape`: they need not be computed.
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> conv, pool = conv2d_max_pool_geometry((8, 13, 13, 32), (3, 3, 32, 64))
+    >>> conv.output_shape, pool.output_shape
+    ((8, 10, 10, 64), (8, 5, 5, 64))
+    """
+    conv = conv2d_geometry(input_shape, kernel_shape, strides, padding, dilation, groups, where)
+    pool = pool2d_geometry(conv.output_shape, pool_size, where=where)
+    (batch, height, width, filters), (rows, columns) = pool.output_shape, pool.pool_size
+    pooled = (batch, height * rows, width * columns, filters)
+    return conv._replace(output_shape=pooled), pool._replace(input_shape=pooled)
 
 
 def split_axis(shape: Shape, axis: int, where: str) -> tuple[int, int, int]:

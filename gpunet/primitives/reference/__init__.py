@@ -26,6 +26,11 @@ from gpunet.primitives.reference.activation import (
     tanh_forward,
 )
 from gpunet.primitives.reference.batch import gather_batch
+from gpunet.primitives.reference.conv_pool import (
+    conv2d_max_pool_backward_input,
+    conv2d_max_pool_backward_weight,
+    conv2d_max_pool_forward,
+)
 from gpunet.primitives.reference.convolution import (
     conv2d_backward_input,
     conv2d_backward_weight,
@@ -58,6 +63,9 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "conv2d_max_pool_backward_input",
+    "conv2d_max_pool_backward_weight",
+    "conv2d_max_pool_forward",
     "dropout_backward",
     "dropout_forward",
     "elu_backward",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gpunet.primitives.checks import (
-    check_activation,
+    check_convolution,
     check_fused_output,
     check_same_dtype,
     check_shape,
@@ -71,18 +71,8 @@ def conv2d_forward(
            [4., 6., 4.]])
     """
     g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", x, kernel=kernel, bias=bias)
-    check_activation(activation)
-    if bias is not None:
-        check_shape("conv2d", "bias", bias.shape, kernel.shape[3:])
-        bias = np.tile(bias, g.output_shape[2])  # one row of the output at a time is faster
-    y = empty(g.output_shape, x.dtype)
-    weights = _by_group(kernel, groups)  # (groups, patch, filters / groups)
-    for images, rows, columns in _column_blocks(x, g):
-        block = y[images, rows]
-        np.matmul(columns, weights, out=_by_group(block, groups))
-        add_bias_and_activate(block.reshape(-1, block.shape[2] * block.shape[3]), bias, activation)
-    return y
+    check_convolution(x, kernel, bias, activation)
+    return forward(x, kernel, bias, g, activation)
 
 
 def conv2d_backward_weight(
@@ -118,18 +108,8 @@ def conv2d_backward_weight(
     g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
     check_same_dtype("conv2d", x, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    grad_blocks = _GradBlocks(output_grad, output, activation)
-    kernel_height, kernel_width, channels, filters = kernel_shape
-    shape = (groups, kernel_height * kernel_width * channels, filters // groups)
-    weight_grad, part = np.zeros(shape, x.dtype), np.empty(shape, x.dtype)
-    bias_grad = np.zeros(filters, x.dtype) if with_bias else None
-    for images, rows, columns in _column_blocks(x, g):
-        grad = grad_blocks[images, rows]
-        np.matmul(columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
-        weight_grad += part
-        if bias_grad is not None:
-            bias_grad += bias_backward(grad)
-    return weight_grad.transpose(1, 0, 2).reshape(kernel_shape), bias_grad
+    check_fused_output(output_grad, output, activation)
+    return backward_weight(output_grad, x, g, activation, output, with_bias)
 
 
 def conv2d_backward_input(
@@ -163,9 +143,60 @@ def conv2d_backward_input(
     g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
     check_same_dtype("conv2d", kernel, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
+    check_fused_output(output_grad, output, activation)
+    return backward_input(output_grad, kernel, g, activation, output)
+
+
+def forward(
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
+) -> Array:
+    """Do what `conv2d_forward` does, the arguments checked; the first outputs alone if `g` says."""
+    if bias is not None:
+        bias = np.tile(bias, g.output_shape[2])  # one row of the output at a time is faster
+    y = empty(g.output_shape, x.dtype)
+    weights = _by_group(kernel, g.groups)  # (groups, patch, filters / groups)
+    for images, rows, columns in _column_blocks(x, g):
+        block = y[images, rows]
+        np.matmul(columns, weights, out=_by_group(block, g.groups))
+        add_bias_and_activate(block.reshape(-1, block.shape[2] * block.shape[3]), bias, activation)
+    return y
+
+
+def backward_weight(
+    output_grad: Array,
+    x: Array,
+    g: Conv2DGeometry,
+    activation: str | None = None,
+    output: Array | None = None,
+    with_bias: bool = False,
+) -> tuple[Array, Array | None]:
+    """Do what `conv2d_backward_weight` does, the arguments checked."""
     grad_blocks = _GradBlocks(output_grad, output, activation)
-    input_grad = empty(input_shape, kernel.dtype)
-    taps, channels = kernel.shape[0] * kernel.shape[1], input_shape[3]
+    kernel_height, kernel_width, channels, filters = g.kernel_shape
+    groups = g.groups
+    shape = (groups, kernel_height * kernel_width * channels, filters // groups)
+    weight_grad, part = np.zeros(shape, x.dtype), np.empty(shape, x.dtype)
+    bias_grad = np.zeros(filters, x.dtype) if with_bias else None
+    for images, rows, columns in _column_blocks(x, g):
+        grad = grad_blocks[images, rows]
+        np.matmul(columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
+        weight_grad += part
+        if bias_grad is not None:
+            bias_grad += bias_backward(grad)
+    return weight_grad.transpose(1, 0, 2).reshape(g.kernel_shape), bias_grad
+
+
+def backward_input(
+    output_grad: Array,
+    kernel: Array,
+    g: Conv2DGeometry,
+    activation: str | None = None,
+    output: Array | None = None,
+) -> Array:
+    """Do what `conv2d_backward_input` does, the arguments checked."""
+    grad_blocks = _GradBlocks(output_grad, output, activation)
+    input_grad = empty(g.input_shape, kernel.dtype)
+    taps, channels, groups = kernel.shape[0] * kernel.shape[1], g.input_shape[3], g.groups
     weights = kernel.reshape(taps, channels // groups, groups, -1).transpose(0, 2, 3, 1)
     size = _block_size(g, kernel.itemsize)
     # Tap-major, so that what `_add_taps` adds are whole rows.
@@ -189,7 +220,6 @@ class _GradBlocks:
     """
 
     def __init__(self, output_grad: Array, output: Array | None, activation: str | None) -> None:
-        check_fused_output(output_grad, output, activation)
         self.output_grad, self.output, self.activation = output_grad, output, activation
 
     def __getitem__(self, block: tuple[slice, slice]) -> Array:
