@@ -1,19 +1,22 @@
 // Purpose: gathers the samples of a batch from all of the data, as they are or as scaled numbers of
-//          another type.
+//          another type; and rescales numbers of any type.
 //
 // Formula: batch[i] = data[rows[i]], or T(data[rows[i]]) * scale. No row outside of the data is
 //          read: such a sample is filled with `missing`, or with NaN.
+//          y[i] = T(x[i]) * scale + offset, product and sum each rounded, as NumPy rounds them.
 //
 // Layout:  data is (samples, size), batch (count, size), rows (count,); all contiguous. For
 //          gather_copy an element is T, an unsigned integer of as many bits as the real one has;
-//          for gather_convert that of data is D.
+//          for gather_convert that of data is D. For rescale x is (count,) of D and y of T.
 //
 // Threads: blocks of two dimensions: threads along y take samples, those along x take VECTOR
 //          elements each; so do the axes of the grid, the other way round, since its x reaches
-//          further. Threads loop over the elements of a sample, not over samples.
+//          further. Threads loop over the elements of a sample, not over samples. For rescale
+//          all is one-dimensional: thread i takes VECTOR elements from i * VECTOR, and so on in
+//          steps of the whole grid, and the first threads one each of those left over.
 //
-// Limits:  gridDim.x * blockDim.y at least count; VECTOR divides size; with VECTOR > 1 arrays on
-//          boundaries of 16 bytes.
+// Limits:  gridDim.x * blockDim.y at least count, and VECTOR divides size; any grid for rescale.
+//          With VECTOR > 1 arrays on boundaries of 16 bytes.
 // Registers: at most 48 a thread: nearly full occupancy, as loads are all there is to wait for.
 
 #include "common.cuh"
@@ -64,4 +67,22 @@ extern "C" __global__ void gather_convert(
     gather(samples, count, size, missing, data, rows, batch, [scale](const D x) {
         return narrow<T>(in_accumulator(x) * scale);
     });
+}
+
+extern "C" __global__ void rescale(
+    const int64 count, const A scale, const A offset, const D* x, T* y
+) {
+    const auto rescaled = [scale, offset](const D value) {
+        return narrow<T>(rounded_product(in_accumulator(value), scale) + offset);
+    };
+    const int64 vectors = count / VECTOR;
+    for (int64 i = thread_index(); i < vectors; i += thread_count()) {
+        const Vector<D, VECTOR> part = load_vector<VECTOR>(x + i * VECTOR);
+        Vector<T, VECTOR> result;
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) result.values[j] = rescaled(part.values[j]);
+        store_vector(y + i * VECTOR, result);
+    }
+    const int64 last = vectors * VECTOR + thread_index();
+    if (last < count) y[last] = rescaled(x[last]);
 }

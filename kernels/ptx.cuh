@@ -33,6 +33,22 @@ __device__ inline float bits_float(const unsigned int bits) {
 #endif
 }
 
+// A product that is rounded whatever is added to it, never fused with a sum.
+__device__ inline float rounded_product(const float a, const float b) {
+#ifdef __CUDACC__
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+__device__ inline double rounded_product(const double a, const double b) {
+#ifdef __CUDACC__
+    return __dmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
 __device__ inline float widen_float16(const float16 x) {
 #ifdef __CUDACC__
     float value;

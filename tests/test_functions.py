@@ -70,6 +70,7 @@ CASES = {
         ((draw(5), 0), {}, np.power),
     ],
     "relu": [((draw(9),), {}, None)],
+    "rescale": [((draw(2, 3),), {"scale": 0.3, "offset": -1}, lambda x: x * 0.3 - 1)],
     "reshape": [((draw(3, 4), (2, -1)), {}, np.reshape)],
     "selu": [((draw(9),), {}, None)],
     "sigmoid": [((draw(9),), {}, lambda x: 1 / (1 + np.exp(-x)))],

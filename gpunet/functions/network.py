@@ -22,6 +22,7 @@ __all__ = [
     "log_softmax",
     "max_pool2d",
     "relu",
+    "rescale",
     "selu",
     "sigmoid",
     "silu",
@@ -39,6 +40,13 @@ def relu(x: Array) -> Result:
     """Return ``max(x, 0)``."""
     y = primitives.relu_forward(x)
     return y, lambda output_grad: primitives.relu_backward(output_grad, y)
+
+
+@differentiable
+def rescale(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Result:
+    """Return ``x * scale + offset`` in `dtype`, of numbers of any type; None for that of `x`."""
+    y = primitives.rescale_forward(x, scale=scale, offset=offset, dtype=dtype)
+    return y, lambda output_grad: output_grad * float(scale)
 
 
 @differentiable

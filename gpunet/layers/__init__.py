@@ -1,7 +1,7 @@
 """Layers under Keras' names."""
 
 from gpunet.layers.convolution import Conv2D
-from gpunet.layers.core import Activation, Dense, Dropout, Flatten, Input, Reshape
+from gpunet.layers.core import Activation, Dense, Dropout, Flatten, Input, Rescaling, Reshape
 from gpunet.layers.layer import Layer
 from gpunet.layers.pooling import AveragePooling2D, MaxPooling2D
 
@@ -15,5 +15,6 @@ __all__ = [
     "Input",
     "Layer",
     "MaxPooling2D",
+    "Rescaling",
     "Reshape",
 ]

@@ -95,6 +95,10 @@ class Layer:
     def check_input(self, shape: tuple[int, ...]) -> None:
         """Raise `ValueError` if the layer, once built, cannot take an input of this shape."""
 
+    def takes_integers(self) -> bool:
+        """Whether `call` is given arrays of integers as they are; by default they are cast."""
+        return False
+
     # What layers are given
 
     def add_weight(
@@ -151,8 +155,9 @@ class Layer:
         """Return ``call(x)``, after building the layer for x's shape if it is the first call.
 
         Arguments:
-            x: a tensor, or an array or list that makes one; it is cast to the layer's dtype. For
-                a layer of several inputs a list or tuple of tensors.
+            x: a tensor, or an array or list that makes one; it is cast to the layer's dtype,
+                unless the layer `takes_integers`. For a layer of several inputs a list or tuple of
+                tensors.
             training: by default as in the layer that calls this one, and False outermost.
         """
         token = None if training is None else _training.set(training)
@@ -183,13 +188,21 @@ class Layer:
             if token is not None:
                 _training.reset(token)
 
-    def _as_tensor(self, x: Any) -> Tensor:
-        """Return what is no tensor yet as one where the weights live, and of their dtype."""
+    def _as_tensor(self, x: Any, like: Any = None) -> Tensor:
+        """Return what is no tensor yet as one where the weights live, and of their dtype.
+
+        Arguments:
+            x: a tensor, or what makes one.
+            like: an array of the weights, where it is known: to find one takes time.
+        """
         if isinstance(x, Tensor):
             return x
-        weights = self._weights or self.weights
-        like = weights[0].value if weights else None
-        return Tensor(asarray(x, dtype=self.compute_dtype, like=like))
+        if like is None and (weights := self._weights or self.weights):
+            like = weights[0].value
+        dtype = self.dtype if like is None else like.dtype
+        if self.takes_integers() and hasattr(x, "dtype") and x.dtype.kind in "biu":
+            dtype = x.dtype
+        return Tensor(asarray(x, dtype=dtype, like=like))
 
     def _cast(self, x: Tensor) -> Tensor:
         """Return `x` in the dtype of the layer's own weights, if it has any."""

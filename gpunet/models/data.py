@@ -85,10 +85,7 @@ def _taken(array: Any, orders: Mapping[ModuleType, Array], batch: slice) -> Any:
         return None
     if not orders:
         return array[batch]
-    library = get_array_module(array)
-    rows = orders[library][batch]
-    # NumPy's own indexing is as quick as can be; on a GPU the primitive reads whole vectors.
-    return array[rows] if library is np else primitives.gather_batch(array, rows)
+    return primitives.gather_batch(array, orders[get_array_module(array)][batch])
 
 
 def _readable_by_kernels(array: Any) -> Any:

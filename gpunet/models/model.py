@@ -317,10 +317,7 @@ class Model(Layer):
     # Data and weights
 
     def _as_input(self, x: Array) -> Tensor:
-        if self._parameters is None:
-            return self._as_tensor(x)
-        like = self._parameters.buffer
-        return Tensor(asarray(x, dtype=like.dtype, like=like))
+        return self._as_tensor(x, None if self._parameters is None else self._parameters.buffer)
 
     def _batches(
         self, where: str, x: Any, y: Any, batch_size: int | None, steps: int | None, **options: bool

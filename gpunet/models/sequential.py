@@ -133,6 +133,9 @@ class Sequential(Model):
                 f"{(None, *given)}; received {tuple(shape)}{hint}."
             )
 
+    def takes_integers(self) -> bool:
+        return bool(self.layers) and self.layers[0].takes_integers()
+
     def call(self, x: Any) -> Any:
         for layer in self.layers:
             x = layer(x)

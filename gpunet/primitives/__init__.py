@@ -58,6 +58,7 @@ __all__ = [
     "reference",
     "relu_backward",
     "relu_forward",
+    "rescale_forward",
     "selu_backward",
     "selu_forward",
     "sgd_update",
@@ -155,6 +156,7 @@ max_pool2d_backward = _by_array(reference.max_pool2d_backward)
 max_pool2d_forward = _by_array(reference.max_pool2d_forward)
 relu_backward = _by_array(reference.relu_backward)
 relu_forward = _by_array(reference.relu_forward)
+rescale_forward = _by_array(reference.rescale_forward, any_numbers=True)
 selu_backward = _by_array(reference.selu_backward)
 selu_forward = _by_array(reference.selu_forward)
 sgd_update = _by_array(reference.sgd_update)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "check_matmul",
     "check_not_negative",
     "check_pooled_grad",
+    "check_rescale",
     "check_same_dtype",
     "check_same_shape",
     "check_shape",
@@ -191,6 +193,24 @@ def check_gather(data: Any, rows: Any, dtype: Any, scale: float) -> np.dtype[Any
             f"{result} for data of {data.dtype} and scale={scale!r}: pass dtype='float32', or "
             "neither dtype nor scale."
         )
+    return result
+
+
+def check_rescale(x: Any, scale: float, offset: float, dtype: Any) -> np.dtype[Any]:
+    """Return the floating-point type that `x` is rescaled in, or raise if it cannot be."""
+    where = "rescale"
+    result = np.dtype(x.dtype if dtype is None else dtype)
+    if not _is_floating(result):
+        raise TypeError(
+            f"{where}: expected a floating-point dtype to compute in, received {result} for x of "
+            f"{x.dtype}: pass dtype='float32'."
+        )
+    for name, value in (("scale", scale), ("offset", offset)):
+        is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
+            value, bool
+        )
+        if not is_number or not math.isfinite(value):
+            raise ValueError(f"{where}: expected {name} as one finite number, received {value!r}.")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Cases of the gathered batch."""
+"""Cases of what a model is fed: gathered batches, and numbers rescaled."""
 
 from __future__ import annotations
 
@@ -38,6 +38,27 @@ def repeated(rng: np.random.Generator) -> Arguments:
     return [rng.normal(size=(4, 12)), np.array([3, 3, 0, 3])], {}
 
 
+def rescale(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    kind: str = "float64",
+    scale: float = 1 / 127.5,
+    offset: float = -1.0,
+    **options: Any,
+) -> Arguments:
+    x = rng.normal(size=shape) if kind == "float64" else rng.integers(0, 100, shape)
+    return [x.astype(kind)], {"scale": scale, "offset": offset, **options}
+
+
+def rescaled_view(rng: np.random.Generator, dtype: str) -> Arguments:
+    x = rng.integers(0, 256, (9, 8, 3)).astype("uint8")
+    return [x.transpose(2, 0, 1)[:, ::-1]], {"scale": 0.3, "dtype": dtype}
+
+
+def rescaled_off_boundary(rng: np.random.Generator, dtype: str) -> Arguments:
+    return [rng.integers(0, 256, 75).astype("uint8")[1:]], {"scale": 0.3, "dtype": dtype}
+
+
 # Samples of single numbers, of an odd size, of whole vectors, and of more than a block's threads;
 # batches of none, and of more than a block's samples.
 SHAPES = [
@@ -75,6 +96,22 @@ CASES = [
              dtypes=(dtype,))
         for kind in ("bool", "uint8", "int64", "uint16")
         for shape in ((9,), (4, 28, 28), (4, 5))
+        for dtype in ("float32", "float64")
+    ),
+    *(
+        Case("rescale_forward", str(shape), partial(rescale, shape=shape), dtypes=ALL)
+        for shape in ((), (0, 3), (1,), (7,), (3, 4, 4), (2, 9, 9, 3), (1500,))
+    ),
+    *(
+        Case("rescale_forward", f"{kind}-{shape}-as-{dtype}",
+             partial(rescale, shape=shape, kind=kind, dtype=dtype), dtypes=(dtype,))
+        for kind in INTEGERS
+        for shape in ((3,), (5, 9, 9))
+        for dtype in ("float32", "float64")
+    ),
+    *(
+        Case("rescale_forward", f"{name}-as-{dtype}", partial(make, dtype=dtype), dtypes=(dtype,))
+        for name, make in (("view", rescaled_view), ("off-boundary", rescaled_off_boundary))
         for dtype in ("float32", "float64")
     ),
     Case("gather_batch", "off-boundary", off_boundary, dtypes=ALL),

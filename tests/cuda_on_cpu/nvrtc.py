@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["NvrtcError", "Usage", "architectures", "compile_report", "find_library"]
+__all__ = ["NvrtcError", "Usage", "architectures", "compile_report", "find_library", "ptx"]
 
 # What CuPy compiles with, and a report on each kernel.
 _OPTIONS = (
@@ -82,25 +82,40 @@ def compile_report(text: str, options: tuple[str, ...], architecture: int) -> di
     Raises:
         NvrtcError: it does not compile.
     """
+    report, _ = _compile(text, options, architecture)
+    return {
+        name: Usage(int(registers), int(stack), int(stores) + int(loads))
+        for name, stack, stores, loads, registers in _REPORT.findall(report)
+    }
+
+
+def ptx(text: str, options: tuple[str, ...], architecture: int) -> str:
+    """Return the instructions that a source is compiled to; arguments as in `compile_report`."""
+    return _compile(text, options, architecture)[1]
+
+
+def _compile(text: str, options: tuple[str, ...], architecture: int) -> tuple[str, str]:
+    """Return the compiler's report, and the PTX."""
     program = ctypes.c_void_p()
     _call("nvrtcCreateProgram", ctypes.byref(program), text.encode(), b"source.cu", 0, None, None)
     try:
         given = [word.encode() for word in (f"-arch=sm_{architecture}", *_OPTIONS, *options)]
         array = (ctypes.c_char_p * len(given))(*given)
         status = _library().nvrtcCompileProgram(program, len(given), array)
-        size = ctypes.c_size_t()
-        _call("nvrtcGetProgramLogSize", program, ctypes.byref(size))
-        log = ctypes.create_string_buffer(size.value)
-        _call("nvrtcGetProgramLog", program, log)
+        report = _text("ProgramLog", program)
+        if status:
+            raise NvrtcError(f"sm_{architecture} {' '.join(options)}: {report}")
+        return report, _text("PTX", program)
     finally:
         _call("nvrtcDestroyProgram", ctypes.byref(program))
-    report = log.value.decode(errors="replace")
-    if status:
-        raise NvrtcError(f"sm_{architecture} {' '.join(options)}: {report}")
-    return {
-        name: Usage(int(registers), int(stack), int(stores) + int(loads))
-        for name, stack, stores, loads, registers in _REPORT.findall(report)
-    }
+
+
+def _text(what: str, program: ctypes.c_void_p) -> str:
+    size = ctypes.c_size_t()
+    _call(f"nvrtcGet{what}Size", program, ctypes.byref(size))
+    text = ctypes.create_string_buffer(size.value)
+    _call(f"nvrtcGet{what}", program, text)
+    return text.value.decode(errors="replace")
 
 
 def _library() -> ctypes.CDLL:

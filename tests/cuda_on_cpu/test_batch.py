@@ -1,4 +1,4 @@
-"""Gathered batches: bits as NumPy gathers and converts them; rows that are not there."""
+"""Gathered batches and rescaled numbers: bits as NumPy has them; rows that are not there."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunet.primitives import cuda, reference
-from gpunet.primitives.launcher import use_executor
+from gpunet.primitives.launcher import full_source, use_executor
 
 from .cases import dtype_named
 from .cpu_executor import CpuExecutor, compiler
+from .nvrtc import find_library, ptx
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 
@@ -110,3 +111,28 @@ def test_images_of_bytes_are_read_four_at_a_time() -> None:
         cuda.gather_batch(np.zeros((3, 784), np.uint8), np.arange(3))
     vectors = [dict(launch.build.macros)["VECTOR"] for launch in executor.launches]
     assert vectors == ["4", "16"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [*NUMBERS, "float32", "float64"])
+def test_rescaled_numbers_have_the_bits_of_numpy(kind: str, dtype: str) -> None:
+    x = any_bits(np.random.default_rng(0), (7, 53), kind)
+    options: dict[str, Any] = {"scale": 1 / 127.5, "offset": -1.1, "dtype": dtype}
+    with use_executor(CpuExecutor()):
+        found = cuda.rescale_forward(x, **options)
+    assert found.dtype == dtype
+    numpys = x.astype(dtype) * np.dtype(dtype).type(1 / 127.5) + np.dtype(dtype).type(-1.1)
+    assert found.tobytes() == numpys.tobytes()
+    assert reference.rescale_forward(x, **options).tobytes() == numpys.tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "instruction"), [("float32", "f32"), ("float64", "f64")])
+def test_a_rescaled_product_is_rounded_before_the_sum(dtype: str, instruction: str) -> None:
+    """A fused product and sum would be rounded once, which NumPy does not do."""
+    if find_library() is None:
+        pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc-cu12")
+    options = (f"-DT={dtype}", f"-DA={dtype}", "-DD=uint8", "-DVECTOR=2")
+    code = ptx(full_source("batch.cu"), options, 90)
+    body = code[code.index(".entry rescale(") :]
+    assert f"mul.rn.{instruction}" in body.replace(".ftz", "")
+    assert "fma" not in body

@@ -25,7 +25,7 @@ from gpunet.primitives.cuda.activation import (
     tanh_backward,
     tanh_forward,
 )
-from gpunet.primitives.cuda.batch import gather_batch
+from gpunet.primitives.cuda.batch import gather_batch, rescale_forward
 from gpunet.primitives.cuda.convolution import (
     conv2d_backward_input,
     conv2d_backward_weight,
@@ -77,6 +77,7 @@ __all__ = [
     "max_pool2d_forward",
     "relu_backward",
     "relu_forward",
+    "rescale_forward",
     "selu_backward",
     "selu_forward",
     "sgd_update",

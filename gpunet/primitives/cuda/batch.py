@@ -1,4 +1,4 @@
-"""The samples of a batch, gathered by CUDA kernels."""
+"""What a model is fed, gathered and rescaled by CUDA kernels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import launcher
-from gpunet.primitives.checks import check_gather
+from gpunet.primitives.checks import check_gather, check_rescale
 from gpunet.primitives.launcher import Kernel
 
-__all__ = ["gather_batch"]
+__all__ = ["gather_batch", "rescale_forward"]
 
 Array = Any
 
 _COPY = Kernel("batch.cu", "gather_copy")
 _CONVERT = Kernel("batch.cu", "gather_convert")
+_RESCALE = Kernel("batch.cu", "rescale")
 
 _BLOCK = 256
 _MOST_PARTS = 65_535  # the longest second axis of a grid
@@ -42,10 +43,31 @@ def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 
         arrays = (data.view(word), rows, batch.view(word))
         _COPY(grid, block, *shape, missing, *arrays, types={"T": word, "D": word}, VECTOR=vector)
     else:
-        data = data.view("u1") if data.dtype.kind == "b" else data
+        data = _as_numbers(data)
         types = {"T": result, "D": data.dtype}
         _CONVERT(grid, block, *shape, scale, data, rows, batch, types=types, VECTOR=vector)
     return batch
+
+
+def rescale_forward(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Array:
+    """Return x * scale + offset: `x` is converted to `dtype`, and each result rounded in it.
+
+    The bits are NumPy's, but for float32 numbers below 1.2e-38. Of 16-bit types only the sum is
+    rounded.
+    """
+    result = check_rescale(x, scale, offset, dtype)
+    y = launcher.empty(x.shape, result)
+    x = _as_numbers(launcher.contiguous(x))
+    vector = launcher.vector_width(x, y)
+    grid = launcher.blocks_for(launcher.ceil_div(y.size, vector), _BLOCK)
+    types = {"T": result, "D": x.dtype}
+    _RESCALE(grid, _BLOCK, y.size, scale, offset, x, y, types=types, VECTOR=vector)
+    return y
+
+
+def _as_numbers(array: Array) -> Array:
+    """Return an array that a kernel can convert: bools as bytes of 0 and 1."""
+    return array.view("u1") if array.dtype.kind == "b" else array
 
 
 def _launch_size(count: int, vectors: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -25,7 +25,7 @@ from gpunet.primitives.reference.activation import (
     tanh_backward,
     tanh_forward,
 )
-from gpunet.primitives.reference.batch import gather_batch
+from gpunet.primitives.reference.batch import gather_batch, rescale_forward
 from gpunet.primitives.reference.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
@@ -84,6 +84,7 @@ __all__ = [
     "max_pool2d_forward",
     "relu_backward",
     "relu_forward",
+    "rescale_forward",
     "selu_backward",
     "selu_forward",
     "sgd_update",

@@ -1,13 +1,16 @@
-"""The samples of a batch, gathered from all of the data."""
+"""What a model is fed: the samples of a batch, gathered from all of the data, and rescaled."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import check_gather
-from gpunet.primitives.reference.blocks import Array
+import numpy as np
 
-__all__ = ["gather_batch"]
+from gpunet.primitives.checks import check_gather, check_rescale
+from gpunet.primitives.reference.blocks import Array
+from gpunet.primitives.reference.memory import empty
+
+__all__ = ["gather_batch", "rescale_forward"]
 
 
 def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 1.0) -> Array:
@@ -32,12 +35,45 @@ def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 
            [  0. ,   3. ]], dtype=float32)
     """
     result = check_gather(data, rows, dtype, scale)
-    if rows.size and (rows.min() < 0 or rows.max() >= len(data)):
+    # As unsigned numbers, those below 0 are the largest.
+    if rows.size and rows.view(np.uint64).max() >= len(data):
         raise IndexError(
             f"gather_batch: expected rows from 0 to {len(data) - 1}, received some from "
             f"{rows.min()} to {rows.max()}: take them from range({len(data)})."
         )
-    batch = data[rows].astype(result, copy=False)
+    batch = _rows_of(data, rows).astype(result, copy=False)
     if scale != 1:
         batch *= scale
     return batch
+
+
+def _rows_of(data: Array, rows: Array) -> Array:
+    """Return data[rows], for rows that are there."""
+    if rows.size and data.flags.c_contiguous and data.flags.aligned:  # else `take` copies all data
+        out = empty((*rows.shape, *data.shape[1:]), data.dtype)
+        # Half the time of data[rows]; with mode="raise" the result would be copied once more.
+        return data.take(rows, axis=0, out=out, mode="clip")
+    return data[rows]
+
+
+def rescale_forward(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Array:
+    """Return x * scale + offset: `x` is converted to `dtype`, and each result rounded in it.
+
+    Arguments:
+        x: of any shape and any type of numbers, or bool.
+        scale, offset: finite numbers.
+        dtype: a floating-point type; None for that of `x`.
+
+    Raises:
+        TypeError, ValueError: the arguments are not such.
+
+    >>> rescale_forward(np.array([0, 255], np.uint8), scale=1 / 127.5, offset=-1, dtype="float32")
+    array([-1.,  1.], dtype=float32)
+    """
+    result = check_rescale(x, scale, offset, dtype)
+    # NumPy converts what it multiplies in blocks of its own, which stay in cache.
+    y = np.multiply(
+        x, result.type(scale), out=empty(x.shape, result), dtype=result, casting="unsafe"
+    )
+    y += result.type(offset)
+    return y
