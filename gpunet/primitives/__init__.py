@@ -1,9 +1,9 @@
 """The operations that networks are made of: arrays in, arrays out, no gradients recorded.
 
-The type of the arrays decides what runs: NumPy arrays, the functions of `reference`; CuPy arrays,
-a CUDA kernel. Images are (batch, height, width, channels), kernels (height, width, channels /
-groups, filters), of float32 or float64, on the GPU also float16 or bfloat16 with sums in float32;
-results have the type of their inputs.
+The type of the arrays decides what runs: NumPy arrays, the functions of `reference`, or where Numba
+is installed those of `fast`; CuPy arrays, a CUDA kernel. Images are (batch, height, width,
+channels), kernels (height, width, channels / groups, filters), of float32 or float64, on the GPU
+also float16 or bfloat16 with sums in float32; results have the type of their inputs.
 
 >>> import numpy as np
 >>> relu_forward(np.array([-1.0, 2.0]))
@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from gpunet.backend import get_array_module
-from gpunet.primitives import cuda, reference, shapes
+from gpunet.primitives import cuda, reference, selection, shapes
 from gpunet.primitives.checks import (
     OUTPUT_ACTIVATIONS,
 )
@@ -84,8 +84,14 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-# The twins that run where arrays of a library live.
-_TWINS: dict[str, ModuleType] = {"numpy": reference, "cupy": cuda}
+# The twins that run where arrays of a library live; those of NumPy are chosen when first needed.
+_TWINS: dict[str, ModuleType] = {"cupy": cuda}
+
+
+def _twins(library: str) -> ModuleType:
+    if library not in _TWINS:
+        _TWINS[library] = selection.numpy_twins().module
+    return _TWINS[library]
 
 
 def _by_array(
@@ -106,7 +112,7 @@ def _by_array(
             args, kwargs = bound.args, bound.kwargs  # type: ignore[assignment]
         module = get_array_module(*args, *kwargs.values())
         _check_first(name, args[0], module, any_numbers)
-        twins = _TWINS["numpy" if module is np else "cupy"]
+        twins = _twins("numpy" if module is np else "cupy")
         return getattr(twins, name)(*args, **kwargs)
 
     return primitive

@@ -260,7 +260,7 @@ def _column_blocks(x: Array, g: Conv2DGeometry) -> Iterator[tuple[slice, slice, 
     size = _block_size(g, x.itemsize)
     if g.kernel_shape[:2] == g.strides == (1, 1) and g.padding == _NO_PADDING:
         for images, rows in _blocks(g, size):  # the pixels are the patches
-            yield images, rows, _by_group(x[images, rows], g.groups)
+            yield images, rows, _by_group(x[images, rows, : g.output_shape[2]], g.groups)
         return
     patch = g.kernel_shape[0] * g.kernel_shape[1] * g.input_shape[3]
     buffer = empty((size[0] * size[1] * g.output_shape[2] * patch,), x.dtype)

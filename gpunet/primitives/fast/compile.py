@@ -1,0 +1,115 @@
+"""Kernels that Numba compiles when they are first called, and keeps on disk for later processes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config, event, types
+
+__all__ = [
+    "BYTES",
+    "BYTES_IN",
+    "FLOATS",
+    "FLOATS_IN",
+    "INTS",
+    "INTS_IN",
+    "helper",
+    "kernel",
+]
+
+# Arrays as kernels take them: flat and contiguous. Those called IN are only read.
+FLOATS = types.Array(types.float32, 1, "C")
+FLOATS_IN = types.Array(types.float32, 1, "C", readonly=True)
+BYTES = types.Array(types.uint8, 1, "C")
+BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
+INTS = types.Array(types.int64, 1, "C")
+INTS_IN = types.Array(types.int64, 1, "C", readonly=True)
+
+_lock = threading.RLock()  # one thread compiles at a time
+
+# A function that kernels call; it becomes part of theirs.
+helper = numba.njit(nogil=True, error_model="numpy")
+
+
+def kernel(*parameters: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a kernel for arguments of these Numba types: no other types are compiled."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        compiled: list[Callable[..., None]] = []
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> None:
+            if not compiled:
+                with _lock:
+                    if not compiled:
+                        compiled.append(_compile(function, types.void(*parameters)))
+            compiled[0](*arguments)
+
+        return call
+
+    return decorate
+
+
+def _compile(function: Callable[..., None], signature: Any) -> Callable[..., None]:
+    """Return the function as machine code: from the disk if it was compiled there before."""
+    options = {"nogil": True, "error_model": "numpy"}
+    folder, before = _cache_folder(), config.CACHE_DIR
+    with event.install_listener("numba:compile", _Message()):
+        if folder is None:
+            return numba.njit(signature, **options)(function)
+        config.CACHE_DIR = str(folder)
+        try:
+            return numba.njit(signature, cache=True, **options)(function)
+        finally:
+            config.CACHE_DIR = before
+
+
+@functools.cache
+def _cache_folder() -> Path | None:
+    """Return where compiled kernels are kept, None if nothing can be written anywhere.
+
+    It is ``NUMBA_CACHE_DIR`` if that is set, else beside this file, else in the home of the user.
+    What the sources are goes into its name: Numba itself looks at no more than the file of a
+    kernel, not at those of the functions that it calls.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(here.glob("*.py")):
+        digest.update(path.read_bytes())
+    name = f"gpunet-{digest.hexdigest()[:16]}"
+    beside, home = here / "__pycache__", Path.home() / ".cache" / "gpunet"
+    for parent in [Path(config.CACHE_DIR)] if config.CACHE_DIR else [beside, home]:
+        try:
+            (parent / name).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(parent / name, os.W_OK):
+            return parent / name
+    return None
+
+
+class _Message(event.Listener):
+    """Says that kernels are compiled, once a process, if that happens at all."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        if not _Message.said:
+            _Message.said = True
+            kept = "once" if _cache_folder() else "anew in each process (no folder to keep them)"
+            print(
+                f"gpunet: compiling kernels for this processor, {kept}: about 10 s in all.",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_end(self, event: Any) -> None:
+        """Nothing is said."""

@@ -1,0 +1,100 @@
+"""The matrix product, which is a convolution of 1 x 1, and the sum of rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpunet.primitives import reference
+from gpunet.primitives.checks import check_matmul
+from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, kernel
+from gpunet.primitives.fast.convolution import (
+    NO_BYTES,
+    NO_FLOATS,
+    activated,
+    multiply,
+    weight_grads,
+)
+from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.plans import Plan, plan
+from gpunet.primitives.reference.memory import empty
+from gpunet.primitives.shapes import Conv2DGeometry
+
+__all__ = ["bias_backward", "matmul"]
+
+Array = Any
+
+# Numbers in the matrix on the right, beyond which BLAS, which cuts it to what fits a cache, wins.
+_LARGE = 1 << 18
+_PART = 128  # rows that are summed in float32
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    activation: str | None = None,
+) -> Array:
+    """Return ``activation(a @ b + bias)``; arguments as in the reference twin."""
+    rows, columns, inner = check_matmul(a, b, bias, transpose_a, transpose_b, activation)
+    if not _fits(a, rows, columns, inner) or (transpose_a and (transpose_b or activation)):
+        return reference.matmul(
+            a, b, bias, transpose_a=transpose_a, transpose_b=transpose_b, activation=activation
+        )
+    if transpose_a and bias is None:  # as a dense layer's weights get their gradient
+        p = _plan(inner, rows, columns, False)
+        return weight_grads(p, (rows, columns), b, NO_FLOATS, NO_BYTES, a, False)[0]
+    y = empty((rows, columns), a.dtype)
+    left, right = a.T if transpose_a else a, b.T if transpose_b else b
+    multiply(_plan(rows, inner, columns, activation == "relu"), left, right, bias, y, NO_BYTES)
+    return activated(y, activation)
+
+
+def _fits(a: Array, rows: int, columns: int, inner: int) -> bool:
+    return (
+        a.dtype == np.float32
+        and a.ndim == 2
+        and min(rows, columns, inner) > 0
+        and max(inner, rows) * columns <= _LARGE
+    )
+
+
+def _plan(rows: int, inner: int, columns: int, relu: bool) -> Plan:
+    """Return the plan of (rows, inner) @ (inner, columns): one image, a column of `rows` pixels."""
+    padding = ((0, 0), (0, 0))
+    shapes = (1, rows, 1, inner), (1, 1, inner, columns), (1, rows, 1, columns)
+    return plan(Conv2DGeometry(*shapes, (1, 1), padding, (1, 1), 1), (1, 1), relu)
+
+
+def bias_backward(output_grad: Array) -> Array:
+    """Return the sum of `output_grad` over all axes but the last, (channels,)."""
+    *others, channels = output_grad.shape
+    rows = math.prod(others)
+    if output_grad.dtype != np.float32:
+        return reference.bias_backward(output_grad)
+    total = np.empty(channels, np.float32)
+    _sum_rows(rows, channels, flat(output_grad), total)
+    return total
+
+
+@kernel(types.int64, types.int64, FLOATS_IN, FLOATS)
+def _sum_rows(rows: int, channels: int, matrix: Array, total: Array) -> None:
+    """Write the sum of the rows: of parts of them in float32, of the parts in float64."""
+    exact = np.zeros(channels, np.float64)
+    part = np.empty(channels, np.float32)
+    for first in range(0, rows, _PART):
+        for j in range(channels):
+            part[j] = np.float32(0)
+        for i in range(first, min(first + _PART, rows)):
+            for j in range(channels):
+                part[j] += matrix[i * channels + j]
+        for j in range(channels):
+            exact[j] += part[j]
+    for j in range(channels):
+        total[j] = exact[j]

@@ -1,0 +1,175 @@
+"""What the kernels of `products` are given for a shape: sizes and tables, made once and kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpunet.primitives.fast.products import PANEL, TILE, Sizes
+from gpunet.primitives.fast.simd import LANES
+from gpunet.primitives.shapes import Conv2DGeometry
+
+__all__ = ["Plan", "SparsePlan", "plan", "sparse_plan"]
+
+Ints = NDArray[np.int64]
+
+_BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
+_SPARSE_BLOCK = 1 << 14  # floats of the images that lists of gradients refer to at a time
+_GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
+
+
+class Plan(NamedTuple):
+    """Sizes and tables of a convolution, and of the tasks it is divided into."""
+
+    sizes: Sizes
+    positions: Ints  # where the patch of each output of a band begins
+    segments: Ints  # where in a patch each run of neighbouring numbers begins
+    steps: Ints  # where each number of a patch lies, filled up to whole tiles
+    panels: int
+    tasks: int  # of the forward kernel
+    chunk: int  # images in a task of the weight gradient
+    chunks: int
+
+
+@lru_cache(maxsize=256)
+def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
+    """Return the plan of a convolution without groups.
+
+    Arguments:
+        g: the geometry; its output is what windows cover.
+        window: (rows, columns) of outputs in a pooling window; (1, 1) without pooling.
+        relu: whether outputs below 0 become 0.
+    """
+    images, height, width, channels = g.input_shape
+    _, rows, columns, filters = g.output_shape
+    kernel_height, kernel_width = g.kernel_shape[:2]
+    padded = any(map(any, g.padding))
+    row = (width + sum(g.padding[1])) * channels
+    band = min(rows, max(1, _BAND // (columns * window[0])) * window[0])
+    bands = -(-rows // band)
+    patch = kernel_height * kernel_width * channels
+    segments, length = _segments(g, row)
+    steps = (segments[:, None] + np.arange(length)).reshape(-1)
+    copied = (band - 1) * g.strides[0] + (kernel_height - 1) * g.dilation[0] + 1
+    grain = max(1, min(_GRAIN // (band * columns * patch * filters), images * bands))
+    panels = -(-filters // PANEL)
+    chunk = _chunk(images, panels)
+    sizes = Sizes(
+        images=images,
+        image=height * width * channels,
+        row=row,
+        pixel=channels,
+        height=height,
+        width=width,
+        top=g.padding[0][0],
+        left=g.padding[1][0],
+        padded=int(padded),
+        stride=row * g.strides[0],
+        first_step=g.strides[0],
+        patch=patch,
+        length=length,
+        filters=filters,
+        window=window[0] * window[1],
+        band=band,
+        bands=bands,
+        rows=rows,
+        columns=columns,
+        grain=grain,
+        relu=int(relu),
+        scratch=_whole_lines((band * columns + 1) * PANEL + (copied * row if padded else 0)),
+        copied=copied,
+        lists=0,
+    )
+    return Plan(
+        sizes,
+        _positions(g, band, columns, window, row),
+        segments,
+        np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])]),
+        panels,
+        -(-images * bands // grain),
+        chunk,
+        -(-images // chunk),
+    )
+
+
+class SparsePlan(NamedTuple):
+    """The same for the gradients of a pooled convolution; the band is an image."""
+
+    sizes: Sizes
+    positions: Ints  # of all outputs of an image
+    segments: Ints
+    block: int  # images whose inputs are gone through at a time
+    chunk: int
+    chunks: int
+
+
+@lru_cache(maxsize=256)
+def sparse_plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> SparsePlan | None:
+    """Return the plan for the kernels of `sparse`; None where these want whole vectors.
+
+    Arguments are those of `plan`.
+    """
+    sizes = plan(g, window, relu).sizes
+    if sizes.length % LANES:
+        return None
+    outputs = sizes.rows * sizes.columns
+    copied = sizes.height + sum(g.padding[0])
+    image = copied * sizes.row
+    block = max(1, min(_SPARSE_BLOCK // image, sizes.images))
+    entries = max(outputs * sizes.filters, PANEL * block * outputs // sizes.window)
+    padded = block * image if sizes.padded else 0
+    sizes = sizes._replace(
+        copied=copied,
+        scratch=_whole_lines(padded + entries + 1),
+        lists=_whole_lines(entries + max(outputs, PANEL) + 1),
+    )
+    chunk = _chunk(sizes.images, -(-sizes.filters // PANEL))
+    return SparsePlan(
+        sizes,
+        _positions(g, sizes.rows, sizes.columns, window, sizes.row),
+        _segments(g, sizes.row)[0],
+        block,
+        chunk,
+        -(-sizes.images // chunk),
+    )
+
+
+def _segments(g: Conv2DGeometry, row: int) -> tuple[Ints, int]:
+    """Return where in a patch each run of neighbouring numbers begins, and its length."""
+    kernel_height, kernel_width = g.kernel_shape[:2]
+    channels = g.input_shape[3]
+    rows = np.arange(kernel_height) * (g.dilation[0] * row)
+    if g.dilation[1] == 1:
+        return rows, kernel_width * channels
+    taps = np.arange(kernel_width) * (g.dilation[1] * channels)
+    return (rows[:, None] + taps).reshape(-1), channels
+
+
+def _positions(
+    g: Conv2DGeometry, band: int, columns: int, window: tuple[int, int], row: int
+) -> Ints:
+    """Return where the patch of each output of a band begins, window by window."""
+    lines = np.arange(band) * (g.strides[0] * row)
+    pixels = np.arange(columns) * (g.strides[1] * g.input_shape[3])
+    places = lines[:, None] + pixels
+    if window == (1, 1):
+        return places.reshape(-1)
+    split = places.reshape(band // window[0], window[0], columns // window[1], window[1])
+    return split.transpose(0, 2, 1, 3).reshape(-1)
+
+
+def _chunk(images: int, panels: int) -> int:
+    """Return the images whose weight gradients are added up by one task.
+
+    It must not depend on the number of threads: that would change the order of the sums.
+    """
+    chunks = max(1, min(16 // panels, images // 8))
+    return max(1, -(-images // chunks))
+
+
+def _whole_lines(count: int) -> int:
+    """Return the floats of whole cache lines, so that no two threads write into one."""
+    return -(-count // 16) * 16
