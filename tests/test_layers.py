@@ -15,6 +15,7 @@ from gpunet.layers import (
     Flatten,
     Layer,
     MaxPooling2D,
+    Rescaling,
     Reshape,
 )
 
@@ -37,6 +38,7 @@ LAYERS = [
     (lambda: AveragePooling2D((2, 3), padding="same"), (2, 7, 6, 3)),
     (lambda: Flatten(), (2, 3, 4, 5)),
     (lambda: Reshape((4, -1)), (2, 3, 8)),
+    (lambda: Rescaling(0.5, offset=1), (2, 3)),
     (lambda: Activation("softplus"), (2, 3)),
     (lambda: Dropout(0.5), (2, 30)),
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet.layers import AveragePooling2D, Conv2D, Dense, Flatten, MaxPooling2D
+from gpunet.layers import AveragePooling2D, Conv2D, Dense, Flatten, MaxPooling2D, Rescaling
 from gpunet.models import Sequential
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -89,3 +89,14 @@ def test_the_program_has_keras_weights_and_names():
     assert ours.count_params() == theirs.count_params()
     assert ours.output_shape == theirs.output_shape
     assert isinstance(ours, gpunet.Model)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["uint8", "int32", "float32"])
+@pytest.mark.parametrize("arguments", [(1 / 255,), (1 / 127.5, -1), (2, 0.5)])
+def test_rescaling_gives_keras_numbers(kind, arguments):
+    x = (X[:2] * 255).astype(kind)
+    theirs = keras.ops.convert_to_numpy(keras.layers.Rescaling(*arguments)(x))
+    ours = Rescaling(*arguments)(x).value
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)

@@ -27,6 +27,7 @@ from gpunet.layers import (
     Input,
     Layer,
     MaxPooling2D,
+    Rescaling,
     Reshape,
 )  # fmt: skip
 from gpunet.models import Model, Sequential
@@ -59,6 +60,7 @@ def channels_first() -> Sequential:
     return Sequential(
         [
             Input((6, 6, 2)),
+            Rescaling(0.5, offset=0.1),
             Conv2D(4, 2, strides=2, groups=2, **first),
             AveragePooling2D(2, padding="same", **first),
             Reshape((-1,)),
@@ -85,7 +87,7 @@ class Mixed(Model):
 MODELS = {"convolutional": convolutional, "channels first": channels_first, "mixed": Mixed}
 USED_LAYERS = {
     "Activation", "AveragePooling2D", "Conv2D", "Dense", "Dropout", "Flatten", "Input", "Layer",
-    "MaxPooling2D", "Reshape",
+    "MaxPooling2D", "Rescaling", "Reshape",
 }  # fmt: skip
 
 

@@ -386,4 +386,25 @@ MUTANTS = [
         "if (sample >= count) return;",
         "if (sample > count) return;",
     ),
+    Mutant(
+        "the tail one element too short",
+        "batch.cu",
+        "rescale_forward",
+        "if (last < count) y[last] = rescaled(",
+        "if (last < count - 1) y[last] = rescaled(",
+    ),
+    Mutant(
+        "a wrong stride of the grid",
+        "batch.cu",
+        "rescale_forward",
+        "i += thread_count()) {\n        const Vector<D, VECTOR> part = load_vector<VECTOR>(x",
+        "i += 2 * thread_count()) {\n        const Vector<D, VECTOR> part = load_vector<VECTOR>(x",
+    ),
+    Mutant(
+        "a misaligned vector load",
+        "batch.cu",
+        "rescale_forward",
+        "load_vector<VECTOR>(x + i * VECTOR)",
+        "load_vector<VECTOR>(x + i * VECTOR + 1)",
+    ),
 ]
