@@ -62,7 +62,16 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "activation", "grad", "logits", "node", "requires_grad", "value")
+    __slots__ = (
+        "__weakref__",
+        "activation",
+        "grad",
+        "logits",
+        "node",
+        "pending",
+        "requires_grad",
+        "value",
+    )
     __array_priority__ = 1000  # array + tensor is the tensor's business
 
     # Operators and array methods: gpunet.functions.operators defines them and puts them here.
@@ -108,6 +117,7 @@ class Tensor:
         # Set by softmax and sigmoid: their name, and what they made this tensor of.
         self.activation: str | None = None
         self.logits: Tensor | None = None
+        self.pending = False  # whether a loss is still to write the value, a softmax
         self.requires_grad = requires_grad
 
     @property

@@ -26,6 +26,7 @@ from gpunet.functions.elementwise import (
 from gpunet.functions.network import (
     average_pool2d,
     conv2d,
+    conv2d_max_pool,
     dense,
     dropout,
     elu,
@@ -68,6 +69,7 @@ __all__ = [
     "clip",
     "concatenate",
     "conv2d",
+    "conv2d_max_pool",
     "cos",
     "dense",
     "divide",

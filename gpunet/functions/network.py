@@ -13,6 +13,7 @@ from gpunet.backend import asarray
 __all__ = [
     "average_pool2d",
     "conv2d",
+    "conv2d_max_pool",
     "dense",
     "dropout",
     "elu",
@@ -147,14 +148,19 @@ def softmax(x: Any, *, axis: int = -1) -> Tensor:
 
 
 @differentiable
-def softmax_cross_entropy(logits: Array, labels: Array) -> Result:
+def softmax_cross_entropy(
+    logits: Array, labels: Array, *, probabilities_out: Array | None = None
+) -> Result:
     """Return each sample's cross-entropy of softmax(logits) with its labels, stably.
 
     Arguments:
         logits: (batch, classes).
         labels: integers (batch,), or probabilities (batch, classes), which have no gradient.
+        probabilities_out: softmax(logits), made on the way, is written there if it is an array.
     """
     losses, probabilities = primitives.softmax_cross_entropy_forward(logits, labels)
+    if probabilities_out is not None:
+        probabilities_out[...] = probabilities
     return losses, lambda output_grad: (
         primitives.softmax_cross_entropy_backward(output_grad, probabilities, labels),
     )
@@ -225,6 +231,50 @@ def conv2d(
         return (
             lambda: primitives.conv2d_backward_input(
                 output_grad, kernel, x.shape, **options, **fused
+            ),
+            lambda: weight_grads()[0],
+            lambda: weight_grads()[1],
+        )
+
+    return y, backward
+
+
+@differentiable
+def conv2d_max_pool(
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    *,
+    strides: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    pool_size: Any = 2,
+) -> Result:
+    """Return ``max_pool2d(conv2d(...))`` with windows side by side, as one primitive.
+
+    What goes into the pool is never in memory as a whole, and not kept for the way back.
+
+    Arguments:
+        x, kernel, bias, strides, padding, dilation, groups, activation: as in `conv2d`.
+        pool_size: of the window; an integer, or one each for height and width.
+    """
+    options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    options |= {"activation": activation, "pool_size": pool_size}
+    y, indices = primitives.conv2d_max_pool_forward(x, kernel, bias, **options)
+    options["output"] = y if activation else None
+
+    def backward(output_grad: Array) -> Any:
+        @functools.cache
+        def weight_grads() -> tuple[Array, Array]:  # of kernel and bias, in one pass
+            return primitives.conv2d_max_pool_backward_weight(
+                output_grad, indices, x, kernel.shape, **options, with_bias=bias is not None
+            )
+
+        return (
+            lambda: primitives.conv2d_max_pool_backward_input(
+                output_grad, indices, kernel, x.shape, **options
             ),
             lambda: weight_grads()[0],
             lambda: weight_grads()[1],

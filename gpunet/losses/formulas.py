@@ -88,14 +88,22 @@ def categorical_crossentropy(
     logits = _logits("softmax", y_pred, from_logits)
     if logits is None:
         return -functions.sum(_log_probabilities(y_pred) * y_true, axis=-1)
-    return _fused(logits, y_true.reshape(-1, y_pred.shape[-1]))
+    return _fused(logits, y_true.reshape(-1, y_pred.shape[-1]), y_pred)
 
 
-def _fused(logits: Tensor, labels: Any) -> Tensor:
-    """Return the cross-entropy of softmax(logits), of shape (batch, ...) without the classes."""
+def _fused(logits: Tensor, labels: Any, y_pred: Tensor) -> Tensor:
+    """Return the cross-entropy of softmax(logits), of shape (batch, ...) without the classes.
+
+    A softmax that was left to the loss is written to `y_pred`.
+    """
+    classes = logits.shape[-1]
+    out = y_pred.value.reshape(-1, classes) if y_pred.pending else None
+    y_pred.pending = False
     if logits.ndim == 2:
-        return functions.softmax_cross_entropy(logits, labels)
-    losses = functions.softmax_cross_entropy(logits.reshape(-1, logits.shape[-1]), labels)
+        return functions.softmax_cross_entropy(logits, labels, probabilities_out=out)
+    losses = functions.softmax_cross_entropy(
+        logits.reshape(-1, classes), labels, probabilities_out=out
+    )
     return losses.reshape(logits.shape[:-1])
 
 
@@ -125,7 +133,7 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
         labels = labels.astype("int64")
     logits = _logits("softmax", y_pred, from_logits)
     if logits is not None:
-        return _fused(logits, labels)
+        return _fused(logits, labels, y_pred)
     classes = y_pred.shape[-1]
     if ((labels < 0) | (labels >= classes)).any():  # one read, where they are on a GPU
         raise ValueError(

@@ -52,18 +52,21 @@ class Model(Layer):
         self.metrics: list[metrics.Metric] = []
         self.history: History | None = None
         self.stop_training = False  # a callback sets it to end `fit` after the epoch
+        self.fuse = True  # `compile` sets it
         self._parameters: FlatParameters | None = None
         self._compiled_again = False  # with an optimizer that has updated this model before
 
     # Setting up
 
-    def compile(self, optimizer: Any, loss: Any, metrics: Any = ()) -> None:
+    def compile(self, optimizer: Any, loss: Any, metrics: Any = (), *, fuse: bool = True) -> None:
         """Choose how the model is trained.
 
         Arguments:
             optimizer: a name ('sgd', 'adam') or an instance of `gpunet.optimizers`.
             loss: a name or an instance of `gpunet.losses`, or a function of ``(y_true, y_pred)``.
             metrics: names, instances of `gpunet.metrics` or functions of ``(y_true, y_pred)``.
+            fuse: whether neighbouring layers of a `Sequential` may run as one primitive, such as
+                a convolution and its pooling; the results agree to rounding.
 
         Raises:
             ValueError: for an unknown name; the model is then compiled as before.
@@ -73,6 +76,9 @@ class Model(Layer):
         self.loss, self.optimizer, self.metrics = loss, optimizer, chosen
         self._parameters = None
         self._compiled_again = optimizer.built
+        for layer in self._with_sublayers():
+            if isinstance(layer, Model):
+                layer.fuse = fuse
 
     @property
     def output_shape(self) -> Shape:

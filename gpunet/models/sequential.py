@@ -7,6 +7,7 @@ from typing import Any
 
 from gpunet.layers.core import Input
 from gpunet.layers.layer import Layer, Shape, name_layer
+from gpunet.models import fusion
 from gpunet.models.model import Model
 
 __all__ = ["Sequential"]
@@ -137,8 +138,8 @@ class Sequential(Model):
         return bool(self.layers) and self.layers[0].takes_integers()
 
     def call(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
+        for step in fusion.steps(self, self.layers) if self.fuse else self.layers:
+            x = step(x)
         return x
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -13,6 +13,7 @@ from gpunet.autograd import Array, Tensor
 from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer
 from gpunet.models.flat import FlatParameters
+from gpunet.models.fusion import softmax_left_to
 from gpunet.models.scores import Scores
 from gpunet.optimizers import Optimizer
 
@@ -51,7 +52,8 @@ def compute_gradients(
     y: Array,
 ) -> Array:
     """Leave the gradients of a batch in `parameters`, and return its loss."""
-    prediction = model(x, training=True)
+    with softmax_left_to(loss_function, model):
+        prediction = model(x, training=True)
     loss = loss_function(y, prediction)
     parameters.gradients.fill(0)
     loss.backward()

@@ -119,7 +119,7 @@ def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -
 
 def check_activation(name: str | None) -> None:
     """Raise `ValueError` unless `name` is None or one of `OUTPUT_ACTIVATIONS`."""
-    if name is not None:
+    if name is not None and name not in OUTPUT_ACTIVATIONS:
         naming.find("fused activation", name, dict.fromkeys(OUTPUT_ACTIVATIONS))
 
 

@@ -286,6 +286,23 @@ def conv2d_max_pool_geometry(
     >>> conv.output_shape, pool.output_shape
     ((8, 10, 10, 64), (8, 5, 5, 64))
     """
+    window = _frozen(strides), _frozen(padding), _frozen(dilation)
+    return _conv2d_max_pool_geometry(
+        input_shape, kernel_shape, *window, groups, _frozen(pool_size), where
+    )
+
+
+@lru_cache(maxsize=1024)
+def _conv2d_max_pool_geometry(
+    input_shape: Shape,
+    kernel_shape: Shape,
+    strides: Window,
+    padding: Padding,
+    dilation: Window,
+    groups: int,
+    pool_size: Window,
+    where: str,
+) -> tuple[Conv2DGeometry, Pool2DGeometry]:
     conv = conv2d_geometry(input_shape, kernel_shape, strides, padding, dilation, groups, where)
     pool = pool2d_geometry(conv.output_shape, pool_size, where=where)
     (batch, height, width, filters), (rows, columns) = pool.output_shape, pool.pool_size

@@ -32,9 +32,11 @@ from gpunet.primitives.fast.simd import (
     LANES,
     add,
     broadcast,
+    get,
     load,
     load_bytes,
     multiply_add,
+    put,
     splat,
     store,
     store_bytes,
@@ -98,14 +100,16 @@ SIZES = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
 def pack(patch: int, filters: int, weights: Array, panels: Array) -> None:
     """Lay weights (patch, filters) out in panels, the last one filled up with zeros."""
     for first in range(0, filters, PANEL):
-        start = first * patch
-        count = min(PANEL, filters - first)
+        to, count = first * patch, min(PANEL, filters - first)
         for k in range(patch):
-            for j in range(count):
-                panels[start + j] = weights[k * filters + first + j]
-            for j in range(count, PANEL):
-                panels[start + j] = np.float32(0)
-            start += PANEL
+            at = k * filters + first
+            if count == PANEL:
+                store(panels, to, load(weights, at))
+                store(panels, to + LANES, load(weights, at + LANES))
+            else:
+                for j in range(PANEL):
+                    put(panels, to + j, get(weights, at + j) if j < count else np.float32(0))
+            to += PANEL
 
 
 @kernel(
@@ -170,14 +174,14 @@ def copy_rows(sizes: Sizes, x: Array, image: int, row: int, scratch: Array, copy
         if 0 <= first + i < sizes.height:
             start = image * sizes.image + (first + i) * inner
             for j in range(left):
-                scratch[at + j] = np.float32(0)
+                put(scratch, at + j, np.float32(0))
             for j in range(inner):
-                scratch[at + left + j] = x[start + j]
+                put(scratch, at + left + j, get(x, start + j))
             for j in range(left + inner, sizes.row):
-                scratch[at + j] = np.float32(0)
+                put(scratch, at + j, np.float32(0))
         else:
             for j in range(sizes.row):
-                scratch[at + j] = np.float32(0)
+                put(scratch, at + j, np.float32(0))
 
 
 @helper
@@ -196,14 +200,14 @@ def _multiply(
     """Write the products of patches with one panel to products[out:], (count, PANEL)."""
     zero, last = splat(np.float32(0)), count - 1
     for p in range(0, count, TILE):
-        x0, x1 = start + positions[p], start + positions[min(p + 1, last)]
-        x2, x3 = start + positions[min(p + 2, last)], start + positions[min(p + 3, last)]
-        x4, x5 = start + positions[min(p + 4, last)], start + positions[min(p + 5, last)]
+        x0, x1 = start + get(positions, p), start + get(positions, min(p + 1, last))
+        x2, x3 = start + get(positions, min(p + 2, last)), start + get(positions, min(p + 3, last))
+        x4, x5 = start + get(positions, min(p + 4, last)), start + get(positions, min(p + 5, last))
         a0, a1, a2, a3, a4, a5 = zero, zero, zero, zero, zero, zero
         b0, b1, b2, b3, b4, b5 = zero, zero, zero, zero, zero, zero
         w = weights
         for s in range(segments.size):
-            segment = segments[s]
+            segment = get(segments, s)
             for k in range(segment, segment + length):
                 wa, wb = load(panels, w), load(panels, w + LANES)
                 w += PANEL
@@ -406,7 +410,7 @@ def _add_outer(
         b0, b1, b2, b3, b4, b5 = zero, zero, zero, zero, zero, zero
         g = grad_start
         for p in range(count):
-            position = positions[p]
+            position = get(positions, p)
             ga, gb = load(grads, g), load(grads, g + LANES)
             g += PANEL
             value = broadcast(x, k0 + position)
@@ -450,9 +454,9 @@ def sum_parts(
             for k in range(patch):
                 at, to = part + k * PANEL, k * filters + first
                 for j in range(count):
-                    before = np.float32(0) if chunk == 0 else kernel_grad[to + j]
-                    kernel_grad[to + j] = before + parts[at + j]
+                    before = np.float32(0) if chunk == 0 else get(kernel_grad, to + j)
+                    put(kernel_grad, to + j, before + get(parts, at + j))
             at = part + steps * PANEL
             for j in range(min(count, bias_grad.size)):
-                before = np.float32(0) if chunk == 0 else bias_grad[first + j]
-                bias_grad[first + j] = before + parts[at + j]
+                before = np.float32(0) if chunk == 0 else get(bias_grad, first + j)
+                put(bias_grad, first + j, before + get(parts, at + j))

@@ -18,9 +18,11 @@ __all__ = [
     "LANES",
     "add",
     "broadcast",
+    "get",
     "load",
     "load_bytes",
     "multiply_add",
+    "put",
     "splat",
     "store",
     "store_bytes",
@@ -78,6 +80,29 @@ def _splat(builder: Any, scalar: Any) -> Any:
     )
     lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), lanes)
+
+
+@intrinsic
+def get(typing_context: Any, array: Any, index: Any) -> tuple[Any, Codegen]:
+    """Return array[index], without Numba's look whether the index counts from the end."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.load(builder.gep(data, [args[1]]))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@intrinsic
+def put(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any, Codegen]:
+    """Do array[index] = value, likewise."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        builder.store(args[2], builder.gep(data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, array.dtype), codegen
 
 
 @intrinsic

@@ -33,8 +33,10 @@ from gpunet.primitives.fast.products import PANEL, SIZES, Sizes, copy_rows
 from gpunet.primitives.fast.simd import (
     LANES,
     broadcast,
+    get,
     load,
     multiply_add,
+    put,
     store,
     take_task,
 )
@@ -121,18 +123,19 @@ def _list_by_output(
 ) -> None:
     """List for each output of an image the filters that have a gradient there, and it."""
     for p in range(outputs):
-        lists[counts + p] = 0
+        put(lists, counts + p, 0)
     at = image * outputs // sizes.window * sizes.filters
     for first in range(0, outputs, sizes.window):
         for f in range(sizes.filters):
-            grad = output_grad[at]
-            if sizes.relu and not output[at] > 0:
-                grad = np.float32(0)
-            p = first + np.int64(indices[at])
-            count = lists[counts + p]
-            lists[keys + p * sizes.filters + count] = f * sizes.patch
-            values[value_start + p * sizes.filters + count] = grad
-            lists[counts + p] = count + (grad != 0)
+            grad = get(output_grad, at)
+            if sizes.relu:
+                grad = grad if get(output, at) > 0 else np.float32(0)
+            p = first + np.int64(get(indices, at))
+            count = get(lists, counts + p)
+            entry = p * sizes.filters + count
+            put(lists, keys + entry, f * sizes.patch)
+            put(values, value_start + entry, grad)
+            put(lists, counts + p, count + (grad != 0))
             at += 1
 
 
@@ -244,22 +247,24 @@ def _list_by_filter(
 ) -> None:
     """List for each filter where in a block of images it has a gradient, and it; sum them up."""
     for f in range(filters):
-        lists[counts + f] = 0
+        put(lists, counts + f, 0)
     size = sizes.copied * sizes.row if sizes.padded else sizes.image
     windows = positions.size // sizes.window
     for i in range(images):
         for window in range(windows):
             at = ((image + i) * windows + window) * sizes.filters + first
             for f in range(filters):
-                grad = output_grad[at + f]
-                if sizes.relu and not output[at + f] > 0:
-                    grad = np.float32(0)
-                p = window * sizes.window + np.int64(indices[at + f])
-                count = lists[counts + f]
-                lists[keys + f * capacity + count] = i * size + positions[p]
-                values[value_start + f * capacity + count] = grad
-                lists[counts + f] = count + (grad != 0)
-                sums[sums_start + f * sums_step] += grad
+                grad = get(output_grad, at + f)
+                if sizes.relu:
+                    grad = grad if get(output, at + f) > 0 else np.float32(0)
+                p = window * sizes.window + np.int64(get(indices, at + f))
+                count = get(lists, counts + f)
+                entry = f * capacity + count
+                put(lists, keys + entry, i * size + get(positions, p))
+                put(values, value_start + entry, grad)
+                put(lists, counts + f, count + (grad != 0))
+                total = sums_start + f * sums_step
+                put(sums, total, get(sums, total) + grad)
 
 
 @helper
@@ -286,7 +291,7 @@ def _add_rows(
         a9, a10 = load(result, r + 9 * LANES), load(result, r + 10 * LANES)
         a11 = load(result, r + 11 * LANES)
         for e in range(count):
-            at, v = start + j + lists[key + e], broadcast(values, value + e)
+            at, v = start + j + get(lists, key + e), broadcast(values, value + e)
             a0 = multiply_add(v, load(rows, at), a0)
             a1 = multiply_add(v, load(rows, at + LANES), a1)
             a2 = multiply_add(v, load(rows, at + 2 * LANES), a2)
@@ -309,7 +314,7 @@ def _add_rows(
     while j < length:
         sum_ = load(result, to + j)
         for e in range(count):
-            at, v = start + j + lists[key + e], broadcast(values, value + e)
+            at, v = start + j + get(lists, key + e), broadcast(values, value + e)
             sum_ = multiply_add(v, load(rows, at), sum_)
         store(result, to + j, sum_)
         j += LANES
