@@ -42,21 +42,30 @@ struct Digits {
     int high, middle, low;
 };
 
-class Counter {
+// Counts the low digit first; with a SIDE above 1, all pairs of a square of that many middle and
+// low digits, row by row, before those of the next square, as the pixels of windows.
+template <int SIDE>
+class SquareCounter {
 public:
-    __device__ Counter(const int middles, const int lows)
+    static_assert(BLOCK_K % (SIDE * SIDE) == 0, "a step would end within a square");
+
+    __device__ SquareCounter(const int middles, const int lows)
         : middles(middles), lows(lows), step(at(BLOCK_K)) {}
 
     __device__ Digits at(const int number) const {
-        const int upper = number / lows;
-        return {upper / middles, upper % middles, number % lows};
+        const int square = number / (SIDE * SIDE), within = number % (SIDE * SIDE);
+        const int upper = square / (lows / SIDE);
+        return {
+            upper / (middles / SIDE), upper % (middles / SIDE) * SIDE + within / SIDE,
+            square % (lows / SIDE) * SIDE + within % SIDE
+        };
     }
 
     __device__ void advance(Digits& digits) const {
         digits.low += step.low;
         const bool carry = digits.low >= lows;
         digits.low -= carry ? lows : 0;
-        digits.middle += step.middle + carry;
+        digits.middle += step.middle + (carry ? SIDE : 0);
         const bool carry_high = digits.middle >= middles;
         digits.middle -= carry_high ? middles : 0;
         digits.high += step.high + carry_high;
@@ -66,6 +75,8 @@ private:
     const int middles, lows;
     const Digits step;
 };
+
+typedef SquareCounter<1> Counter;
 
 // Where a split of the sum over `length` ends, without a number beyond the range of int.
 __device__ inline int split_end(const int begin, const int chunk, const int length) {
@@ -181,7 +192,8 @@ __device__ inline void read_fragment(A (&fragment)[THREAD], const A* line, const
 }
 
 // Multiplies the rows from first_m of `a` and from first_n of `b` over k in [begin, end), and calls
-// result.store(m, n, sums) with GROUP_N sums of neighbouring n at a time.
+// result.store(m, n, sums) with the sums of as many neighbouring m as `Result` has ROWS, and of
+// GROUP_N neighbouring n, at a time.
 template <typename OperandA, typename OperandB, typename Result>
 __device__ inline void multiply(
     const OperandA& a, const OperandB& b, const int first_m, const int first_n, const int begin,
@@ -190,6 +202,7 @@ __device__ inline void multiply(
     typedef TileLoader<BLOCK_M, VECTOR_A, OperandA> LoaderA;
     typedef TileLoader<BLOCK_N, VECTOR_B, OperandB> LoaderB;
     constexpr int SIZE_A = BLOCK_K * LoaderA::LINE, SIZE_B = BLOCK_K * LoaderB::LINE;
+    static_assert(GROUP_M % Result::ROWS == 0, "a thread's neighbouring rows are too few");
     SHARED(A, tiles_a, 2 * SIZE_A);
     SHARED(A, tiles_b, 2 * SIZE_B);
     const int thread_m = threadIdx.x / (BLOCK_N / THREAD_N);
@@ -234,11 +247,14 @@ __device__ inline void multiply(
         __syncthreads();
     }
 #pragma unroll
-    for (int m = 0; m < THREAD_M; ++m) {
+    for (int m = 0; m < THREAD_M; m += Result::ROWS) {
 #pragma unroll
         for (int n = 0; n < THREAD_N; n += GROUP_N) {
-            Vector<A, GROUP_N> group;
-            for (int i = 0; i < GROUP_N; ++i) group.values[i] = sums[m][n + i];
+            Vector<A, GROUP_N> group[Result::ROWS];
+#pragma unroll
+            for (int row = 0; row < Result::ROWS; ++row) {
+                for (int i = 0; i < GROUP_N; ++i) group[row].values[i] = sums[m + row][n + i];
+            }
             result.store(
                 first_m + tile_index<BLOCK_M, THREAD_M, GROUP_M>(thread_m, m),
                 first_n + tile_index<BLOCK_N, THREAD_N, GROUP_N>(thread_n, n), group
@@ -251,19 +267,21 @@ __device__ inline void multiply(
 // sum over k, to this block's part of `partial`, which a second launch adds up in a fixed order.
 template <bool ACTIVATED>
 struct Result {
+    static constexpr int ROWS = 1;
+
     T* y;
     A* partial;     // (splits, rows, line), or null
     const T* bias;  // or null
     int rows, columns;
     int64 line;  // elements from one row of y to the next
 
-    __device__ void store(const int m, const int n, const Vector<A, GROUP_N>& sums) const {
+    __device__ void store(const int m, const int n, const Vector<A, GROUP_N> (&sums)[ROWS]) const {
         if (m >= rows) return;
         if (VECTOR_Y > 1) {  // then the columns are whole groups
-            if (n < columns) store_some<GROUP_N>(m, n, sums.values);
+            if (n < columns) store_some<GROUP_N>(m, n, sums[0].values);
         } else {
             for (int i = 0; i < GROUP_N; ++i) {
-                if (n + i < columns) store_some<1>(m, n + i, sums.values + i);
+                if (n + i < columns) store_some<1>(m, n + i, sums[0].values + i);
             }
         }
     }

@@ -21,7 +21,7 @@
 //          the compiler, which then loads a whole window at once; or 0, and the arguments tell.
 // Registers: at most 72 a thread: then 896 threads of a multiprocessor have 4 loads each under way.
 
-#include "common.cuh"
+#include "pooling.cuh"
 
 // Loops of unknown length stay loops: registers are worth more than fewer branches.
 constexpr int UNROLL = STRIDE ? STRIDE : 1;
@@ -74,11 +74,6 @@ __device__ inline I element(
     const int width, const int channels
 ) {
     return ((image * height + row) * width + column) * channels + channel;
-}
-
-// Whether a value is to be taken instead of the best before it.
-__device__ inline bool beats(const A value, const A best) {
-    return value > best || (value != value && best == best);
 }
 
 extern "C" __global__ void max_pool2d_forward(

@@ -58,18 +58,16 @@ def test_one_step_agrees_with_the_reference_step() -> None:
     np.testing.assert_allclose(flat(cuda_model)[clear], flat(model)[clear], rtol=1e-5, atol=1e-5)
     names = {launch.kernel.name for launch in executor.launches}
     assert names == {
-        "adam_update",
-        "conv2d_backward_input",
-        "conv2d_backward_weight",
-        "conv2d_forward",
-        "matmul",
-        "max_pool2d_backward_apart",  # windows that do not overlap
-        "max_pool2d_forward",
         "activation_backward",
+        "adam_update",
+        "conv2d_max_pool_backward_input",
+        "conv2d_max_pool_backward_weight",
+        "conv2d_max_pool_forward",
+        "matmul",
         "softmax_cross_entropy_backward",
         "softmax_cross_entropy_forward",
-        "softmax_forward",
         "sum_rows",
+        "sum_windows",
     }
 
 

@@ -26,6 +26,11 @@ from gpunet.primitives.cuda.activation import (
     tanh_forward,
 )
 from gpunet.primitives.cuda.batch import gather_batch, rescale_forward
+from gpunet.primitives.cuda.conv_pool import (
+    conv2d_max_pool_backward_input,
+    conv2d_max_pool_backward_weight,
+    conv2d_max_pool_forward,
+)
 from gpunet.primitives.cuda.convolution import (
     conv2d_backward_input,
     conv2d_backward_weight,
@@ -59,6 +64,9 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "conv2d_max_pool_backward_input",
+    "conv2d_max_pool_backward_weight",
+    "conv2d_max_pool_forward",
     "dropout_backward",
     "dropout_forward",
     "elu_backward",

@@ -1,4 +1,7 @@
-"""2-D convolution and its gradients as CUDA kernels; see kernels/convolution.cu."""
+"""2-D convolution and its gradients as CUDA kernels, those of kernels/convolution.cu.
+
+What launches them launches those of kernels/conv_pool.cu too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Any
 
 from gpunet.primitives import launcher
 from gpunet.primitives.checks import (
-    check_activation,
+    check_convolution,
     check_fused_output,
     check_same_dtype,
     check_shape,
@@ -38,36 +41,8 @@ def conv2d_forward(
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`; arguments as in the reference twin."""
     g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", x, kernel=kernel, bias=bias)
-    check_activation(activation)
-    if bias is not None:
-        check_shape("conv2d", "bias", bias.shape, kernel.shape[3:])
-        bias = launcher.contiguous(bias)
-    x, kernel = launcher.contiguous(x), launcher.contiguous(kernel)
-    y = launcher.empty(g.output_shape, x.dtype)
-    channels, filters = _of_a_group(g)
-    length, vector_a = _taps(g) * channels, vector(channels, x)
-    plan = plan_product(_positions(y.shape), filters, length, groups, x.dtype, vector_a)
-    partial = new_partial(plan, g.output_shape, x.dtype)
-    _FORWARD(
-        *_grid(plan, g),
-        *_sizes(g),
-        plan.chunk,
-        x,
-        kernel,
-        bias,
-        y,
-        partial,
-        types={"T": x.dtype},
-        PASS="FORWARD",
-        ACTIVATION=activation_macro(activation),
-        **plan.tiling.macros,
-        VECTOR_A=vector_a,
-        VECTOR_B=vector(filters, kernel),
-        VECTOR_Y=vector(filters, y, partial),
-    )
-    finish(partial, y, bias, activation)
-    return y
+    check_convolution(x, kernel, bias, activation)
+    return forward(x, kernel, bias, g, activation)
 
 
 def conv2d_backward_weight(
@@ -87,35 +62,9 @@ def conv2d_backward_weight(
     g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
     check_same_dtype("conv2d", x, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    output_grad, output = _grad_before_activation(output_grad, output, activation)
-    x = launcher.contiguous(x)
-    channels, filters = _of_a_group(g)
-    rows = _taps(g) * channels
-    # The gradient of the bias is one row more, below those of the kernel.
-    grads = launcher.empty((rows + with_bias, kernel_shape[3]), x.dtype)
-    length, vector_a = _positions(g.output_shape), vector(channels, x)
-    plan = plan_product(grads.shape[0], filters, length, groups, x.dtype, vector_a)
-    partial = new_partial(plan, grads.shape, x.dtype)
-    _WEIGHT_GRAD(
-        *_grid(plan, g),
-        *_sizes(g),
-        plan.chunk,
-        int(with_bias),
-        output_grad,
-        output,
-        x,
-        grads,
-        partial,
-        types={"T": x.dtype},
-        PASS="WEIGHT_GRAD",
-        ACTIVATION=activation_macro(activation),
-        **plan.tiling.macros,
-        VECTOR_A=vector_a,
-        VECTOR_B=vector(filters, output_grad, output),
-        VECTOR_Y=vector(filters, grads, partial),
-    )
-    finish(partial, grads)
-    return grads[:rows].reshape(kernel_shape), grads[rows] if with_bias else None
+    check_fused_output(output_grad, output, activation)
+    given = before_activation(output_grad, output, activation)
+    return backward_weight(given, x, g, activation, with_bias)
 
 
 def conv2d_backward_input(
@@ -134,19 +83,134 @@ def conv2d_backward_input(
     g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
     check_same_dtype("conv2d", kernel, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    output_grad, output = _grad_before_activation(output_grad, output, activation)
-    kernel = launcher.contiguous(kernel)
-    input_grad = launcher.empty(g.input_shape, kernel.dtype)
+    check_fused_output(output_grad, output, activation)
+    given = before_activation(output_grad, output, activation)
+    return backward_input(given, kernel, g, activation)
+
+
+def forward(
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
+) -> Array:
+    """Return the output, given arguments that are checked."""
+    bias = None if bias is None else launcher.contiguous(bias)
+    y = launcher.empty(g.output_shape, x.dtype)
+    partial = launch_forward(_FORWARD, x, kernel, bias, (y,), g, activation)
+    finish(partial, y, bias, activation)
+    return y
+
+
+def launch_forward(
+    launched: Kernel,
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    results: tuple[Array, ...],
+    g: Conv2DGeometry,
+    activation: str | None,
+    rows_together: int = 1,
+) -> Array | None:
+    """Launch a forward kernel; return the parts of its sums, or None if it writes the results.
+
+    Arguments:
+        launched: the kernel.
+        x, kernel: the operands.
+        bias: a contiguous array, or None.
+        results: the arrays that it writes.
+        g: the geometry.
+        activation: what is applied to the sums.
+        rows_together: as in `plan_product`.
+    """
+    x, kernel = launcher.contiguous(x), launcher.contiguous(kernel)
     channels, filters = _of_a_group(g)
-    length, vector_a = _taps(g) * filters, vector(filters, output_grad, output)
-    plan = plan_product(_positions(input_shape), channels, length, groups, kernel.dtype, vector_a)
-    partial = new_partial(plan, g.input_shape, kernel.dtype)
-    _INPUT_GRAD(
+    rows, length, vector_a = _positions(g.output_shape), _taps(g) * channels, vector(channels, x)
+    plan = plan_product(rows, filters, length, g.groups, x.dtype, vector_a, rows_together)
+    partial = new_partial(plan, g.output_shape, x.dtype)
+    launched(
         *_grid(plan, g),
         *_sizes(g),
         plan.chunk,
-        output_grad,
-        output,
+        x,
+        kernel,
+        bias,
+        *results,
+        partial,
+        types={"T": x.dtype},
+        PASS="FORWARD",
+        ACTIVATION=activation_macro(activation),
+        **plan.tiling.macros,
+        VECTOR_A=vector_a,
+        VECTOR_B=vector(filters, kernel),
+        VECTOR_Y=vector(filters, *results, partial),
+    )
+    return partial
+
+
+def backward_weight(
+    given: tuple[Array | None, ...],
+    x: Array,
+    g: Conv2DGeometry,
+    activation: str | None,
+    with_bias: bool,
+    launched: Kernel = _WEIGHT_GRAD,
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias, given arguments that are checked.
+
+    Arguments:
+        given: the contiguous arrays, or None, that the gradient of the output is taken from.
+        x: the input.
+        g: the geometry.
+        activation: what the output is that of.
+        with_bias: whether the gradient of the bias is wanted.
+        launched: the kernel.
+    """
+    x = launcher.contiguous(x)
+    channels, filters = _of_a_group(g)
+    rows = _taps(g) * channels
+    # The gradient of the bias is one row more, below those of the kernel.
+    grads = launcher.empty((rows + with_bias, g.kernel_shape[3]), x.dtype)
+    length, vector_a = _positions(g.output_shape), vector(channels, x)
+    plan = plan_product(grads.shape[0], filters, length, g.groups, x.dtype, vector_a)
+    partial = new_partial(plan, grads.shape, x.dtype)
+    launched(
+        *_grid(plan, g),
+        *_sizes(g),
+        plan.chunk,
+        int(with_bias),
+        *given,
+        x,
+        grads,
+        partial,
+        types={"T": x.dtype},
+        PASS="WEIGHT_GRAD",
+        ACTIVATION=activation_macro(activation),
+        **plan.tiling.macros,
+        VECTOR_A=vector_a,
+        VECTOR_B=vector(filters, *given),
+        VECTOR_Y=vector(filters, grads, partial),
+    )
+    finish(partial, grads)
+    return grads[:rows].reshape(g.kernel_shape), grads[rows] if with_bias else None
+
+
+def backward_input(
+    given: tuple[Array | None, ...],
+    kernel: Array,
+    g: Conv2DGeometry,
+    activation: str | None,
+    launched: Kernel = _INPUT_GRAD,
+) -> Array:
+    """Return the gradient of the input; arguments as in `backward_weight`."""
+    kernel = launcher.contiguous(kernel)
+    input_grad = launcher.empty(g.input_shape, kernel.dtype)
+    channels, filters = _of_a_group(g)
+    rows, length, vector_a = _positions(g.input_shape), _taps(g) * filters, vector(filters, *given)
+    plan = plan_product(rows, channels, length, g.groups, kernel.dtype, vector_a)
+    partial = new_partial(plan, g.input_shape, kernel.dtype)
+    launched(
+        *_grid(plan, g),
+        *_sizes(g),
+        plan.chunk,
+        *given,
         kernel,
         input_grad,
         partial,
@@ -162,11 +226,10 @@ def conv2d_backward_input(
     return input_grad
 
 
-def _grad_before_activation(
+def before_activation(
     output_grad: Array, output: Array | None, activation: str | None
 ) -> tuple[Array, Array | None]:
     """Return what the kernels take the gradient before the activation from."""
-    check_fused_output(output_grad, output, activation)
     kept = None if activation is None or output is None else launcher.contiguous(output)
     return launcher.contiguous(output_grad), kept
 

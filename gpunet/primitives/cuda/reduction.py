@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix, in a fixed order."""
+"""Sums over the rows of a matrix, in a fixed order, as the kernels of kernels/reduction.cu."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from gpunet.primitives import launcher
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.launcher import Kernel
 
-__all__ = ["bias_backward", "sum_rows"]
+__all__ = ["bias_backward", "sum_rows", "sum_windows"]
 
 Array = Any
 
 _SUM_ROWS = Kernel("reduction.cu", "sum_rows")
+_SUM_WINDOWS = Kernel("reduction.cu", "sum_windows")
 
 _COLUMNS, _WARPS = 32, 8  # of a block
 _LEAST_ROWS = 16 * _WARPS  # of a chunk, so that its start and end do not outweigh the sum
@@ -57,6 +58,32 @@ def sum_rows(x: Array, y: Array, bias: Array | None = None, activation: str | No
         bias,
         y,
         types={"T": y.dtype, "S": x.dtype},
+        ACTIVATION=activation_macro(activation),
+    )
+
+
+def sum_windows(
+    parts: Array, y: Array, indices: Array, bias: Array | None, activation: str | None
+) -> None:
+    """Write the largest of each window's 4 sums to `y`, and which it is to `indices`.
+
+    Arguments:
+        parts: (splits, ...) of each sum, those of a window after those of the one before.
+        y, indices: (..., columns), changed.
+        bias: (columns,), added to each sum, or None.
+        activation: applied to the largest.
+    """
+    _SUM_WINDOWS(
+        launcher.blocks_for(y.size),
+        256,
+        y.size,
+        y.shape[-1],
+        parts.shape[0],
+        parts,
+        bias,
+        y,
+        indices,
+        types={"T": y.dtype, "S": parts.dtype},
         ACTIVATION=activation_macro(activation),
     )
 

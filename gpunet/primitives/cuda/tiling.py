@@ -41,7 +41,12 @@ class Tiling(NamedTuple):
 
 _LARGEST = (Tiling(128, 128, 16, 8, 8),)
 _LARGE = (Tiling(128, 64, 16, 8, 4),)
-_SMALL = (Tiling(64, 64, 16, 4, 4), Tiling(64, 32, 16, 4, 4), Tiling(32, 32, 16, 2, 4))
+_SMALL = (
+    Tiling(64, 64, 16, 4, 4),
+    Tiling(64, 32, 16, 4, 4),
+    Tiling(32, 32, 16, 2, 4),
+    Tiling(32, 32, 16, 4, 2),  # taken only where 4 rows belong together
+)
 
 # A split shall sum at least this many tiles, so that its start and end do not outweigh it.
 _LEAST_TILES_OF_A_SPLIT = 4
@@ -60,7 +65,13 @@ class Plan(NamedTuple):
 
 
 def plan_product(
-    rows: int, columns: int, length: int, groups: int, dtype: Any, vector_a: int
+    rows: int,
+    columns: int,
+    length: int,
+    groups: int,
+    dtype: Any,
+    vector_a: int,
+    rows_together: int = 1,
 ) -> Plan:
     """Return how to make `groups` results of (rows, columns), each sum of `length` products.
 
@@ -70,6 +81,7 @@ def plan_product(
             device gives.
         vector_a: elements of the left operand that are loaded at once. A thread that loads single
             elements keeps more addresses, and has no registers left for the largest tile.
+        rows_together: neighbouring rows of the result that one thread shall make, at most 4.
 
     Raises:
         OverflowError: a size is more than the kernels can count.
@@ -84,6 +96,7 @@ def plan_product(
     candidates: tuple[Tiling, ...] = _SMALL
     if itemsize == 4:
         candidates += _LARGE + (_LARGEST if vector_a > 1 else ())
+    candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
     return _plan(rows, columns, length, groups, candidates, launcher.multiprocessors())
 
 
