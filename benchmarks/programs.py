@@ -1,32 +1,68 @@
-"""The program that the benchmarks train, in gpunet and in PyTorch, on the same numbers."""
+"""The program that the benchmarks train, as every library gets it: its network and its data.
+
+Only NumPy is imported here: interpreters that have one library and not gpunet import this too.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import functools
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-import gpunet
-from examples.mnist_cnn import build_model
-
 BATCH_SIZES = (32, 128, 1024)
 
+Images = tuple[np.ndarray, np.ndarray]  # images (n, 28, 28, 1) in [0, 1], labels (n,)
 
-def batch(size: int) -> tuple[np.ndarray, np.ndarray]:
+
+class Conv(NamedTuple):
+    """A 3x3 convolution of the program: of square images, with no padding."""
+
+    size: int
+    channels: int
+    filters: int
+
+
+# The layers of examples/mnist_cnn.py: 2x2 max pooling follows each convolution.
+CONVOLUTIONS = (Conv(28, 1, 32), Conv(13, 32, 64), Conv(5, 64, 64))
+DENSE = ((64, 64), (64, 10))  # inputs, outputs
+
+
+def batch(size: int) -> Images:
     """Return images (size, 28, 28, 1) in [0, 1) and integer labels (size,)."""
     rng = np.random.default_rng(0)
     return rng.random((size, 28, 28, 1), dtype="float32"), rng.integers(0, 10, size)
 
 
-def gpunet_step(size: int) -> Callable[[], float]:
-    """Return a function that does one training step and returns the loss."""
-    gpunet.random.seed(0)
-    model = build_model()
-    x, labels = batch(size)
-    y = gpunet.utils.to_categorical(labels, 10)
-    return lambda: model.train_on_batch(x, y, return_dict=True)["loss"]  # type: ignore[call-overload, index]
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    """Return labels (n,) as (n, 10), float32."""
+    return np.eye(10, dtype="float32")[labels]
+
+
+def mnist_file() -> Path:
+    """Return where MNIST is.
+
+    Raises:
+        FileNotFoundError: it is not there, and why.
+    """
+    home = os.environ.get("GPUNET_HOME")
+    if not home:
+        raise FileNotFoundError("GPUNET_HOME is not set: it names the folder of mnist.npz")
+    if not (file := Path(home) / "mnist.npz").is_file():
+        raise FileNotFoundError(f"there is no mnist.npz in GPUNET_HOME={home}")
+    return file
+
+
+@functools.cache
+def mnist(count: int, test_count: int) -> tuple[Images, Images]:
+    """Return so many of MNIST's images to train on, and so many to test."""
+    with np.load(mnist_file(), allow_pickle=False) as file:
+        return tuple(  # type: ignore[return-value]
+            (file[f"x_{part}"][:n, ..., None] / np.float32(255), file[f"y_{part}"][:n].astype(int))
+            for part, n in (("train", count), ("test", test_count))
+        )
 
 
 def torch_network() -> Any:
@@ -41,56 +77,15 @@ def torch_network() -> Any:
     )  # fmt: skip
 
 
-def torch_step(size: int) -> Callable[[], float]:
-    """Return a function that does one training step in PyTorch and returns the loss."""
-    import torch
-    from torch import nn
+def keras_network() -> Any:
+    """Return the program's network in Keras, not compiled."""
+    from keras import Input, Sequential
+    from keras.layers import Conv2D, Dense, Flatten, MaxPooling2D
 
-    torch.manual_seed(0)
-    model = torch_network()
-    optimizer = torch.optim.Adam(model.parameters())
-    images, labels = batch(size)
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    y = torch.from_numpy(labels)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-# What the C library's `malloc` reads when a process starts, so that it keeps freed pages instead of
-# giving them back: fresh ones cost much on some systems, virtual machines above all. gpunet reuses
-# its large arrays itself.
-KEEP_PAGES = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 31),
-    "MALLOC_TOP_PAD_": str(1 << 27),
-}
-
-
-class Contender(NamedTuple):
-    """A library as it takes part: what makes its step, and its process' environment."""
-
-    make_step: Callable[[int], Callable[[], float]]
-    environment: dict[str, str]
-
-
-CONTENDERS = {
-    "gpunet (NumPy)": Contender(gpunet_step, {}),
-    "PyTorch": Contender(torch_step, {}),
-    "PyTorch, pages kept": Contender(torch_step, KEEP_PAGES),
-}
-
-
-def set_threads(count: int) -> None:
-    """Let BLAS, and PyTorch if this process uses it, have this many threads."""
-    import threadpoolctl
-
-    threadpoolctl.threadpool_limits(count, user_api="blas")
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
+    return Sequential([
+        Input((28, 28, 1)),
+        Conv2D(32, 3, activation="relu"), MaxPooling2D(2),
+        Conv2D(64, 3, activation="relu"), MaxPooling2D(2),
+        Conv2D(64, 3, activation="relu"), MaxPooling2D(2),
+        Flatten(), Dense(64, activation="relu"), Dense(10, activation="softmax"),
+    ])  # fmt: skip

@@ -1,0 +1,209 @@
+"""The measuring of `python -m benchmarks.cpu`: contenders in processes of their own, by turns."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from benchmarks.cases import PARTS, SGEMM, START, Case, Part, flop
+from benchmarks.contenders import (
+    CUPY,
+    KERAS_TENSORFLOW,
+    NUMBA,
+    NUMPY,
+    SGEMM_BY,
+    TORCH_LAYOUTS,
+    Contender,
+)
+from benchmarks.gpu_timing import summarize
+from benchmarks.programs import mnist_file
+from benchmarks.workers import Worker, WorkerError
+
+__all__ = [
+    "CACHED",
+    "KERNEL_CACHE",
+    "NOT_CACHED",
+    "Settings",
+    "measure_case",
+    "measure_part",
+    "measure_start",
+]
+
+Record = dict[str, Any]
+
+# The variable that names the folder in which compiled kernels are kept from process to process.
+KERNEL_CACHE = "NUMBA_CACHE_DIR"
+CACHED, NOT_CACHED = f"{NUMBA}, kernels cached", f"{NUMBA}, first call"
+
+_IN_MNIST = (NUMPY, NUMBA, CUPY, *TORCH_LAYOUTS, KERAS_TENSORFLOW)
+_SGEMM = "sgemm"
+_PAUSE = 0.05  # seconds before a turn, in which the threads of the one before go to sleep
+
+
+class Settings(NamedTuple):
+    """How to measure.
+
+    Attributes:
+        threads: that each contender has.
+        quick: whether this is to show that it works, and measures nothing.
+        rounds: turns of each contender, in parts that do not say themselves.
+        tell: is given a line on what is going on.
+    """
+
+    threads: int
+    quick: bool = False
+    rounds: int = 12
+    tell: Callable[[str], None] = lambda line: None
+
+    def rounds_of(self, part: Part) -> int:
+        return 1 if self.quick else part.rounds or self.rounds
+
+
+def measure_part(
+    name: str, contenders: Mapping[str, Contender | str], settings: Settings
+) -> Iterator[Record]:
+    """Yield a record for each case of a part.
+
+    Arguments:
+        name: one of `PARTS`.
+        contenders: by name; in place of one that cannot run here, the reason.
+        settings: how to measure.
+    """
+    part = PARTS[name]
+    if name in ("epoch", "mnist"):
+        try:
+            mnist_file()
+        except FileNotFoundError as error:
+            contenders = dict.fromkeys(contenders, str(error))
+    if name == "mnist":
+        contenders = {key: value for key, value in contenders.items() if key in _IN_MNIST}
+    for case in part.cases:
+        settings.tell(str(case))
+        given = case.quick() if settings.quick else case
+        yield measure_case(given, contenders, settings.rounds_of(part), settings)
+
+
+class _Turns:
+    """The contenders of a case that are still taking part."""
+
+    def __init__(self, case: Case, settings: Settings, stack: contextlib.ExitStack) -> None:
+        self.case, self.settings, self.stack = case, settings, stack
+        self.workers: dict[str, Worker] = {}
+        self.times: dict[str, list[float]] = {}
+        self.found: dict[str, Record] = {}
+
+    def start(self, name: str, contender: Contender, case: Case) -> None:
+        def start() -> None:
+            if contender.compiles:  # in a process that does not count, so that kernels are cached
+                with Worker(contender, case, self.settings.threads) as first:
+                    first.warm_up(1)
+            worker = Worker(contender, case, self.settings.threads)
+            self.workers[name] = self.stack.enter_context(worker)
+            self.found[name] = {"way": worker.way}
+            if case.part != "mnist":
+                worker.warm_up(1 if self.settings.quick else 3)
+
+        self._try(name, start)
+
+    def take(self, name: str, calls: int) -> None:
+        """Let one make its calls; the first of several only fills the caches again."""
+
+        def take() -> None:
+            time.sleep(_PAUSE)
+            settling = int(calls > 1)
+            done = self.workers[name].run(calls + settling)
+            self.times.setdefault(name, []).extend(done["times"][settling:])
+            self.found[name] |= {
+                key: done[key] for key in ("result", "peak", "process_peak", "versions")
+            }
+
+        self._try(name, take)
+
+    def _try(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except WorkerError as error:
+            self.settings.tell(f"  {name}: {error}")
+            self.workers.pop(name, None)
+            self.found[name] = {"why": str(error)}
+
+    def results(self) -> dict[str, Record]:
+        """Return what was found, by contender, with the summary of its times."""
+        return {
+            name: found if "why" in found else found | summarize(self.times[name])
+            for name, found in self.found.items()
+        }
+
+
+def measure_case(
+    case: Case, contenders: Mapping[str, Contender | str], rounds: int, settings: Settings
+) -> Record:
+    """Return the case with the seconds, the peak memory and the versions of each contender.
+
+    Where the case is made of products of matrices, a large one takes turns with the contenders.
+    """
+    with contextlib.ExitStack() as stack:
+        turns = _Turns(case, settings, stack)
+        for name, contender in contenders.items():
+            if isinstance(contender, str):
+                turns.found[name] = {"why": contender}
+            else:
+                turns.start(name, contender, case)
+        if flop(case) and turns.workers:
+            turns.start(_SGEMM, SGEMM_BY, SGEMM)
+        for _ in range(rounds):
+            for name in list(turns.workers):
+                turns.take(name, SGEMM.calls if name == _SGEMM else case.calls)
+        results = turns.results()
+    sgemm = results.pop(_SGEMM, {})
+    record: Record = {"case": case.options(), "flop": flop(case), "results": results}
+    if "median" in sgemm:
+        record["sgemm_gflops"] = flop(SGEMM) / sgemm["median"] / 1e9
+    return record
+
+
+def measure_start(
+    contenders: Mapping[str, Contender | str], settings: Settings
+) -> Iterator[Record]:
+    """Yield how long it is from the start of a process to the end of its first training step.
+
+    For Numba's kernels twice: with nothing compiled yet, and in the processes after that.
+    """
+    case, repeats = START.quick(), 1 if settings.quick else 5
+    settings.tell(f"start: first training step, {case.label}")
+    results: dict[str, Record] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, of, count in (
+            (NUMPY, NUMPY, repeats),
+            (NOT_CACHED, NUMBA, 1),  # fills the folder
+            (CACHED, NUMBA, repeats),
+        ):
+            contender = contenders.get(of, "not asked for")
+            if isinstance(contender, str):
+                results[name] = {"why": contender}
+                continue
+            try:
+                results[name] = _starts(contender, case, settings, folder, count)
+            except WorkerError as error:
+                results[name] = {"why": str(error)}
+    yield {"case": case.options(), "flop": 0, "results": results}
+
+
+def _starts(
+    contender: Contender, case: Case, settings: Settings, folder: str, count: int
+) -> Record:
+    seconds, first = [], []
+    for _ in range(count):
+        start = time.perf_counter()
+        with Worker(contender, case, settings.threads, {KERNEL_CACHE: folder}) as worker:
+            done = worker.run(1)
+            seconds.append(time.perf_counter() - start)
+        first += done["times"]
+    return summarize(seconds) | {
+        "first_step": statistics.median(first),
+        "versions": done["versions"],
+    }

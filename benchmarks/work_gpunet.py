@@ -1,0 +1,144 @@
+"""gpunet's part: primitives on arrays, and the program of `examples/mnist_cnn.py`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import gpunet
+from benchmarks.cases import Case
+from benchmarks.programs import batch, mnist, one_hot
+from benchmarks.workers import Way
+from examples.mnist_cnn import build_model
+from gpunet import backend, primitives
+from gpunet.primitives.selection import numpy_twins
+
+
+class Library:
+    """gpunet, as a worker uses it.
+
+    Arguments:
+        threads: given by the environment.
+        numba: whether the primitives for NumPy arrays have to be Numba's, or NumPy's; None where
+            other arrays are used.
+
+    Raises:
+        RuntimeError: they are not.
+    """
+
+    def __init__(self, threads: int, numba: bool | None = None) -> None:
+        self.versions = {"gpunet": gpunet.__version__, "NumPy": np.__version__}
+        if numba is not None:
+            twins = numpy_twins()  # imports Numba, as other libraries are imported before they work
+            if numba != (twins.module is not primitives.reference):
+                raise RuntimeError(f"the kernels in use are the wrong ones. {twins.reason}")
+            if numba:
+                self.versions["Numba"] = sys.modules["numba"].__version__
+        gpunet.random.seed(0)
+
+    def conv(self, case: Case) -> dict[str, Way]:
+        shape, padding = (case.batch, case.size, case.size, case.channels), case.padding
+        x, kernel = _random(shape), _random((3, 3, case.channels, case.filters))
+        grad = backend.asarray(
+            np.ones_like(backend.to_numpy(primitives.conv2d_forward(x, kernel, padding=padding)))
+        )
+
+        def call() -> Any:
+            y = primitives.conv2d_forward(x, kernel, padding=padding)
+            kernel_grad, _ = primitives.conv2d_backward_weight(
+                grad, x, kernel.shape, padding=padding
+            )
+            if not case.input_grad:
+                return y, kernel_grad
+            input_grad = primitives.conv2d_backward_input(grad, kernel, shape, padding=padding)
+            return y, kernel_grad, input_grad
+
+        return _one_way(call)
+
+    def pool(self, case: Case) -> dict[str, Way]:
+        x = _random((case.batch, case.size, case.size, case.channels))
+        half = case.size // 2
+        grad = _random((case.batch, half, half, case.channels))
+
+        def call() -> Any:
+            y, indices = primitives.max_pool2d_forward(x, pool_size=2)
+            return y, primitives.max_pool2d_backward(grad, indices, x.shape, pool_size=2)
+
+        return _one_way(call)
+
+    def activation(self, case: Case) -> dict[str, Way]:
+        x = _random((case.batch, case.size, case.size, case.channels))
+        grad = _random(x.shape)
+
+        def call() -> Any:
+            y = primitives.relu_forward(x)
+            return y, primitives.relu_backward(grad, y)
+
+        return _one_way(call)
+
+    def train(self, case: Case) -> dict[str, Way]:
+        model = build_model()
+        x, y = _on_backend(batch(case.batch))
+
+        def call() -> float:
+            scores = model.train_on_batch(x, y, return_dict=True)
+            return scores["loss"]  # type: ignore[call-overload, index]
+
+        return {"": Way(call)}
+
+    def inference(self, case: Case) -> dict[str, Way]:
+        model = build_model()
+        x, _ = _on_backend(batch(case.batch))
+        return {"": Way(lambda: model.predict_on_batch(x))}
+
+    def epoch(self, case: Case) -> dict[str, Way]:
+        model = build_model()
+        train, _ = mnist(case.samples, case.tests)
+        x, y = _on_backend(train)
+
+        def fit(count: int) -> None:
+            model.fit(x[:count], y[:count], case.batch, verbose=0)
+            _wait()
+
+        return {"": Way(lambda: fit(case.samples), lambda: fit(20 * case.batch))}
+
+    def mnist(self, case: Case) -> dict[str, Way]:
+        train, test = mnist(case.samples, case.tests)
+
+        def call() -> float:
+            gpunet.random.seed(0)
+            model = build_model()
+            model.fit(*_on_backend(train), case.batch, case.epochs, verbose=0)
+            scores = model.evaluate(*_on_backend(test), verbose=0, return_dict=True)
+            return scores["accuracy"]  # type: ignore[call-overload, index]
+
+        return {"": Way(call)}
+
+
+def _random(shape: tuple[int, ...]) -> Any:
+    return backend.asarray(np.random.default_rng(0).random(shape, np.float32) - np.float32(0.5))
+
+
+def _on_backend(images: tuple[np.ndarray, np.ndarray]) -> tuple[Any, Any]:
+    return backend.asarray(images[0]), backend.asarray(one_hot(images[1]))
+
+
+def _wait() -> None:
+    if backend.active_backend() == "cupy":
+        sys.modules["cupy"].cuda.Device().synchronize()
+
+
+def _one_way(call: Callable[[], Any]) -> dict[str, Way]:
+    """Return a call that ends when its results are there."""
+    if backend.active_backend() == "numpy":
+        return {"": Way(call)}
+
+    def wait() -> Any:
+        result = call()
+        _wait()
+        return result
+
+    return {"": Way(wait)}
