@@ -43,7 +43,7 @@ struct PooledResult {
     int64 line;  // elements from one window of y to the next
 
     __device__ void store(const int m, const int n, const Vector<A, GROUP_N> (&sums)[ROWS]) const {
-        if (m >= rows) return;
+        if (m >= rows) return;  // rows are whole windows
         if (VECTOR_Y > 1) {  // then the columns are whole groups
             if (n < columns) store_some<GROUP_N>(m, n, sums, 0);
         } else {

@@ -10,9 +10,13 @@ from gpunet.primitives.launcher import use_executor
 
 from .cases import all_cases, arguments_of, assert_close, call, expected_of
 from .cpu_executor import ORDERS, CpuExecutor, KernelError, compiler
-from .mutants import MUTANTS, Mutant
+from .mutants import MUTANTS as OTHER_MUTANTS
+from .mutants import Mutant
+from .mutants_pooling import MUTANTS as POOLING_MUTANTS
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
+
+MUTANTS = [*OTHER_MUTANTS, *POOLING_MUTANTS]
 
 
 def how_it_is_caught(mutant: Mutant) -> str:

@@ -1,0 +1,171 @@
+"""Mistakes put into pooling, alone and with convolution; see mutants.py."""
+
+from __future__ import annotations
+
+from .mutants import Mutant
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = [
+    Mutant(
+        "the border one pixel further out",
+        "pooling.cu",
+        "max_pool2d_forward",
+        "return max(0, min(pixel, size - 1));",
+        "return max(0, min(pixel, size));",
+    ),
+    Mutant(
+        "a wrong stride of the grid",
+        "pooling.cu",
+        "max_pool2d_forward",
+        "channels);\n        const int top_row",
+        "channels); if (i >= thread_count()) continue;\n        const int top_row",
+    ),
+    Mutant(
+        "a pixel of the padding counted",
+        "pooling.cu",
+        "average_pool2d_forward",
+        "return pixel >= 0 && pixel < size;",
+        "return pixel >= 0 && pixel <= size;",
+    ),
+    Mutant(
+        "one window too many of a pixel",
+        "pooling.cu",
+        "average_pool2d_backward",
+        "return max(pixel + before - window + stride, 0) / stride;",
+        "return max(pixel + before - window, 0) / stride;",
+    ),
+    Mutant(
+        "the last of equal values",
+        "pooling.cuh",
+        "max_pool2d_forward",
+        "return value > best || (",
+        "return value >= best || (",
+    ),
+    Mutant(
+        "a sum that does not begin at 0",
+        "pooling.cu",
+        "average_pool2d_forward",
+        "A row_sums[VECTOR] = {};",
+        "A row_sums[VECTOR];",
+    ),
+    Mutant(
+        "the last of equal sums",
+        "pooling.cuh",
+        "conv2d_max_pool_forward",
+        "return value > best || (",
+        "return value >= best || (",
+    ),
+    Mutant(
+        "a NaN that is not the largest",
+        "pooling.cuh",
+        "conv2d_max_pool_forward",
+        "(value != value && best == best)",
+        "false",
+    ),
+    Mutant(
+        "a window past the last",
+        "conv_pool.cu",
+        "conv2d_max_pool_forward",
+        "if (m >= rows) return;  // rows are whole windows",
+        "if (m > rows) return;",
+    ),
+    Mutant(
+        "a window in the place of another",
+        "conv_pool.cu",
+        "conv2d_max_pool_forward",
+        "m / ROWS * line + n",
+        "m / ROWS / 2 * line + n",
+    ),
+    Mutant(
+        "the bias of another filter",
+        "conv_pool.cu",
+        "conv2d_max_pool_forward",
+        "A(0) : widen(bias[n + i])",
+        "A(0) : widen(bias[n])",
+    ),
+    Mutant(
+        "three sums of a window",
+        "pooling.cuh",
+        "conv2d_max_pool_forward",
+        "int i = 1; i < WINDOW_SIZE;",
+        "int i = 1; i < WINDOW_SIZE - 1;",
+    ),
+    Mutant(
+        "no activation",
+        "conv_pool.cu",
+        "conv2d_max_pool_forward",
+        "narrow<T>(activate(largest.value, A(FUSED_OPTION)))",
+        "narrow<T>(largest.value)",
+    ),
+    Mutant(
+        "the parts of a window in one place",
+        "conv_pool.cu",
+        "conv2d_max_pool_forward",
+        "partial + (m + row) * line + n",
+        "partial + m * line + n",
+    ),
+    Mutant(
+        "the parts of a split after those of too few windows",
+        "reduction.cu",
+        "conv2d_max_pool_forward",
+        "from += count * WINDOW_SIZE",
+        "from += count",
+    ),
+    Mutant(
+        "the bias left out of a split sum",
+        "reduction.cu",
+        "conv2d_max_pool_forward",
+        "sums[j] += widen(bias[column]);",
+        "sums[j] += 0;",
+    ),
+    Mutant(
+        "rows and columns of a window exchanged",
+        "gemm.cuh",
+        "conv2d_max_pool_forward",
+        "* SIDE + within / SIDE,",
+        "* SIDE + within % SIDE,",
+    ),
+    Mutant(
+        "a carry to the middle of a window",
+        "gemm.cuh",
+        "conv2d_max_pool_backward_weight",
+        "digits.middle += step.middle + (carry ? SIDE : 0);",
+        "digits.middle += step.middle + (carry ? 1 : 0);",
+    ),
+    Mutant(
+        "the window of another output",
+        "convolution.cuh",
+        "conv2d_max_pool_backward_weight",
+        "const int64 window = place / (POOL * POOL);",
+        "const int64 window = place / POOL / POOL / POOL;",
+    ),
+    Mutant(
+        "a gradient for all outputs of a window",
+        "convolution.cuh",
+        "conv2d_max_pool_backward_weight",
+        "if (chosen.values[i] != place) grad.values[i] = 0;",
+        "",
+    ),
+    Mutant(
+        "rows and columns of a window exchanged",
+        "convolution.cuh",
+        "conv2d_max_pool_backward_input",
+        "y % POOL * POOL + x % POOL",
+        "x % POOL * POOL + y % POOL",
+    ),
+    Mutant(
+        "a window in the row of another",
+        "convolution.cuh",
+        "conv2d_max_pool_backward_input",
+        "* (g.out_height / POOL) + y / POOL;",
+        "* (g.out_height / POOL) + y / 4;",
+    ),
+    Mutant(
+        "outputs that fill no window",
+        "convolution.cuh",
+        "conv2d_max_pool_backward_input",
+        "find_output(x, g.stride_x, g.out_width)",
+        "find_output(x, g.stride_x, g.out_width + 1)",
+    ),
+]
