@@ -17,7 +17,7 @@ __all__ = ["Plan", "SparsePlan", "plan", "sparse_plan"]
 Ints = NDArray[np.int64]
 
 _BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
-_SPARSE_BLOCK = 1 << 14  # floats of the images that lists of gradients refer to at a time
+_SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to at a time
 _GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
 
 

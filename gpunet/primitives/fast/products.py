@@ -104,8 +104,7 @@ def pack(patch: int, filters: int, weights: Array, panels: Array) -> None:
         for k in range(patch):
             at = k * filters + first
             if count == PANEL:
-                store(panels, to, load(weights, at))
-                store(panels, to + LANES, load(weights, at + LANES))
+                store(panels, to, load(weights, at, PANEL))
             else:
                 for j in range(PANEL):
                     put(panels, to + j, get(weights, at + j) if j < count else np.float32(0))
@@ -198,41 +197,32 @@ def _multiply(
     out: int,
 ) -> None:
     """Write the products of patches with one panel to products[out:], (count, PANEL)."""
-    zero, last = splat(np.float32(0)), count - 1
+    zero, last = splat(np.float32(0), PANEL), count - 1
     for p in range(0, count, TILE):
-        x0, x1 = start + get(positions, p), start + get(positions, min(p + 1, last))
-        x2, x3 = start + get(positions, min(p + 2, last)), start + get(positions, min(p + 3, last))
-        x4, x5 = start + get(positions, min(p + 4, last)), start + get(positions, min(p + 5, last))
-        a0, a1, a2, a3, a4, a5 = zero, zero, zero, zero, zero, zero
-        b0, b1, b2, b3, b4, b5 = zero, zero, zero, zero, zero, zero
-        w = weights
-        for s in range(segments.size):
-            segment = get(segments, s)
-            for k in range(segment, segment + length):
-                wa, wb = load(panels, w), load(panels, w + LANES)
-                w += PANEL
-                value = broadcast(x, x0 + k)
-                a0, b0 = multiply_add(value, wa, a0), multiply_add(value, wb, b0)
-                value = broadcast(x, x1 + k)
-                a1, b1 = multiply_add(value, wa, a1), multiply_add(value, wb, b1)
-                value = broadcast(x, x2 + k)
-                a2, b2 = multiply_add(value, wa, a2), multiply_add(value, wb, b2)
-                value = broadcast(x, x3 + k)
-                a3, b3 = multiply_add(value, wa, a3), multiply_add(value, wb, b3)
-                value = broadcast(x, x4 + k)
-                a4, b4 = multiply_add(value, wa, a4), multiply_add(value, wb, b4)
-                value = broadcast(x, x5 + k)
-                a5, b5 = multiply_add(value, wa, a5), multiply_add(value, wb, b5)
         # Of the last tile's outputs some are the last one again, written again.
-        o0, o1 = out + p * PANEL, out + min(p + 1, last) * PANEL
-        o2, o3 = out + min(p + 2, last) * PANEL, out + min(p + 3, last) * PANEL
-        o4, o5 = out + min(p + 4, last) * PANEL, out + min(p + 5, last) * PANEL
-        store(products, o0, a0), store(products, o0 + LANES, b0)
-        store(products, o1, a1), store(products, o1 + LANES, b1)
-        store(products, o2, a2), store(products, o2 + LANES, b2)
-        store(products, o3, a3), store(products, o3 + LANES, b3)
-        store(products, o4, a4), store(products, o4 + LANES, b4)
-        store(products, o5, a5), store(products, o5 + LANES, b5)
+        p1, p2, p3 = min(p + 1, last), min(p + 2, last), min(p + 3, last)
+        p4, p5 = min(p + 4, last), min(p + 5, last)
+        x0, x1, x2 = get(positions, p), get(positions, p1), get(positions, p2)
+        x3, x4, x5 = get(positions, p3), get(positions, p4), get(positions, p5)
+        sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+        at = weights
+        for s in range(segments.size):
+            first = start + get(segments, s)
+            for k in range(first, first + length):
+                w = load(panels, at, PANEL)
+                at += PANEL
+                sum0 = multiply_add(broadcast(x, x0 + k, PANEL), w, sum0)
+                sum1 = multiply_add(broadcast(x, x1 + k, PANEL), w, sum1)
+                sum2 = multiply_add(broadcast(x, x2 + k, PANEL), w, sum2)
+                sum3 = multiply_add(broadcast(x, x3 + k, PANEL), w, sum3)
+                sum4 = multiply_add(broadcast(x, x4 + k, PANEL), w, sum4)
+                sum5 = multiply_add(broadcast(x, x5 + k, PANEL), w, sum5)
+        store(products, out + p * PANEL, sum0)
+        store(products, out + p1 * PANEL, sum1)
+        store(products, out + p2 * PANEL, sum2)
+        store(products, out + p3 * PANEL, sum3)
+        store(products, out + p4 * PANEL, sum4)
+        store(products, out + p5 * PANEL, sum5)
 
 
 @helper
@@ -252,13 +242,13 @@ def _finish(
         filters = min(LANES, sizes.filters - first - half)
         if filters <= 0:
             return
-        added, zero = load(bias, first + half), splat(np.float32(0))
+        added, zero = load(bias, first + half, LANES), splat(np.float32(0), LANES)
         for window in range(count // sizes.window):
             at = start + window * sizes.window * PANEL + half
-            best, place = load(products, at), zero
+            best, place = load(products, at, LANES), zero
             for s in range(1, sizes.window):
-                value = load(products, at + s * PANEL)
-                place = where_beats(value, best, splat(np.float32(s)), place)
+                value = load(products, at + s * PANEL, LANES)
+                place = where_beats(value, best, splat(np.float32(s), LANES), place)
                 best = where_beats(value, best, value, best)
             best = add(best, added)
             if sizes.relu:
@@ -358,24 +348,24 @@ def _expand(
 
     What it sums up to is added to parts[bias_grad:].
     """
-    zero = splat(np.float32(0))
+    zero = splat(np.float32(0), LANES)
     for half in range(0, PANEL, LANES):
         filters = min(LANES, sizes.filters - first - half)
-        total = load(parts, bias_grad + half)
+        total = load(parts, bias_grad + half, LANES)
         for window in range(count // sizes.window):
             at = (read + window) * sizes.filters + first + half
             to = start + window * sizes.window * PANEL + half
             if filters == LANES:
-                grad = load(output_grad, at)
+                grad = load(output_grad, at, LANES)
                 if sizes.relu:
-                    grad = where_positive(load(output, at), grad, zero)
+                    grad = where_positive(load(output, at, LANES), grad, zero)
                 total = add(total, grad)
                 if sizes.window == 1:
                     store(grads, to, grad)
                 else:
-                    place = load_bytes(indices, at)
+                    place = load_bytes(indices, at, LANES)
                     for s in range(sizes.window):
-                        here = where_equal(place, splat(np.float32(s)), grad, zero)
+                        here = where_equal(place, splat(np.float32(s), LANES), grad, zero)
                         store(grads, to + s * PANEL, here)
             else:
                 for s in range(sizes.window):
@@ -402,41 +392,29 @@ def _add_outer(
     part: int,
 ) -> None:
     """Add the products of the patches, transposed, with the gradients of a band to parts[part:]."""
-    zero = splat(np.float32(0))
+    zero = splat(np.float32(0), PANEL)
     for k in range(0, steps.size, TILE):
-        k0, k1, k2 = start + steps[k], start + steps[k + 1], start + steps[k + 2]
-        k3, k4, k5 = start + steps[k + 3], start + steps[k + 4], start + steps[k + 5]
-        a0, a1, a2, a3, a4, a5 = zero, zero, zero, zero, zero, zero
-        b0, b1, b2, b3, b4, b5 = zero, zero, zero, zero, zero, zero
-        g = grad_start
+        k0, k1, k2 = get(steps, k), get(steps, k + 1), get(steps, k + 2)
+        k3, k4, k5 = get(steps, k + 3), get(steps, k + 4), get(steps, k + 5)
+        sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+        at = grad_start
         for p in range(count):
-            position = get(positions, p)
-            ga, gb = load(grads, g), load(grads, g + LANES)
-            g += PANEL
-            value = broadcast(x, k0 + position)
-            a0, b0 = multiply_add(value, ga, a0), multiply_add(value, gb, b0)
-            value = broadcast(x, k1 + position)
-            a1, b1 = multiply_add(value, ga, a1), multiply_add(value, gb, b1)
-            value = broadcast(x, k2 + position)
-            a2, b2 = multiply_add(value, ga, a2), multiply_add(value, gb, b2)
-            value = broadcast(x, k3 + position)
-            a3, b3 = multiply_add(value, ga, a3), multiply_add(value, gb, b3)
-            value = broadcast(x, k4 + position)
-            a4, b4 = multiply_add(value, ga, a4), multiply_add(value, gb, b4)
-            value = broadcast(x, k5 + position)
-            a5, b5 = multiply_add(value, ga, a5), multiply_add(value, gb, b5)
-        _add_pair(parts, part + k * PANEL, a0, b0)
-        _add_pair(parts, part + (k + 1) * PANEL, a1, b1)
-        _add_pair(parts, part + (k + 2) * PANEL, a2, b2)
-        _add_pair(parts, part + (k + 3) * PANEL, a3, b3)
-        _add_pair(parts, part + (k + 4) * PANEL, a4, b4)
-        _add_pair(parts, part + (k + 5) * PANEL, a5, b5)
-
-
-@helper
-def _add_pair(parts: Array, at: int, a: Any, b: Any) -> None:
-    store(parts, at, add(load(parts, at), a))
-    store(parts, at + LANES, add(load(parts, at + LANES), b))
+            position = start + get(positions, p)
+            grad = load(grads, at, PANEL)
+            at += PANEL
+            sum0 = multiply_add(broadcast(x, k0 + position, PANEL), grad, sum0)
+            sum1 = multiply_add(broadcast(x, k1 + position, PANEL), grad, sum1)
+            sum2 = multiply_add(broadcast(x, k2 + position, PANEL), grad, sum2)
+            sum3 = multiply_add(broadcast(x, k3 + position, PANEL), grad, sum3)
+            sum4 = multiply_add(broadcast(x, k4 + position, PANEL), grad, sum4)
+            sum5 = multiply_add(broadcast(x, k5 + position, PANEL), grad, sum5)
+        to = part + k * PANEL
+        store(parts, to, add(load(parts, to, PANEL), sum0))
+        store(parts, to + PANEL, add(load(parts, to + PANEL, PANEL), sum1))
+        store(parts, to + 2 * PANEL, add(load(parts, to + 2 * PANEL, PANEL), sum2))
+        store(parts, to + 3 * PANEL, add(load(parts, to + 3 * PANEL, PANEL), sum3))
+        store(parts, to + 4 * PANEL, add(load(parts, to + 4 * PANEL, PANEL), sum4))
+        store(parts, to + 5 * PANEL, add(load(parts, to + 5 * PANEL, PANEL), sum5))
 
 
 @kernel(types.int64, types.int64, types.int64, types.int64, FLOATS_IN, FLOATS, FLOATS)

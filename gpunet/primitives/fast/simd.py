@@ -1,28 +1,33 @@
-"""Vectors for Numba: one value of `LANES` float32, as wide as the processor's registers.
+"""Vectors for Numba: values of several float32, which LLVM keeps in the processor's registers.
 
-LLVM keeps such values in vector registers, so that a kernel in Python can hold a tile of sums
-there, as one in C would by intrinsics. `array` is always flat; indices are not checked.
+So a kernel in Python can hold a tile of sums there, as one in C does by intrinsics. A register has
+`LANES` numbers; a vector of more lies in several. `array` is always flat; indices are not checked.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import binding, ir
 from numba.core import cgutils, config, types
 from numba.core.datamodel import models
+from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_model
 
 __all__ = [
     "LANES",
     "add",
     "broadcast",
+    "divide",
     "get",
     "load",
     "load_bytes",
     "multiply_add",
+    "pause",
     "put",
+    "read_now",
     "splat",
     "store",
     "store_bytes",
@@ -46,27 +51,34 @@ def _lanes() -> int:
 
 LANES = _lanes()
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_BYTES = ir.VectorType(ir.IntType(8), LANES)
-
 
 class Vector(types.Type):
-    """The Numba type of a vector."""
+    """The Numba type of a vector of float32."""
 
-    def __init__(self) -> None:
-        super().__init__(name=f"float32x{LANES}")
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"float32x{lanes}")
+
+    @property
+    def floats(self) -> Any:
+        """The LLVM type."""
+        return ir.VectorType(ir.FloatType(), self.lanes)
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, type_: Any) -> None:
-        super().__init__(manager, type_, _FLOATS)
+    def __init__(self, manager: Any, vector: Any) -> None:
+        super().__init__(manager, vector, vector.floats)
 
-
-_vector = Vector()
 
 # What an intrinsic gives to Numba: its signature, and a function that emits its code.
 Codegen = Callable[[Any, Any, Any, Any], Any]
+
+
+def _of_lanes(lanes: Any) -> Vector:
+    if not isinstance(lanes, types.IntegerLiteral):
+        raise RequireLiteralValue("lanes must be a constant")
+    return Vector(lanes.literal_value)
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, to: Any) -> Any:
@@ -74,12 +86,11 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.bitcast(builder.gep(data, [index]), to.as_pointer())
 
 
-def _splat(builder: Any, scalar: Any) -> Any:
-    first = builder.insert_element(
-        ir.Constant(_FLOATS, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-    )
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    return builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), lanes)
+def _splat(builder: Any, scalar: Any, vector: Vector) -> Any:
+    undefined = ir.Constant(vector.floats, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
+    return builder.shuffle_vector(first, undefined, lanes)
 
 
 @intrinsic
@@ -105,71 +116,77 @@ def put(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any, C
     return types.none(array, types.intp, array.dtype), codegen
 
 
-@intrinsic
-def load(typing_context: Any, array: Any, index: Any) -> tuple[Any, Codegen]:
-    """Return the vector array[index : index + LANES]."""
+@intrinsic(prefer_literal=True)
+def load(typing_context: Any, array: Any, index: Any, lanes: Any) -> tuple[Any, Codegen]:
+    """Return the vector array[index : index + lanes]."""
+    vector = _of_lanes(lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = _address(context, builder, signature.args[0], args[0], args[1], _FLOATS)
+        at = _address(context, builder, signature.args[0], args[0], args[1], vector.floats)
         return builder.load(at, align=4)
 
-    return _vector(array, types.intp), codegen
+    return vector(array, types.intp, lanes), codegen
 
 
 @intrinsic
 def store(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any, Codegen]:
-    """Write a vector to array[index : index + LANES]."""
+    """Write a vector to array[index : index + lanes]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = _address(context, builder, signature.args[0], args[0], args[1], _FLOATS)
+        at = _address(context, builder, signature.args[0], args[0], args[1], value.floats)
         builder.store(args[2], at, align=4)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, _vector), codegen
+    return types.none(array, types.intp, value), codegen
 
 
-@intrinsic
-def load_bytes(typing_context: Any, array: Any, index: Any) -> tuple[Any, Codegen]:
-    """Return the uint8 numbers array[index : index + LANES] as a vector."""
+@intrinsic(prefer_literal=True)
+def load_bytes(typing_context: Any, array: Any, index: Any, lanes: Any) -> tuple[Any, Codegen]:
+    """Return the uint8 numbers array[index : index + lanes] as a vector."""
+    vector = _of_lanes(lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = _address(context, builder, signature.args[0], args[0], args[1], _BYTES)
-        return builder.uitofp(builder.load(at, align=1), _FLOATS)
+        integers = ir.VectorType(ir.IntType(8), vector.lanes)
+        at = _address(context, builder, signature.args[0], args[0], args[1], integers)
+        return builder.uitofp(builder.load(at, align=1), vector.floats)
 
-    return _vector(array, types.intp), codegen
+    return vector(array, types.intp, lanes), codegen
 
 
 @intrinsic
 def store_bytes(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any, Codegen]:
-    """Write a vector of whole numbers to array[index : index + LANES] of uint8."""
+    """Write a vector of whole numbers to array[index : index + lanes] of uint8."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        at = _address(context, builder, signature.args[0], args[0], args[1], _BYTES)
-        builder.store(builder.fptoui(args[2], _BYTES), at, align=1)
+        integers = ir.VectorType(ir.IntType(8), value.lanes)
+        at = _address(context, builder, signature.args[0], args[0], args[1], integers)
+        builder.store(builder.fptoui(args[2], integers), at, align=1)
         return context.get_dummy_value()
 
-    return types.none(array, types.intp, _vector), codegen
+    return types.none(array, types.intp, value), codegen
 
 
-@intrinsic
-def broadcast(typing_context: Any, array: Any, index: Any) -> tuple[Any, Codegen]:
+@intrinsic(prefer_literal=True)
+def broadcast(typing_context: Any, array: Any, index: Any, lanes: Any) -> tuple[Any, Codegen]:
     """Return a vector of array[index] in every lane."""
+    vector = _of_lanes(lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         at = _address(context, builder, signature.args[0], args[0], args[1], ir.FloatType())
-        return _splat(builder, builder.load(at, align=4))
+        return _splat(builder, builder.load(at, align=4), vector)
 
-    return _vector(array, types.intp), codegen
+    return vector(array, types.intp, lanes), codegen
 
 
-@intrinsic
-def splat(typing_context: Any, value: Any) -> tuple[Any, Codegen]:
+@intrinsic(prefer_literal=True)
+def splat(typing_context: Any, number: Any, lanes: Any) -> tuple[Any, Codegen]:
     """Return a vector of a number in every lane."""
+    vector = _of_lanes(lanes)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, args[0])
+        return _splat(builder, args[0], vector)
 
-    return _vector(types.float32), codegen
+    return vector(types.float32, lanes), codegen
 
 
 @intrinsic
@@ -179,7 +196,17 @@ def add(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fadd(*args)
 
-    return _vector(_vector, _vector), codegen
+    return a(a, a), codegen
+
+
+@intrinsic
+def divide(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
+    """Return a / b."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fdiv(*args)
+
+    return a(a, a), codegen
 
 
 @intrinsic
@@ -189,12 +216,12 @@ def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> tuple[Any, Code
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function = cgutils.get_or_insert_function(
             builder.module,
-            ir.FunctionType(_FLOATS, [_FLOATS] * 3),
-            f"llvm.fmuladd.v{LANES}f32",
+            ir.FunctionType(a.floats, [a.floats] * 3),
+            f"llvm.fmuladd.v{a.lanes}f32",
         )
         return builder.call(function, args)
 
-    return _vector(_vector, _vector, _vector), codegen
+    return a(a, a, a), codegen
 
 
 @intrinsic
@@ -208,7 +235,7 @@ def where_beats(typing_context: Any, a: Any, b: Any, x: Any, y: Any) -> tuple[An
         )
         return builder.select(builder.or_(builder.fcmp_ordered(">", a, b), first_nan), x, y)
 
-    return _vector(_vector, _vector, _vector, _vector), codegen
+    return a(a, a, a, a), codegen
 
 
 @intrinsic
@@ -219,7 +246,7 @@ def where_equal(typing_context: Any, a: Any, b: Any, x: Any, y: Any) -> tuple[An
         a, b, x, y = args
         return builder.select(builder.fcmp_ordered("==", a, b), x, y)
 
-    return _vector(_vector, _vector, _vector, _vector), codegen
+    return a(a, a, a, a), codegen
 
 
 @intrinsic
@@ -227,11 +254,11 @@ def where_positive(typing_context: Any, a: Any, x: Any, y: Any) -> tuple[Any, Co
     """Return x where a > 0, else y."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a, x, y = args
-        zero = ir.Constant(_FLOATS, [0.0] * LANES)
-        return builder.select(builder.fcmp_ordered(">", a, zero), x, y)
+        condition, x, y = args
+        zero = ir.Constant(a.floats, [0.0] * a.lanes)
+        return builder.select(builder.fcmp_ordered(">", condition, zero), x, y)
 
-    return _vector(_vector, _vector, _vector), codegen
+    return a(a, a, a), codegen
 
 
 @intrinsic
@@ -245,3 +272,30 @@ def take_task(typing_context: Any, counters: Any) -> tuple[Any, Codegen]:
         return builder.atomic_rmw("add", at, one, "seq_cst")
 
     return types.intp(counters), codegen
+
+
+@intrinsic
+def read_now(typing_context: Any, number: Any) -> tuple[Any, Codegen]:
+    """Return number[0] as it is now: other threads change it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integer = ir.IntType(64)
+        zero = ir.Constant(integer, 0)
+        at = _address(context, builder, signature.args[0], args[0], zero, integer)
+        return builder.load_atomic(at, "acquire", 8)
+
+    return types.intp(number), codegen
+
+
+@intrinsic
+def pause(typing_context: Any) -> tuple[Any, Codegen]:
+    """Wait some nanoseconds; on x86 a core's other thread has its execution units meanwhile."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if platform.machine() in ("x86_64", "AMD64"):
+            function = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
+        return context.get_dummy_value()
+
+    return types.none(), codegen

@@ -45,6 +45,8 @@ __all__ = ["input_grad", "sum_parts", "transpose", "weight_grad"]
 
 Array = Any
 
+WIDE = 6 * PANEL  # numbers of a row that are summed up in registers
+
 
 @kernel(types.int64, types.int64, FLOATS_IN, FLOATS)
 def transpose(rows: int, columns: int, matrix: Array, out: Array) -> None:
@@ -92,16 +94,15 @@ def input_grad(
         if sizes.padded:
             target, start, size = scratch, padded, sizes.copied * sizes.row
         for i in range(start, start + size):
-            target[i] = np.float32(0)
-        for s in range(segments.size):
+            put(target, i, np.float32(0))
+        for s in range(segments.size):  # outside, so that a segment of all weights stays in cache
             for p in range(outputs):
-                if lists[counts + p]:
-                    first = p * sizes.filters
-                    _add_rows(
-                        target, start + positions[p] + segments[s], sizes.length,
-                        weights, s * sizes.length,
-                        lists, keys + first, scratch, values + first, lists[counts + p],
-                    )  # fmt: skip
+                first = p * sizes.filters
+                _add_rows(
+                    target, start + get(positions, p) + get(segments, s), sizes.length,
+                    weights, s * sizes.length, lists, keys + first, scratch, values + first,
+                    get(lists, counts + p),
+                )  # fmt: skip
         if sizes.padded:
             _cut_out(sizes, scratch_in, padded, result, task)
         task = take_task(counters)
@@ -121,7 +122,7 @@ def _list_by_output(
     keys: int,
     counts: int,
 ) -> None:
-    """List for each output of an image the filters that have a gradient there, and it."""
+    """List for each output of an image the filters that have a gradient there, and that."""
     for p in range(outputs):
         put(lists, counts + p, 0)
     at = image * outputs // sizes.window * sizes.filters
@@ -197,8 +198,12 @@ def weight_grad(
             images = min(block, end - image)
             _list_by_filter(
                 sizes, output_grad, output, indices, image, images, first, filters, positions,
-                scratch, values, lists, keys, counts, capacity, parts, part + sizes.patch, part_row,
+                scratch, values, lists, keys, counts, capacity,
             )  # fmt: skip
+            for f in range(filters):
+                at = part + f * part_row + sizes.patch
+                for e in range(get(lists, counts + f)):
+                    put(parts, at, get(parts, at) + get(scratch, values + f * capacity + e))
             if sizes.padded:
                 for i in range(images):
                     to = padded + i * sizes.copied * sizes.row
@@ -241,11 +246,8 @@ def _list_by_filter(
     keys: int,
     counts: int,
     capacity: int,
-    sums: Array,
-    sums_start: int,
-    sums_step: int,
 ) -> None:
-    """List for each filter where in a block of images it has a gradient, and it; sum them up."""
+    """List for each filter where in a block of images it has a gradient, and that."""
     for f in range(filters):
         put(lists, counts + f, 0)
     size = sizes.copied * sizes.row if sizes.padded else sizes.image
@@ -263,8 +265,6 @@ def _list_by_filter(
                 put(lists, keys + entry, i * size + get(positions, p))
                 put(values, value_start + entry, grad)
                 put(lists, counts + f, count + (grad != 0))
-                total = sums_start + f * sums_step
-                put(sums, total, get(sums, total) + grad)
 
 
 @helper
@@ -281,43 +281,33 @@ def _add_rows(
     count: int,
 ) -> None:
     """Add to result[to : to + length] the listed rows, each times its value."""
-    j = 0
-    while j + 12 * LANES <= length:
-        r = to + j
-        a0, a1, a2 = load(result, r), load(result, r + LANES), load(result, r + 2 * LANES)
-        a3, a4 = load(result, r + 3 * LANES), load(result, r + 4 * LANES)
-        a5, a6 = load(result, r + 5 * LANES), load(result, r + 6 * LANES)
-        a7, a8 = load(result, r + 7 * LANES), load(result, r + 8 * LANES)
-        a9, a10 = load(result, r + 9 * LANES), load(result, r + 10 * LANES)
-        a11 = load(result, r + 11 * LANES)
+    k = 0
+    while k + WIDE <= length:
+        to0, to1, to2 = to + k, to + k + PANEL, to + k + 2 * PANEL
+        to3, to4, to5 = to + k + 3 * PANEL, to + k + 4 * PANEL, to + k + 5 * PANEL
+        sum0, sum1 = load(result, to0, PANEL), load(result, to1, PANEL)
+        sum2, sum3 = load(result, to2, PANEL), load(result, to3, PANEL)
+        sum4, sum5 = load(result, to4, PANEL), load(result, to5, PANEL)
         for e in range(count):
-            at, v = start + j + get(lists, key + e), broadcast(values, value + e)
-            a0 = multiply_add(v, load(rows, at), a0)
-            a1 = multiply_add(v, load(rows, at + LANES), a1)
-            a2 = multiply_add(v, load(rows, at + 2 * LANES), a2)
-            a3 = multiply_add(v, load(rows, at + 3 * LANES), a3)
-            a4 = multiply_add(v, load(rows, at + 4 * LANES), a4)
-            a5 = multiply_add(v, load(rows, at + 5 * LANES), a5)
-            a6 = multiply_add(v, load(rows, at + 6 * LANES), a6)
-            a7 = multiply_add(v, load(rows, at + 7 * LANES), a7)
-            a8 = multiply_add(v, load(rows, at + 8 * LANES), a8)
-            a9 = multiply_add(v, load(rows, at + 9 * LANES), a9)
-            a10 = multiply_add(v, load(rows, at + 10 * LANES), a10)
-            a11 = multiply_add(v, load(rows, at + 11 * LANES), a11)
-        store(result, r, a0), store(result, r + LANES, a1), store(result, r + 2 * LANES, a2)
-        store(result, r + 3 * LANES, a3), store(result, r + 4 * LANES, a4)
-        store(result, r + 5 * LANES, a5), store(result, r + 6 * LANES, a6)
-        store(result, r + 7 * LANES, a7), store(result, r + 8 * LANES, a8)
-        store(result, r + 9 * LANES, a9), store(result, r + 10 * LANES, a10)
-        store(result, r + 11 * LANES, a11)
-        j += 12 * LANES
-    while j < length:
-        sum_ = load(result, to + j)
+            at, times = start + k + get(lists, key + e), broadcast(values, value + e, PANEL)
+            sum0 = multiply_add(times, load(rows, at, PANEL), sum0)
+            sum1 = multiply_add(times, load(rows, at + PANEL, PANEL), sum1)
+            sum2 = multiply_add(times, load(rows, at + 2 * PANEL, PANEL), sum2)
+            sum3 = multiply_add(times, load(rows, at + 3 * PANEL, PANEL), sum3)
+            sum4 = multiply_add(times, load(rows, at + 4 * PANEL, PANEL), sum4)
+            sum5 = multiply_add(times, load(rows, at + 5 * PANEL, PANEL), sum5)
+        store(result, to0, sum0), store(result, to1, sum1), store(result, to2, sum2)
+        store(result, to3, sum3), store(result, to4, sum4), store(result, to5, sum5)
+        k += WIDE
+    while k < length:
+        narrow = load(result, to + k, LANES)
         for e in range(count):
-            at, v = start + j + get(lists, key + e), broadcast(values, value + e)
-            sum_ = multiply_add(v, load(rows, at), sum_)
-        store(result, to + j, sum_)
-        j += LANES
+            at = start + k + get(lists, key + e)
+            narrow = multiply_add(
+                broadcast(values, value + e, LANES), load(rows, at, LANES), narrow
+            )
+        store(result, to + k, narrow)
+        k += LANES
 
 
 @kernel(types.int64, types.int64, types.int64, FLOATS_IN, FLOATS, FLOATS)

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
+
+from gpunet.primitives.fast.compile import INTS, kernel
+from gpunet.primitives.fast.simd import pause, read_now
 
 __all__ = ["run", "thread_count"]
 
-_limit = threading.Lock()  # held by the thread that has the others at its service
+_MOMENT = 4000  # looks, with a pause of some 15 to 50 nanoseconds after each
+
+_in_use = threading.Lock()  # held by the thread that has the others at its service
 
 
 def thread_count() -> int:
@@ -32,27 +39,45 @@ def run(kernel: Callable[..., Any], tasks: int, *arguments: Any) -> None:
     """Run ``kernel(counters, tasks, worker, *arguments)`` on all threads, and wait for its tasks.
 
     Arguments:
-        kernel: takes tasks by `simd.take_task(counters)` while it gets numbers below `tasks`.
+        kernel: takes tasks by `simd.take_task(counters)` until it gets a number that is not below
+            `tasks`.
         tasks: how many there are.
         arguments: passed on. `worker`, before them, is 0 to below `thread_count()`.
     """
     counters = np.zeros(1, np.int64)
-    if tasks > 1 and _limit.acquire(blocking=False):
+    if tasks > 1 and _in_use.acquire(blocking=False):
         try:
             _workers().run(kernel, counters, tasks, arguments)
         finally:
-            _limit.release()
+            _in_use.release()
     else:  # one task, or another thread of the program has the workers
         kernel(counters, tasks, 0, *arguments)
 
 
+class _Job(NamedTuple):
+    """A kernel to help with, and the threads that do."""
+
+    kernel: Callable[..., Any]
+    counters: NDArray[np.int64]
+    tasks: int
+    arguments: tuple[Any, ...]
+    helping: list[int]
+
+
 class _Workers:
-    """Threads that sleep until there is a kernel to help with."""
+    """Threads that help with a kernel; between kernels they watch for a moment, then sleep.
+
+    A step is many short kernels one after another: to wake a thread for each would take as long as
+    some of them. Nobody waits for a thread that comes late: once the tasks are all taken it finds
+    none. Python's lock is held wherever one thread's assignments must be seen in order by another.
+    """
 
     def __init__(self, count: int) -> None:
         self.count, self.process = count, os.getpid()
-        self.jobs: list[SimpleQueue[tuple[Any, ...]]] = [SimpleQueue() for _ in range(count - 1)]
-        self.done: SimpleQueue[int] = SimpleQueue()
+        self.job: _Job | None = None
+        self.number = np.zeros(1, np.int64)  # of jobs so far: what threads watch
+        self.asleep = [False] * count
+        self.wake: list[SimpleQueue[None]] = [SimpleQueue() for _ in range(count)]
         for worker in range(1, count):
             threading.Thread(
                 target=self._work, args=(worker,), name=f"gpunet-{worker}", daemon=True
@@ -65,24 +90,55 @@ class _Workers:
         tasks: int,
         arguments: tuple[Any, ...],
     ) -> None:
-        jobs = self.jobs[: tasks - 1]
-        for job in jobs:
-            job.put((kernel, counters, tasks, arguments))
+        helping: list[int] = []
+        self.job = _Job(kernel, counters, tasks, arguments, helping)
+        self.number[0] += 1
+        for worker in range(1, min(self.count, tasks)):
+            if self.asleep[worker]:
+                self.asleep[worker] = False
+                self.wake[worker].put(None)
         try:
             kernel(counters, tasks, 0, *arguments)
+        except BaseException:
+            counters[0] += tasks + self.count  # the others stop too
+            raise
         finally:
-            counters[0] = tasks  # if the kernel failed here, the others stop too
-            for _ in jobs:
-                self.done.get()
+            self.job = None
+        # Each thread takes one number more than there are tasks for it, and then it is done.
+        while not _reaches(counters, tasks + 1 + len(helping)):
+            time.sleep(0)
 
     def _work(self, worker: int) -> None:
+        seen = 0
         while True:
-            kernel, counters, tasks, arguments = self.jobs[worker - 1].get()
-            try:
-                kernel(counters, tasks, worker, *arguments)
-            finally:
-                del kernel, counters, arguments  # a sleeping thread keeps no arrays
-                self.done.put(worker)
+            if not _reaches(self.number, seen + 1):
+                self.asleep[worker] = True
+                if self.number[0] == seen:  # looked at again: a job may just have come
+                    self.wake[worker].get()
+                self.asleep[worker] = False
+            seen, job = int(self.number[0]), self.job
+            if job is not None and worker < job.tasks:
+                job.helping.append(worker)
+                try:
+                    job.kernel(job.counters, job.tasks, worker, *job.arguments)
+                except BaseException:
+                    job.helping.remove(worker)
+                    raise
+            del job  # a thread that waits keeps no arrays
+
+
+def _reaches(number: NDArray[np.int64], least: int) -> bool:
+    """Watch a number that other threads change for a moment: whether it gets to `least`."""
+    _watch(number, least)
+    return bool(number[0] >= least)
+
+
+@kernel(INTS, types.int64)
+def _watch(number: Any, least: int) -> None:
+    for _ in range(_MOMENT):
+        if read_now(number) >= least:
+            return
+        pause()
 
 
 _made: _Workers | None = None
