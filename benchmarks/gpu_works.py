@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 
 from gpunet import primitives
-from gpunet.primitives.shapes import conv2d_geometry, pool2d_geometry
+from gpunet.primitives.shapes import (
+    conv2d_geometry,
+    conv2d_max_pool_geometry,
+    pool2d_geometry,
+)
 
 __all__ = ["RESNET_SHAPES", "Work", "bytes_of", "program_works", "resnet_works", "updates"]
 
@@ -144,6 +148,53 @@ def convolutions(
         )
 
 
+def pooled_convolutions(
+    batch: int, size: int, channels: int, filters: int, *, with_input_grad: bool = True
+) -> Iterator[Work]:
+    """Yield a 3x3 convolution with bias, relu and 2x2 max pooling in one pass, and its gradients.
+
+    Arguments:
+        batch, size, channels, filters: the shape, square.
+        with_input_grad: whether the gradient of its input is wanted.
+    """
+    x, kernel = (batch, size, size, channels), (3, 3, channels, filters)
+    conv, pool = conv2d_max_pool_geometry(x, kernel)
+    y, label = pool.output_shape, f"{size}x{size}x{channels} to {filters}"
+    flop = 2 * int(np.prod(conv.output_shape)) * 9 * channels  # of what fills windows
+    index = np.random.default_rng(1).integers(0, 4, y).astype(pool.index_dtype)
+
+    def backward_weight(grad: Any, where: Any, x: Any, output: Any) -> Any:
+        return primitives.conv2d_max_pool_backward_weight(
+            grad, where, x, kernel, activation="relu", output=output, with_bias=True
+        )
+
+    def backward_input(grad: Any, where: Any, weight: Any, output: Any) -> Any:
+        return primitives.conv2d_max_pool_backward_input(
+            grad, where, weight, x, activation="relu", output=output
+        )
+
+    yield Work(
+        "conv2d_max_pool_forward",
+        label,
+        batch,
+        (x, kernel, (filters,)),
+        lambda *arrays: primitives.conv2d_max_pool_forward(*arrays, activation="relu"),
+        flop,
+    )
+    yield Work(
+        "conv2d_max_pool_backward_weight", label, batch, (y, index, x, y), backward_weight, flop
+    )
+    if with_input_grad:
+        yield Work(
+            "conv2d_max_pool_backward_input",
+            label,
+            batch,
+            (y, index, kernel, y),
+            backward_input,
+            flop,
+        )
+
+
 def poolings(batch: int, size: int, channels: int) -> Iterator[Work]:
     """Yield 2x2 max pooling and its gradient."""
     x = (batch, size, size, channels)
@@ -264,7 +315,13 @@ def gathers(batch: int) -> Iterator[Work]:
 
 
 def program_works(batch: int) -> Iterator[Work]:
-    """Yield every kind of call of the program's training step at a batch size."""
+    """Yield every kind of call of the program's training step at a batch size.
+
+    Its convolutions and poolings are there both as one pass and by themselves.
+    """
+    yield from pooled_convolutions(batch, 28, 1, 32, with_input_grad=False)
+    yield from pooled_convolutions(batch, 13, 32, 64)
+    yield from pooled_convolutions(batch, 5, 64, 64)
     yield from convolutions("28x28x1 to 32", batch, 28, 1, 32, fused=True, with_input_grad=False)
     yield from convolutions("13x13x32 to 64", batch, 13, 32, 64, fused=True)
     yield from convolutions("5x5x64 to 64", batch, 5, 64, 64, fused=True)

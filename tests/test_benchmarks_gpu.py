@@ -153,6 +153,13 @@ def work_of(made: Iterator[works.Work], primitive: str, label: str = "") -> work
          4 * (2 * 2 * 11 * 11 * 64 + 2 * 13 * 13 * 32 + 288 * 64 + 64)),
         ("conv2d_backward_input", "13", 2 * 2 * 11 * 11 * 64 * 288,
          4 * (2 * 2 * 11 * 11 * 64 + 288 * 64 + 2 * 13 * 13 * 32)),
+        # 10x10 of the 11x11 outputs fill a window; what is written are 5x5 numbers and places.
+        ("conv2d_max_pool_forward", "13", 2 * 2 * 10 * 10 * 64 * 288,
+         4 * (2 * 13 * 13 * 32 + 288 * 64 + 64) + 5 * 2 * 5 * 5 * 64),
+        ("conv2d_max_pool_backward_weight", "13", 2 * 2 * 10 * 10 * 64 * 288,
+         9 * 2 * 5 * 5 * 64 + 4 * (2 * 13 * 13 * 32 + 288 * 64 + 64)),
+        ("conv2d_max_pool_backward_input", "13", 2 * 2 * 10 * 10 * 64 * 288,
+         9 * 2 * 5 * 5 * 64 + 4 * (288 * 64 + 2 * 13 * 13 * 32)),
         # The places of the maxima are of a byte each.
         ("max_pool2d_forward", "26", 0, 4 * 2 * 26 * 26 * 32 + 5 * 2 * 13 * 13 * 32),
         ("max_pool2d_backward", "26", 0, 4 * 2 * 26 * 26 * 32 + 5 * 2 * 13 * 13 * 32),
