@@ -11,10 +11,10 @@ from gpunet.primitives.checks import check_convolution, check_pooled_grad, check
 from gpunet.primitives.fast import sparse
 from gpunet.primitives.fast.convolution import (
     activated,
+    add_weight_grads,
     before_activation,
     can,
     multiply,
-    weight_grads,
 )
 from gpunet.primitives.fast.memory import flat, scratch, scratch_ints
 from gpunet.primitives.fast.plans import SparsePlan, plan, sparse_plan
@@ -97,7 +97,7 @@ def conv2d_max_pool_backward_weight(
     p = sparse_plan(conv, pool.pool_size, relu)
     if p is None:
         dense = plan(conv, pool.pool_size, relu)
-        return weight_grads(dense, kernel_shape, grad, output, indices, x, with_bias)
+        return add_weight_grads(dense, kernel_shape, grad, output, indices, x, with_bias)
     return _sparse_weight_grads(p, kernel_shape, grad, output, indices, x, with_bias)
 
 

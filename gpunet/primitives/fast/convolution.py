@@ -13,7 +13,7 @@ from gpunet.primitives.checks import (
     check_same_dtype,
     check_shape,
 )
-from gpunet.primitives.fast import products
+from gpunet.primitives.fast import products, weight_grads
 from gpunet.primitives.fast.memory import flat, scratch
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
@@ -62,7 +62,7 @@ def multiply(
 ) -> None:
     """Write the outputs, pooled if the plan says so, to `y` and `indices`."""
     panels = empty((p.panels * p.sizes.patch * products.PANEL,), x.dtype)
-    products.pack(p.sizes.patch, p.sizes.filters, flat(kernel), panels)
+    products.pack(p.sizes.patch, p.sizes.filters, flat(kernel), panels, 0)
     padded_bias = np.zeros(p.panels * products.PANEL, x.dtype)
     if bias is not None:
         padded_bias[: p.sizes.filters] = bias
@@ -105,7 +105,7 @@ def conv2d_backward_weight(
         )  # fmt: skip
     grad, output, relu = before_activation(output_grad, output, activation)
     p = plan(g, (1, 1), relu)
-    return weight_grads(p, kernel_shape, grad, output, NO_BYTES, x, with_bias)
+    return add_weight_grads(p, kernel_shape, grad, output, NO_BYTES, x, with_bias)
 
 
 def before_activation(
@@ -117,7 +117,7 @@ def before_activation(
     return reference.activation_backward(output_grad, output, activation), NO_FLOATS, False
 
 
-def weight_grads(
+def add_weight_grads(
     p: Plan,
     kernel_shape: tuple[int, ...],
     output_grad: Array,
@@ -130,12 +130,12 @@ def weight_grads(
     parts = empty((p.chunks * p.panels * (p.steps.size + 1) * products.PANEL,), x.dtype)
     memory = scratch(p.sizes.scratch)
     run(
-        products.weight_grad, p.chunks * p.panels, p.sizes, p.chunk, flat(x), flat(output_grad),
+        weight_grads.weight_grad, p.chunks * p.panels, p.sizes, p.chunk, flat(x), flat(output_grad),
         flat(output), flat(indices), p.positions, p.steps, parts, memory, memory,
     )  # fmt: skip
     kernel_grad = np.empty(kernel_shape, x.dtype)
     bias_grad = np.empty(kernel_shape[3] if with_bias else 0, x.dtype)
-    products.sum_parts(
+    weight_grads.sum_parts(
         p.chunks, p.sizes.patch, p.steps.size, p.sizes.filters, parts, kernel_grad.reshape(-1),
         bias_grad,
     )  # fmt: skip

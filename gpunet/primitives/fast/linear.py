@@ -15,8 +15,8 @@ from gpunet.primitives.fast.convolution import (
     NO_BYTES,
     NO_FLOATS,
     activated,
+    add_weight_grads,
     multiply,
-    weight_grads,
 )
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.plans import Plan, plan
@@ -49,7 +49,7 @@ def matmul(
         )
     if transpose_a and bias is None:  # as a dense layer's weights get their gradient
         p = _plan(inner, rows, columns, False)
-        return weight_grads(p, (rows, columns), b, NO_FLOATS, NO_BYTES, a, False)[0]
+        return add_weight_grads(p, (rows, columns), b, NO_FLOATS, NO_BYTES, a, False)[0]
     y = empty((rows, columns), a.dtype)
     left, right = a.T if transpose_a else a, b.T if transpose_b else b
     multiply(_plan(rows, inner, columns, activation == "relu"), left, right, bias, y, NO_BYTES)

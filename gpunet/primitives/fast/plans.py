@@ -54,7 +54,10 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
     segments, length = _segments(g, row)
     steps = (segments[:, None] + np.arange(length)).reshape(-1)
     copied = (band - 1) * g.strides[0] + (kernel_height - 1) * g.dilation[0] + 1
-    grain = max(1, min(_GRAIN // (band * columns * patch * filters), images * bands))
+    outputs = rows * columns
+    group = 1 if padded or outputs > _BAND // 2 else min(images, _BAND // outputs)
+    items = -(-images // group) * bands
+    grain = max(1, min(_GRAIN // (group * band * columns * patch * filters), items))
     panels = -(-filters // PANEL)
     chunk = _chunk(images, panels)
     sizes = Sizes(
@@ -77,19 +80,29 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
         bands=bands,
         rows=rows,
         columns=columns,
+        group=group,
         grain=grain,
         relu=int(relu),
-        scratch=_whole_lines((band * columns + 1) * PANEL + (copied * row if padded else 0)),
+        indexed=int(window != (1, 1)),
+        scratch=_whole_lines(
+            (group * band * columns + 1) * PANEL + (copied * row if padded else 0)
+        ),
         copied=copied,
         lists=0,
+        segments=len(segments),
+        first_position=0,
+        first_segment=0,
+        first_weight=0,
+        first_bias=0,
     )
+    places = _positions(g, band, columns, window, row)
     return Plan(
         sizes,
-        _positions(g, band, columns, window, row),
+        (np.arange(group)[:, None] * sizes.image + places).reshape(-1),
         segments,
         np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])]),
         panels,
-        -(-images * bands // grain),
+        -(-items // grain),
         chunk,
         -(-images // chunk),
     )

@@ -207,7 +207,7 @@ def weight_grad(
             if sizes.padded:
                 for i in range(images):
                     to = padded + i * sizes.copied * sizes.row
-                    copy_rows(sizes, x, image + i, 0, scratch, to)
+                    copy_rows(sizes, x, (image + i) * sizes.image, 0, scratch, to)
             for s in range(segments.size):
                 for f in range(filters):
                     to = part + f * part_row + s * sizes.length

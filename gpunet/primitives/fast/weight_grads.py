@@ -1,0 +1,209 @@
+"""The kernels of the gradients of a convolution's weights and bias, and of a product's.
+
+Tables and panels are those of `products`. The sums of a tile, TILE numbers of a patch by a panel of
+filters, stay in registers while the outputs are gone through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpunet.primitives.fast.compile import (
+    BYTES_IN,
+    FLOATS,
+    FLOATS_IN,
+    INTS,
+    INTS_IN,
+    helper,
+    kernel,
+)
+from gpunet.primitives.fast.products import PANEL, SIZES, TILE, Sizes, copy_rows
+from gpunet.primitives.fast.simd import (
+    LANES,
+    add,
+    broadcast,
+    get,
+    load,
+    load_bytes,
+    multiply_add,
+    put,
+    splat,
+    store,
+    take_task,
+    where_equal,
+    where_positive,
+)
+
+__all__ = ["sum_parts", "weight_grad"]
+
+Array = Any
+
+
+@kernel(
+    INTS, types.int64, types.int64, SIZES, types.int64, FLOATS_IN, FLOATS_IN, FLOATS_IN, BYTES_IN,
+    INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN,
+)  # fmt: skip
+def weight_grad(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    sizes: Sizes,
+    chunk: int,
+    x: Array,
+    output_grad: Array,
+    output: Array,
+    indices: Array,
+    positions: Array,
+    steps: Array,
+    parts: Array,
+    scratch: Array,
+    scratch_in: Array,
+) -> None:
+    """Add up the gradients of the weights and the bias over chunks of images.
+
+    A task is a panel of filters over `chunk` images; what it adds up goes to its part of `parts`,
+    (chunks, panels, patch + 1 filled up to tiles, PANEL), the gradient of the bias last.
+    `steps` says where each number of a patch lies, relative to the first, and is filled up with
+    the last one to whole tiles. `output` is read where relu was applied, `indices` where a window
+    is more than one output.
+    """
+    panels = (sizes.filters + PANEL - 1) // PANEL
+    grads = worker * sizes.scratch
+    copy = grads + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
+    part_size = (steps.size + 1) * PANEL
+    task = take_task(counters)
+    while task < tasks:
+        part, first = task * part_size, (task % panels) * PANEL
+        for i in range(part, part + part_size):
+            parts[i] = np.float32(0)
+        images = task // panels * chunk
+        for image in range(images, min(images + chunk, sizes.images)):
+            for row in range(0, sizes.rows, sizes.band):
+                count = min(sizes.band, sizes.rows - row) * sizes.columns
+                read = (image * sizes.rows + row) * sizes.columns // sizes.window
+                _expand(
+                    sizes, output_grad, output, indices, read, count, first,
+                    scratch, grads, parts, part + steps.size * PANEL,
+                )  # fmt: skip
+                if sizes.padded:
+                    copy_rows(sizes, x, image * sizes.image, row, scratch, copy)
+                    _add_outer(
+                        scratch_in, copy, positions, count, steps, scratch, grads, parts, part
+                    )
+                else:
+                    start = image * sizes.image + row * sizes.stride
+                    _add_outer(x, start, positions, count, steps, scratch, grads, parts, part)
+        task = take_task(counters)
+
+
+@helper
+def _expand(
+    sizes: Sizes,
+    output_grad: Array,
+    output: Array,
+    indices: Array,
+    read: int,
+    count: int,
+    first: int,
+    grads: Array,
+    start: int,
+    parts: Array,
+    bias_grad: int,
+) -> None:
+    """Write the gradient of a band's outputs before pooling and relu, (count, PANEL).
+
+    What it sums up to is added to parts[bias_grad:].
+    """
+    zero = splat(np.float32(0), LANES)
+    for half in range(0, PANEL, LANES):
+        filters = min(LANES, sizes.filters - first - half)
+        total = load(parts, bias_grad + half, LANES)
+        for window in range(count // sizes.window):
+            at = (read + window) * sizes.filters + first + half
+            to = start + window * sizes.window * PANEL + half
+            if filters == LANES:
+                grad = load(output_grad, at, LANES)
+                if sizes.relu:
+                    grad = where_positive(load(output, at, LANES), grad, zero)
+                total = add(total, grad)
+                if sizes.window == 1:
+                    store(grads, to, grad)
+                else:
+                    place = load_bytes(indices, at, LANES)
+                    for s in range(sizes.window):
+                        here = where_equal(place, splat(np.float32(s), LANES), grad, zero)
+                        store(grads, to + s * PANEL, here)
+            else:
+                for s in range(sizes.window):
+                    store(grads, to + s * PANEL, zero)
+                for j in range(max(0, filters)):
+                    if not sizes.relu or output[at + j] > 0:
+                        s = 0 if sizes.window == 1 else np.int64(indices[at + j])
+                        grads[to + s * PANEL + j] = output_grad[at + j]
+                        parts[bias_grad + half + j] += output_grad[at + j]
+        if filters == LANES:
+            store(parts, bias_grad + half, total)
+
+
+@helper
+def _add_outer(
+    x: Array,
+    start: int,
+    positions: Array,
+    count: int,
+    steps: Array,
+    grads: Array,
+    grad_start: int,
+    parts: Array,
+    part: int,
+) -> None:
+    """Add the products of the patches, transposed, with the gradients of a band to parts[part:]."""
+    zero = splat(np.float32(0), PANEL)
+    for k in range(0, steps.size, TILE):
+        k0, k1, k2 = get(steps, k), get(steps, k + 1), get(steps, k + 2)
+        k3, k4, k5 = get(steps, k + 3), get(steps, k + 4), get(steps, k + 5)
+        sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+        at = grad_start
+        for p in range(count):
+            position = start + get(positions, p)
+            grad = load(grads, at, PANEL)
+            at += PANEL
+            sum0 = multiply_add(broadcast(x, k0 + position, PANEL), grad, sum0)
+            sum1 = multiply_add(broadcast(x, k1 + position, PANEL), grad, sum1)
+            sum2 = multiply_add(broadcast(x, k2 + position, PANEL), grad, sum2)
+            sum3 = multiply_add(broadcast(x, k3 + position, PANEL), grad, sum3)
+            sum4 = multiply_add(broadcast(x, k4 + position, PANEL), grad, sum4)
+            sum5 = multiply_add(broadcast(x, k5 + position, PANEL), grad, sum5)
+        to = part + k * PANEL
+        store(parts, to, add(load(parts, to, PANEL), sum0))
+        store(parts, to + PANEL, add(load(parts, to + PANEL, PANEL), sum1))
+        store(parts, to + 2 * PANEL, add(load(parts, to + 2 * PANEL, PANEL), sum2))
+        store(parts, to + 3 * PANEL, add(load(parts, to + 3 * PANEL, PANEL), sum3))
+        store(parts, to + 4 * PANEL, add(load(parts, to + 4 * PANEL, PANEL), sum4))
+        store(parts, to + 5 * PANEL, add(load(parts, to + 5 * PANEL, PANEL), sum5))
+
+
+@kernel(types.int64, types.int64, types.int64, types.int64, FLOATS_IN, FLOATS, FLOATS)
+def sum_parts(
+    chunks: int, patch: int, steps: int, filters: int, parts: Array, kernel_grad: Array,
+    bias_grad: Array,
+) -> None:  # fmt: skip
+    """Write the sums of what `weight_grad` left, to (patch, filters) and (filters,)."""
+    panels = (filters + PANEL - 1) // PANEL
+    size = (steps + 1) * PANEL
+    for first in range(0, filters, PANEL):
+        count = min(PANEL, filters - first)
+        for chunk in range(chunks):
+            part = (chunk * panels + first // PANEL) * size
+            for k in range(patch):
+                at, to = part + k * PANEL, k * filters + first
+                for j in range(count):
+                    before = np.float32(0) if chunk == 0 else get(kernel_grad, to + j)
+                    put(kernel_grad, to + j, before + get(parts, at + j))
+            at = part + steps * PANEL
+            for j in range(min(count, bias_grad.size)):
+                before = np.float32(0) if chunk == 0 else get(bias_grad, first + j)
+                put(bias_grad, first + j, before + get(parts, at + j))
