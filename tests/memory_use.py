@@ -10,6 +10,7 @@ from gpunet.primitives.reference import memory
 
 def peak_bytes(run: Callable[[], object]) -> int:
     """Return the most bytes that `run` holds at once, none of them kept from before."""
+    run()  # what is compiled or remembered at the first call is not meant
     memory._unused.clear()
     tracemalloc.start()
     run()

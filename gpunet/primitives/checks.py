@@ -69,7 +69,9 @@ def are_class_numbers(logits_shape: Shape, labels: Any) -> bool:
         raise ValueError(
             f"{where}: expected logits of shape (batch, classes), received {logits_shape}."
         )
-    kind = "f" if labels.dtype.name == "bfloat16" else labels.dtype.kind
+    kind = labels.dtype.kind
+    if kind == "V" and labels.dtype.name == "bfloat16":
+        kind = "f"
     if labels.shape == logits_shape:
         if kind not in "biuf" or labels.dtype.itemsize > 8:
             raise TypeError(

@@ -1,0 +1,106 @@
+"""The exponential function and its like for float32, in arithmetic that LLVM makes vectors of.
+
+Each is right to about 2 units in the last place, for infinite arguments too, and of NaN is NaN.
+The coefficients are fits of least greatest error, made for the ranges named beside them.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+__all__ = ["erf", "exp", "expm1", "formula", "log1p"]
+
+# A function of numbers; put into each loop that calls it, which LLVM else cannot make vectors of.
+formula = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+_LOG2_E = np.float32(1.4426950408889634)
+_LN2 = np.float32(0.6931471805599453)
+_LN2_HIGH = np.float32(0.693359375)  # of so few digits that its multiples here are exact
+_LN2_LOW = np.float32(-2.1219444005469057e-4)
+
+# Added to a small number it leaves that, rounded, in the last bits of the sum.
+_ROUNDER = np.float32(1.5 * 2**23)
+_ROUNDER_BITS = np.int32(_ROUNDER.view(np.int32))
+_BIAS, _MANTISSA = np.int32(127), np.int32(23)  # of the bits of a float32
+
+_LEAST, _MOST = np.float32(-104), np.float32(89)  # beyond them exp is 0 or infinite
+_LEAST_NORMAL = np.float32(-87)  # expm1 is -1 there
+_SQRT2_LESS_1 = np.float32(0.41421356)
+
+# exp(r) = 1 + r + r^2 P(r) up to ln(2) / 2
+_E0, _E1, _E2 = np.float32(0.5), np.float32(0.16666573), np.float32(0.041666362)
+_E3, _E4 = np.float32(0.008363776), np.float32(0.0013942164)
+# log(1 + f) = 2 s + s^3 P(s^2), s = f / (2 + f), from 1/sqrt(2) to sqrt(2)
+_L0, _L1 = np.float32(0.6666667), np.float32(0.40000132)
+_L2, _L3 = np.float32(0.2854987), np.float32(0.23355676)
+# erf(x) = x P(x^2) up to 1
+_N0, _N1, _N2 = np.float32(1.1283791), np.float32(-0.37612626), np.float32(0.112836)
+_N3, _N4 = np.float32(-0.026854444), np.float32(0.0051895357)
+_N5, _N6 = np.float32(-0.0008020842), np.float32(7.889123e-05)
+# erf(x) = 1 - exp(P(x)) from 1 to 4, where it is 1
+_F0, _F1, _F2 = np.float32(-0.00035371876), np.float32(-1.12704), np.float32(-0.6382257)
+_F3, _F4 = np.float32(-0.10303737), np.float32(0.02180532)
+_F5, _F6 = np.float32(-0.002939608), np.float32(0.00018557407)
+_END = np.float32(4)
+
+
+@formula
+def exp(x: np.float32) -> np.float32:
+    """Return e to the power of x."""
+    x = _MOST if x > _MOST else x
+    x = _LEAST if x < _LEAST else x
+    power, rest = _reduced(x)
+    # Two factors: 2^power itself may be too large or too small for a float32.
+    half = power >> 1
+    first = _power_of_2(half)
+    return (first + first * rest) * _power_of_2(power - half)
+
+
+@formula
+def expm1(x: np.float32) -> np.float32:
+    """Return e to the power of x, less 1, for x up to 0."""
+    power, rest = _reduced(_LEAST_NORMAL if x < _LEAST_NORMAL else x)
+    factor = _power_of_2(power)
+    return factor * rest + (factor - _ONE)
+
+
+@formula
+def log1p(x: np.float32) -> np.float32:
+    """Return the logarithm of 1 + x, for x from 0 to 1."""
+    large = x > _SQRT2_LESS_1
+    f = (x - _ONE) * _HALF if large else x
+    s = f / (_TWO + f)
+    z = s * s
+    log = _TWO * s + s * z * (((_L3 * z + _L2) * z + _L1) * z + _L0)
+    return log + (_LN2 if large else _ZERO)
+
+
+@formula
+def erf(x: np.float32) -> np.float32:
+    """Return the error function of x."""
+    size = abs(x)
+    size = _END if size > _END else size
+    z = size * size
+    near = _N6 * z + _N5
+    near = size * (((((near * z + _N4) * z + _N3) * z + _N2) * z + _N1) * z + _N0)
+    far = _F6 * size + _F5
+    far = ((((far * size + _F4) * size + _F3) * size + _F2) * size + _F1) * size + _F0
+    result = _ONE - exp(far) if size > _ONE else near
+    return result if x > _ZERO else -result
+
+
+@formula
+def _reduced(x: np.float32) -> tuple[int, np.float32]:
+    """Return an integer n and expm1(r), where x = n ln(2) + r."""
+    rounded = x * _LOG2_E + _ROUNDER
+    n = rounded - _ROUNDER
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    rest = (((_E4 * r + _E3) * r + _E2) * r + _E1) * r + _E0
+    return np.int32(np.float32(rounded).view(np.int32) - _ROUNDER_BITS), r + r * r * rest
+
+
+@formula
+def _power_of_2(power: int) -> np.float32:
+    return np.int32((power + _BIAS) << _MANTISSA).view(np.float32)

@@ -1,0 +1,147 @@
+"""Updates of all parameters, in one pass over the buffers; the same bits as by NumPy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from gpunet.primitives import reference
+from gpunet.primitives.checks import check_update
+from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, kernel
+from gpunet.primitives.fast.elementwise import share, tasks_for
+from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.threads import run
+
+__all__ = ["adam_update", "sgd_update"]
+
+Array = Any
+
+
+def sgd_update(
+    parameters: Array,
+    gradients: Array,
+    velocity: Array | None,
+    learning_rate: Array,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> None:
+    """Take one step of gradient descent, in place; arguments as in the reference twin."""
+    if momentum and velocity is None:
+        raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
+    check_update("sgd_update", parameters, learning_rate, gradients=gradients, velocity=velocity)
+    if not _can_change(parameters, parameters if velocity is None else velocity):
+        reference.sgd_update(
+            parameters, gradients, velocity, learning_rate, momentum=momentum, nesterov=nesterov
+        )
+        return
+    run(
+        _sgd, tasks_for(parameters.size), -learning_rate.item(), momentum, velocity is not None,
+        nesterov, flat(gradients), parameters if velocity is None else velocity, parameters,
+    )  # fmt: skip
+
+
+def adam_update(
+    parameters: Array,
+    gradients: Array,
+    mean: Array,
+    variance: Array,
+    step: Array,
+    learning_rate: Array,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> None:
+    """Take one step of Adam, in place; arguments as in the reference twin."""
+    others = {"gradients": gradients, "mean": mean, "variance": variance}
+    check_update("adam_update", parameters, learning_rate, step, **others)
+    if not _can_change(parameters, mean, variance):
+        reference.adam_update(
+            parameters, gradients, mean, variance, step, learning_rate,
+            beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
+        )  # fmt: skip
+        return
+    count = step.item()
+    alpha = learning_rate.item() * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
+    run(
+        _adam, tasks_for(parameters.size, _ADAM_TASK), alpha, 1 - beta_1, 1 - beta_2, epsilon,
+        flat(gradients), mean, variance, parameters,
+    )  # fmt: skip
+
+
+_ADAM_TASK = 1 << 14  # parameters: a square root and a division each
+
+
+def _can_change(*buffers: Array) -> bool:
+    """Return whether the kernels can write into these flat buffers as they lie."""
+    return buffers[0].dtype == np.float32 and all(
+        buffer.flags.c_contiguous and buffer.flags.aligned and buffer.flags.writeable
+        for buffer in buffers
+    )
+
+
+@kernel(
+    INTS, types.int64, types.int64, types.float32, types.float32, types.boolean, types.boolean,
+    FLOATS_IN, FLOATS, FLOATS,
+)  # fmt: skip
+def _sgd(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    factor: np.float32,
+    momentum: np.float32,
+    has_velocity: bool,
+    nesterov: bool,
+    gradients: Array,
+    velocity: Array,
+    parameters: Array,
+) -> None:
+    """Take a step of gradient descent; `factor` is minus the learning rate."""
+    task = take_task(counters)
+    while task < tasks:
+        start, stop = share(task, tasks, parameters.size)
+        g, v, p = gradients[start:stop], velocity[start:stop], parameters[start:stop]
+        if not has_velocity:
+            for i in range(p.size):
+                p[i] += g[i] * factor
+        else:
+            for i in range(p.size):
+                step = g[i] * factor
+                v[i] = v[i] * momentum + step
+                p[i] += step + v[i] * momentum if nesterov else v[i]
+        task = take_task(counters)
+
+
+@kernel(
+    INTS, types.int64, types.int64, types.float32, types.float32, types.float32, types.float32,
+    FLOATS_IN, FLOATS, FLOATS, FLOATS,
+)  # fmt: skip
+def _adam(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    alpha: np.float32,
+    mean_rate: np.float32,
+    variance_rate: np.float32,
+    epsilon: np.float32,
+    gradients: Array,
+    mean: Array,
+    variance: Array,
+    parameters: Array,
+) -> None:
+    """Take a step of Adam; the rates are 1 less the decays."""
+    task = take_task(counters)
+    while task < tasks:
+        start, stop = share(task, tasks, parameters.size)
+        g, p = gradients[start:stop], parameters[start:stop]
+        m, v = mean[start:stop], variance[start:stop]
+        for i in range(p.size):
+            m[i] += (g[i] - m[i]) * mean_rate
+            v[i] += (g[i] * g[i] - v[i]) * variance_rate
+            p[i] -= m[i] / (np.sqrt(v[i]) + epsilon) * alpha
+        task = take_task(counters)

@@ -1,0 +1,340 @@
+"""2-D pooling, a vector of channels at a time.
+
+What has fewer channels, or windows of more than 256 elements, is left to NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from gpunet.primitives import reference
+from gpunet.primitives.checks import check_shape
+from gpunet.primitives.fast.compile import (
+    BYTES,
+    BYTES_IN,
+    FLOATS,
+    FLOATS_IN,
+    INTS,
+    helper,
+    kernel,
+)
+from gpunet.primitives.fast.elementwise import LEAST_TASK
+from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.simd import (
+    LANES,
+    add,
+    divide,
+    load,
+    load_bytes,
+    splat,
+    store,
+    store_bytes,
+    take_task,
+    where_beats,
+    where_equal,
+)
+from gpunet.primitives.fast.threads import run
+from gpunet.primitives.reference.memory import empty
+from gpunet.primitives.shapes import Padding, Pool2DGeometry, Window, pool2d_geometry
+
+__all__ = [
+    "average_pool2d_backward",
+    "average_pool2d_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+]
+
+Array = Any
+
+_NO_BYTES = np.empty(0, np.uint8)
+
+
+def max_pool2d_forward(
+    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
+) -> tuple[Array, Array]:
+    """Return the largest value of each window, and where; arguments as in the reference twin."""
+    g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
+    if not _can(g, x):
+        return reference.max_pool2d_forward(
+            x, pool_size=pool_size, strides=strides, padding=padding
+        )
+    y, indices = empty(g.output_shape, x.dtype), empty(g.output_shape, np.uint8)
+    tasks = _tasks(g, g.output_shape[1])
+    run(_pool, tasks, _sizes(g), True, flat(x), y.reshape(-1), indices.reshape(-1))
+    return y, indices
+
+
+def max_pool2d_backward(
+    output_grad: Array,
+    indices: Array,
+    input_shape: tuple[int, ...],
+    *,
+    pool_size: Window,
+    strides: Window | None = None,
+    padding: Padding = "valid",
+) -> Array:
+    """Return the gradient of the input; arguments as in the reference twin."""
+    g = pool2d_geometry(input_shape, pool_size, strides, padding, "max_pool2d")
+    check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
+    check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
+    if not _can(g, output_grad) or indices.dtype != np.uint8:
+        return reference.max_pool2d_backward(
+            output_grad, indices, input_shape,
+            pool_size=pool_size, strides=strides, padding=padding,
+        )  # fmt: skip
+    return _input_grad(g, output_grad, flat(indices))
+
+
+def average_pool2d_forward(
+    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
+) -> Array:
+    """Return the mean of each window; arguments as in the reference twin."""
+    g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
+    if not _can(g, x):
+        return reference.average_pool2d_forward(
+            x, pool_size=pool_size, strides=strides, padding=padding
+        )
+    y = empty(g.output_shape, x.dtype)
+    tasks = _tasks(g, g.output_shape[1])
+    run(_pool, tasks, _sizes(g), False, flat(x), y.reshape(-1), np.empty(0, np.uint8))
+    return y
+
+
+def average_pool2d_backward(
+    output_grad: Array,
+    input_shape: tuple[int, ...],
+    *,
+    pool_size: Window,
+    strides: Window | None = None,
+    padding: Padding = "valid",
+) -> Array:
+    """Return the gradient of the input; arguments as in the reference twin."""
+    g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
+    check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
+    if not _can(g, output_grad):
+        return reference.average_pool2d_backward(
+            output_grad, input_shape, pool_size=pool_size, strides=strides, padding=padding
+        )
+    return _input_grad(g, output_grad, _NO_BYTES)
+
+
+def _input_grad(g: Pool2DGeometry, output_grad: Array, indices: Array) -> Array:
+    """Return the gradient of the input, of the mean if there are no indices."""
+    input_grad = empty(g.input_shape, output_grad.dtype)
+    tasks = _tasks(g, g.input_shape[1])
+    run(_spread, tasks, _sizes(g), flat(output_grad), indices, input_grad.reshape(-1))
+    return input_grad
+
+
+def _can(g: Pool2DGeometry, array: Array) -> bool:
+    return (
+        array.dtype == np.float32
+        and g.index_dtype == "uint8"
+        and g.output_shape[0] > 0
+        and g.output_shape[3] >= LANES
+    )
+
+
+def _tasks(g: Pool2DGeometry, rows: int) -> int:
+    """Return into how many tasks all images' rows, of input or output, are divided."""
+    images, height, width, channels = g.input_shape
+    return max(1, min(images * height * width * channels // LEAST_TASK, images * rows))
+
+
+class Sizes(NamedTuple):
+    """What the kernels need to know of a pooling."""
+
+    images: int
+    height: int  # of the input
+    width: int
+    channels: int
+    rows: int  # of the output
+    columns: int
+    window_rows: int
+    window_columns: int
+    row_stride: int
+    column_stride: int
+    top: int  # rows of padding above, columns of it to the left
+    left: int
+
+
+_SIZES = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
+
+
+def _sizes(g: Pool2DGeometry) -> Sizes:
+    (top, _), (left, _) = g.padding
+    shape, output_shape = g.input_shape, g.output_shape
+    return Sizes(*shape, *output_shape[1:3], *g.pool_size, *g.strides, top, left)  # type: ignore[call-arg]
+
+
+@helper
+def _inside(place: int, stride: int, before: int, window: int, size: int) -> tuple[int, int, int]:
+    """Return where a window begins, and the first of its elements in range(size), and the end."""
+    start = place * stride - before
+    return start, max(0, -start), min(window, size - start)
+
+
+@helper
+def _vector_at(c: int, channels: int) -> int:
+    """Return where a vector of channels begins: the last one may overlap the one before."""
+    return min(c, channels - LANES)
+
+
+@kernel(
+    INTS, types.int64, types.int64, _SIZES, types.boolean, FLOATS_IN, FLOATS, BYTES
+)  # fmt: skip
+def _pool(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    sizes: Sizes,
+    largest: bool,
+    x: Array,
+    y: Array,
+    indices: Array,
+) -> None:
+    """Write the largest of each window and its place, or its mean; a task is some output rows."""
+    channels, total = sizes.channels, sizes.images * sizes.rows
+    task = take_task(counters)
+    while task < tasks:
+        for item in range(task * total // tasks, (task + 1) * total // tasks):
+            image, row = item // sizes.rows, item % sizes.rows
+            start, first, last = _inside(
+                row, sizes.row_stride, sizes.top, sizes.window_rows, sizes.height
+            )
+            line = image * sizes.height + start + first
+            for column in range(sizes.columns):
+                left, before, end = _inside(
+                    column, sizes.column_stride, sizes.left, sizes.window_columns, sizes.width
+                )
+                at = (line * sizes.width + left + before) * channels
+                to = (item * sizes.columns + column) * channels
+                tap = first * sizes.window_columns + before
+                for step in range(0, channels, LANES):
+                    c = _vector_at(step, channels)
+                    if largest:
+                        best, place = _largest(sizes, last - first, end - before, tap, x, at + c)
+                        store(y, to + c, best)
+                        store_bytes(indices, to + c, place)
+                    else:
+                        store(y, to + c, _mean(sizes, last - first, end - before, x, at + c))
+        task = take_task(counters)
+
+
+@helper
+def _largest(sizes: Sizes, rows: int, columns: int, tap: int, x: Array, at: int) -> tuple[Any, Any]:
+    """Return the largest numbers of rows and columns from x[at], and their places, from `tap`."""
+    best, place = load(x, at, LANES), splat(np.float32(tap), LANES)
+    for _ in range(rows):
+        here, number = at, np.float32(tap)
+        for _ in range(columns):
+            value = load(x, here, LANES)
+            place = where_beats(value, best, splat(number, LANES), place)
+            best = where_beats(value, best, value, best)
+            here += sizes.channels
+            number += np.float32(1)
+        at += sizes.width * sizes.channels
+        tap += sizes.window_columns
+    return best, place
+
+
+@helper
+def _mean(sizes: Sizes, rows: int, columns: int, x: Array, at: int) -> Any:
+    """Return the means of rows and columns from x[at]; rows are summed for themselves first."""
+    total = splat(np.float32(0), LANES)
+    for _ in range(rows):
+        here, part = at, splat(np.float32(0), LANES)
+        for _ in range(columns):
+            part = add(part, load(x, here, LANES))
+            here += sizes.channels
+        total = add(total, part)
+        at += sizes.width * sizes.channels
+    return divide(total, splat(np.float32(rows * columns), LANES))
+
+
+@kernel(INTS, types.int64, types.int64, _SIZES, FLOATS_IN, BYTES_IN, FLOATS)
+def _spread(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    sizes: Sizes,
+    output_grad: Array,
+    indices: Array,
+    input_grad: Array,
+) -> None:
+    """Write the gradient of the input; a task is some of its rows, taken from all windows there.
+
+    Without indices each gradient is spread evenly over its window.
+    """
+    total, size = sizes.images * sizes.height, sizes.width * sizes.channels
+    task = take_task(counters)
+    while task < tasks:
+        for item in range(task * total // tasks, (task + 1) * total // tasks):
+            image, line = item // sizes.height, item % sizes.height
+            input_grad[item * size : (item + 1) * size] = np.float32(0)
+            below = line + sizes.top  # from where the first window begins
+            newest = min(below // sizes.row_stride, sizes.rows - 1)
+            oldest = max(0, (below - sizes.window_rows) // sizes.row_stride + 1)
+            for row in range(newest, oldest - 1, -1):
+                start, first, last = _inside(
+                    row, sizes.row_stride, sizes.top, sizes.window_rows, sizes.height
+                )
+                at = (image * sizes.rows + row) * sizes.columns * sizes.channels
+                tap = (line - start) * sizes.window_columns
+                _spread_row(
+                    sizes, output_grad, indices, at, tap, last - first, input_grad, item * size
+                )
+        task = take_task(counters)
+
+
+@helper
+def _spread_row(
+    sizes: Sizes,
+    output_grad: Array,
+    indices: Array,
+    at: int,
+    tap: int,
+    rows: int,
+    input_grad: Array,
+    to: int,
+) -> None:
+    """Add to a row of the input what it gets of a row of gradients.
+
+    It is where the windows count their elements from `tap` on, and one of their `rows`.
+    """
+    channels, zero = sizes.channels, splat(np.float32(0), LANES)
+    whole = channels // LANES * LANES
+    for column in range(sizes.columns):
+        left, before, end = _inside(
+            column, sizes.column_stride, sizes.left, sizes.window_columns, sizes.width
+        )
+        here, corner = at + column * channels, to + (left + before) * channels
+        count = np.float32(rows * (end - before))
+        for c in range(0, whole, LANES):
+            target, grad = corner + c, load(output_grad, here + c, LANES)
+            if indices.size:
+                place, number = (
+                    load_bytes(indices, here + c, LANES),
+                    np.float32(tap + before),
+                )
+                for _ in range(before, end):
+                    value = where_equal(place, splat(number, LANES), grad, zero)
+                    store(input_grad, target, add(load(input_grad, target, LANES), value))
+                    target += channels
+                    number += np.float32(1)
+            else:
+                share = divide(grad, splat(count, LANES))
+                for _ in range(before, end):
+                    store(input_grad, target, add(load(input_grad, target, LANES), share))
+                    target += channels
+        for c in range(whole, channels):
+            target, value = corner + c, output_grad[here + c]
+            for j in range(before, end):
+                if indices.size == 0:
+                    input_grad[target] += value / count
+                elif np.int64(indices[here + c]) == tap + j:
+                    input_grad[target] += value
+                target += channels
