@@ -1,6 +1,6 @@
 // Purpose: the product of two matrices that need not be in memory as matrices, by blocks of threads
-//          with tiles in shared memory and sums in registers. matmul.cu and convolution.cu say what
-//          the elements are; this file moves and multiplies them.
+//          with tiles in shared memory and sums in registers. matmul.cu and convolution.cuh say
+//          what the elements are; this file moves and multiplies them.
 //
 // Formula: sum over k of a(m, k) * b(n, k), for the rows m of one operand and the rows n of the
 //          other.
