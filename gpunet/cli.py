@@ -14,6 +14,7 @@ import numpy as np
 
 import gpunet
 from gpunet import backend, datasets
+from gpunet.primitives import selection
 
 __all__ = ["doctor", "main"]
 
@@ -47,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser(
         "doctor",
         help="print versions, the backend in use and why, and what to do to use the GPU",
-        description="Print versions, the backend in use and why, what to do to use the GPU, "
-        "and the folders of kernels and data.",
+        description="Print versions, the backend and the CPU kernels in use and why, what to do "
+        "to use the GPU and the faster kernels, and the folders of kernels and data.",
     )
     if parser.parse_args(arguments).command == "doctor":
         print(doctor())
@@ -62,6 +63,7 @@ def doctor() -> str:
     sections = {
         "Versions": _versions(),
         "Backend": _backend(),
+        "CPU kernels": _cpu_kernels(),
         "Folders": {
             "kernels": _told(lambda: str(backend.kernel_folder())),
             "data cache": _told(lambda: str(datasets.cache_folder())),
@@ -129,6 +131,21 @@ def _backend() -> dict[str, str]:
     return {
         "GPUNET_BACKEND": os.environ.get("GPUNET_BACKEND", "not set"),
         "backend": name,
+        "reason": reason,
+        "fix": fix or "nothing to fix",
+    }
+
+
+def _cpu_kernels() -> dict[str, str]:
+    """Tell which kernels compute on NumPy arrays; Numba is imported for it, nothing compiled."""
+    try:
+        module, reason, fix = selection.numpy_twins()
+        name = "NumPy" if module is selection.reference else "Numba"
+    except ValueError as error:
+        name, reason, fix = "none", str(error), "Set GPUNET_FAST to one of these, or unset it."
+    return {
+        "GPUNET_FAST": os.environ.get("GPUNET_FAST", "not set"),
+        "kernels by": name,
         "reason": reason,
         "fix": fix or "nothing to fix",
     }

@@ -11,6 +11,8 @@ import pytest
 
 import gpunet
 from gpunet import backend, cli, datasets
+from gpunet.primitives import reference
+from gpunet.primitives.selection import NumpyTwins, numpy_twins
 
 
 @pytest.fixture(autouse=True)
@@ -23,15 +25,21 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(text: str) -> dict[str, str]:
-    """Return label -> text of the doctor's table, wrapped lines joined."""
+    """Return label -> text of the doctor's tables, wrapped lines joined.
+
+    A label that was there before has its table's title before it.
+    """
     found: dict[str, str] = {}
-    label = ""
+    title = label = ""
     for line in text.splitlines():
         if line.startswith("  ") and line[2] != " ":
             label = line[2:18].strip()
+            label = f"{title}: {label}" if label in found else label
             found[label] = line[18:]
         elif line.startswith("  "):
             found[label] += " " + line.strip()
+        else:
+            title = line
     return found
 
 
@@ -85,6 +93,43 @@ def test_doctor_never_fails(
     assert (told["GPUNET_BACKEND"], told["backend"]) == (value, name)
     assert reason in told["reason"]
     assert fix in told["fix"]
+
+
+def test_doctor_tells_which_kernels_compute_on_numpy_arrays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GPUNET_FAST", raising=False)
+    fast = NumpyTwins(cli, "Numba 0.99, 8 threads.")
+    monkeypatch.setattr(cli.selection, "numpy_twins", lambda: fast)
+    told = rows(cli.doctor())
+    assert told["GPUNET_FAST"] == "not set"
+    assert told["kernels by"] == "Numba"
+    assert told["CPU kernels: reason"] == "Numba 0.99, 8 threads."
+    assert told["CPU kernels: fix"] == "nothing to fix"
+    slow = NumpyTwins(reference, "Numba is not installed.", "pip install 'gpunet[fast]'.")
+    monkeypatch.setattr(cli.selection, "numpy_twins", lambda: slow)
+    told = rows(cli.doctor())
+    assert told["kernels by"] == "NumPy"
+    assert told["CPU kernels: reason"] == "Numba is not installed."
+    assert told["CPU kernels: fix"] == "pip install 'gpunet[fast]'."
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "fix"),
+    [("0", "NumPy", "Unset GPUNET_FAST."), ("fats", "none", "Set GPUNET_FAST to one of these")],
+)
+def test_doctor_shows_what_the_environment_asks_of_the_kernels(
+    value: str, name: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNET_FAST", value)
+    numpy_twins.cache_clear()
+    try:
+        told = rows(cli.doctor())
+    finally:
+        numpy_twins.cache_clear()
+    assert (told["GPUNET_FAST"], told["kernels by"]) == (value, name)
+    assert "GPUNET_FAST" in told["CPU kernels: reason"]
+    assert fix in told["CPU kernels: fix"]
 
 
 def test_doctor_tells_of_missing_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

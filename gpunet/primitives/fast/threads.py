@@ -32,7 +32,9 @@ def thread_count() -> int:
 
     ``GPUNET_NUM_THREADS`` in the environment lowers it.
     """
-    return _workers().count
+    if _made is not None and _made.process == os.getpid():
+        return _made.count
+    return _allowed()  # no threads are started to count them
 
 
 def run(kernel: Callable[..., Any], tasks: int, *arguments: Any) -> None:
