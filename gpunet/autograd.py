@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet import backend
 
-__all__ = ["Parameter", "Tensor", "differentiable", "no_grad", "recording"]
+__all__ = ["Parameter", "Tensor", "differentiable", "is_recording", "no_grad", "recording"]
 
 Array: TypeAlias = Any  # a NumPy or CuPy array
 
@@ -379,3 +379,8 @@ def recording(on: bool) -> Iterator[None]:
         yield
     finally:
         _recording.reset(token)
+
+
+def is_recording() -> bool:
+    """Return whether calls are recorded here, for a way back."""
+    return _recording.get()

@@ -312,6 +312,11 @@ class Layer:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+def is_training() -> bool:
+    """Return whether the layer that calls this is called in training."""
+    return _training.get()
+
+
 def describe(layer: Layer) -> str:
     """Return how messages call a layer: ``Layer 'dense_1' (Dense)``."""
     return f"Layer {layer.name!r} ({type(layer).__name__})"

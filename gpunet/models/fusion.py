@@ -26,7 +26,16 @@ from gpunet.layers import Activation, Conv2D, Dense, MaxPooling2D
 from gpunet.layers.layer import Layer, name_layer
 from gpunet.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 
-__all__ = ["softmax_left_to", "steps"]
+__all__ = [
+    "Fused",
+    "Step",
+    "conv_options",
+    "ends_with_softmax",
+    "is_just",
+    "pools_side_by_side",
+    "softmax_left_to",
+    "steps",
+]
 
 _softmax_left_by: ContextVar[Any] = ContextVar("softmax_left_by", default=None)
 
@@ -65,29 +74,29 @@ def steps(model: Layer, layers: Sequence[Any]) -> Iterator[Step]:
 def _fused(layers: Sequence[Any]) -> Fused | None:
     """Return what computes the first of the layers and as many after it as can be, if any."""
     first, *others = layers
-    if not others or not (_is(first, Conv2D) or _is(first, Dense)):
+    if not others or not (is_just(first, Conv2D) or is_just(first, Dense)):
         return None
     activation, rest = activations.split(first.activation)
     count = 1
     if rest is not activations.linear:
         return None
-    if activation is None and _is(others[0], Activation):
+    if activation is None and is_just(others[0], Activation):
         activation, rest = activations.split(others[0].activation)
         if activation is None:
             return None
         count = 2
     pool = layers[count] if count < len(layers) else None
-    if _is(first, Conv2D) and pool is not None and _pools_side_by_side(first, pool):
+    if is_just(first, Conv2D) and pool is not None and pools_side_by_side(first, pool):
         return Fused(
             layers[: count + 1],
             lambda x: functions.conv2d_max_pool(
-                x, first.kernel, first.bias, **_options(first), activation=activation,
+                x, first.kernel, first.bias, **conv_options(first), activation=activation,
                 pool_size=pool.pool_size,
             ),
         )  # fmt: skip
     if count == 1:  # the layer itself computes its activation with the product
         return None
-    if _is(first, Dense):
+    if is_just(first, Dense):
         return Fused(
             layers[:2],
             lambda x: functions.dense(x, first.kernel, first.bias, activation=activation),
@@ -97,19 +106,20 @@ def _fused(layers: Sequence[Any]) -> Fused | None:
     return Fused(
         layers[:2],
         lambda x: functions.conv2d(
-            x, first.kernel, first.bias, **_options(first), activation=activation
+            x, first.kernel, first.bias, **conv_options(first), activation=activation
         ),
     )
 
 
-def _is(layer: Any, kind: type[Layer]) -> bool:
+def is_just(layer: Any, kind: type[Layer]) -> bool:
     """Return whether it is a layer of exactly this class, which computes what its class does."""
     return type(layer) is kind and "call" not in vars(layer)
 
 
-def _pools_side_by_side(conv: Any, pool: Any) -> bool:
+def pools_side_by_side(conv: Any, pool: Any) -> bool:
+    """Return whether `pool` is max pooling of what `conv` puts out, by windows without overlap."""
     return (
-        _is(pool, MaxPooling2D)
+        is_just(pool, MaxPooling2D)
         and pool.strides == pool.pool_size
         and pool.padding in ("valid", 0)
         and not conv.channels_first
@@ -117,7 +127,8 @@ def _pools_side_by_side(conv: Any, pool: Any) -> bool:
     )
 
 
-def _options(conv: Any) -> dict[str, Any]:
+def conv_options(conv: Any) -> dict[str, Any]:
+    """Return the options of a `Conv2D` as the primitives take them."""
     return {
         "strides": conv.strides,
         "padding": conv.padding,
@@ -152,7 +163,7 @@ def softmax_left_to(loss: Any, model: Any) -> Iterator[None]:
 def ends_with_softmax(model: Any) -> bool:
     """Return whether the last step of a `Sequential` is a softmax that its loss can make."""
     layers = getattr(model, "layers", ())
-    if not layers or not (_is(layers[-1], Dense) or _is(layers[-1], Activation)):
+    if not layers or not (is_just(layers[-1], Dense) or is_just(layers[-1], Activation)):
         return False
     return layers[-1].activation is activations.softmax
 
@@ -167,7 +178,8 @@ def _without_softmax(layer: Any) -> Fused:
 
     def compute(x: Tensor) -> Tensor:
         before = logits(x)
-        y = Tensor(get_array_module(before.value).empty_like(before.value))
+        library = get_array_module(before.value)
+        y = Tensor(library.empty(before.shape, before.dtype))
         y.activation, y.logits, y.pending = "softmax", before, True
         return y
 

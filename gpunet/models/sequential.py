@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gpunet.autograd import is_recording
 from gpunet.layers.core import Input
-from gpunet.layers.layer import Layer, Shape, name_layer
-from gpunet.models import fusion
+from gpunet.layers.layer import Layer, Shape, is_training, name_layer
+from gpunet.models import fusion, inference
 from gpunet.models.model import Model
 
 __all__ = ["Sequential"]
@@ -138,9 +139,17 @@ class Sequential(Model):
         return bool(self.layers) and self.layers[0].takes_integers()
 
     def call(self, x: Any) -> Any:
-        for step in fusion.steps(self, self.layers) if self.fuse else self.layers:
+        for step in self._steps(x):
             x = step(x)
         return x
+
+    def _steps(self, x: Any) -> Iterable[Any]:
+        """Return what is called in turn: the layers, or what runs several of them."""
+        if not self.fuse:
+            return self.layers
+        if is_recording() or is_training():
+            return fusion.steps(self, self.layers)
+        return inference.steps(self.layers, x.ndim)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for layer in self.layers:

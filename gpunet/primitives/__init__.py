@@ -25,14 +25,17 @@ from gpunet.primitives import cuda, reference, selection, shapes
 from gpunet.primitives.checks import (
     OUTPUT_ACTIVATIONS,
 )
+from gpunet.primitives.stages import Stage
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
+    "Stage",
     "activation_backward",
     "adam_update",
     "average_pool2d_backward",
     "average_pool2d_forward",
     "bias_backward",
+    "chain_forward",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
@@ -141,6 +144,7 @@ adam_update = _by_array(reference.adam_update)
 average_pool2d_backward = _by_array(reference.average_pool2d_backward)
 average_pool2d_forward = _by_array(reference.average_pool2d_forward)
 bias_backward = _by_array(reference.bias_backward)
+chain_forward = _by_array(reference.chain_forward)
 conv2d_backward_input = _by_array(reference.conv2d_backward_input)
 conv2d_backward_weight = _by_array(reference.conv2d_backward_weight)
 conv2d_forward = _by_array(reference.conv2d_forward)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
+from gpunet.primitives import Stage, reference
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -64,7 +64,18 @@ def arguments_of(case: Case, dtype: str) -> Arguments:
     """Return the arguments of a case, their floating-point arrays rounded to `dtype`."""
     args, options = case.make(np.random.default_rng(0))
     cast = partial(_cast, dtype=dtype_named(dtype))
-    return [cast(arg) for arg in args], {name: cast(arg) for name, arg in options.items()}
+    return _each_array(cast, args), _each_array(cast, options)
+
+
+def _each_array(change: Callable[[Array], Any], value: Any) -> Any:
+    """Return `value` with `change` made to each array in it, also in lists, dicts and stages."""
+    if isinstance(value, dict):
+        return {name: _each_array(change, item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_each_array(change, item) for item in value]
+    if isinstance(value, Stage):
+        return Stage(*_each_array(change, list(value)))
+    return change(value) if isinstance(value, np.ndarray) else value
 
 
 def _cast(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -108,10 +119,7 @@ def call(
         convert: makes an array of the kind that the twins take; `laid_out_like` by default.
     """
     convert = convert or laid_out_like
-    args = [convert(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
-    options = {
-        name: convert(arg) if isinstance(arg, np.ndarray) else arg for name, arg in options.items()
-    }
+    args, options = _each_array(convert, args), _each_array(convert, options)
     result = getattr(twins, case.primitive)(*args, **options)
     results = list(result) if isinstance(result, tuple) else [result]
     return [item for item in (*results, *(args[i] for i in case.in_place)) if item is not None]
@@ -120,8 +128,7 @@ def call(
 def expected_of(case: Case, args: list[Any], options: dict[str, Any]) -> list[Array]:
     """Return what the reference twin gives for the same numbers in float64."""
     cast = partial(_cast, dtype=np.dtype("float64"))
-    wide = {name: cast(arg) for name, arg in options.items()}
-    return call(reference, case, [cast(arg) for arg in args], wide)
+    return call(reference, case, _each_array(cast, args), _each_array(cast, options))
 
 
 def assert_close(case: Case, found: list[Array], expected: list[Array], dtype: str) -> None:

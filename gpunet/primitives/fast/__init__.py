@@ -34,6 +34,7 @@ from gpunet.primitives.fast.batch import (
     gather_batch,
     rescale_forward,
 )
+from gpunet.primitives.fast.chain import chain_forward
 from gpunet.primitives.fast.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
@@ -74,6 +75,7 @@ __all__ = [
     "average_pool2d_backward",
     "average_pool2d_forward",
     "bias_backward",
+    "chain_forward",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",

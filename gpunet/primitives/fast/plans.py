@@ -12,7 +12,7 @@ from gpunet.primitives.fast.products import PANEL, TILE, Sizes
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.shapes import Conv2DGeometry
 
-__all__ = ["Plan", "SparsePlan", "plan", "sparse_plan"]
+__all__ = ["Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
 
 Ints = NDArray[np.int64]
 
@@ -84,9 +84,7 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
         grain=grain,
         relu=int(relu),
         indexed=int(window != (1, 1)),
-        scratch=_whole_lines(
-            (group * band * columns + 1) * PANEL + (copied * row if padded else 0)
-        ),
+        scratch=whole_lines((group * band * columns + 1) * PANEL + (copied * row if padded else 0)),
         copied=copied,
         lists=0,
         segments=len(segments),
@@ -136,8 +134,8 @@ def sparse_plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Spars
     padded = block * image if sizes.padded else 0
     sizes = sizes._replace(
         copied=copied,
-        scratch=_whole_lines(padded + entries + 1),
-        lists=_whole_lines(entries + max(outputs, PANEL) + 1),
+        scratch=whole_lines(padded + entries + 1),
+        lists=whole_lines(entries + max(outputs, PANEL) + 1),
     )
     chunk = _chunk(sizes.images, -(-sizes.filters // PANEL))
     return SparsePlan(
@@ -183,6 +181,6 @@ def _chunk(images: int, panels: int) -> int:
     return max(1, -(-images // chunks))
 
 
-def _whole_lines(count: int) -> int:
+def whole_lines(count: int) -> int:
     """Return the floats of whole cache lines, so that no two threads write into one."""
     return -(-count // 16) * 16
