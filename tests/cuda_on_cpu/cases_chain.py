@@ -39,6 +39,10 @@ CASES = [
     Case("chain_forward", "network", partial(make, (3, 6, 12, 1), NETWORK), 36, dtypes=SINGLE),
     Case("chain_forward", "no image", partial(make, (0, 6, 12, 1), NETWORK), dtypes=SINGLE),
     Case(
-        "chain_forward", "dense", partial(make, (5, 7), [((7, 3), True, True, {})]), 7, dtypes=SINGLE
+        "chain_forward",
+        "dense",
+        partial(make, (5, 7), [((7, 3), True, True, {})]),
+        7,
+        dtypes=SINGLE,
     ),
 ]  # fmt: skip
