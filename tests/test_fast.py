@@ -20,6 +20,7 @@ from fast_arrays import Array, numbers
 
 import gpunet
 from gpunet.primitives import reference
+from gpunet.primitives.stages import Stage
 
 fast = pytest.importorskip("gpunet.primitives.fast")
 threads = importlib.import_module("gpunet.primitives.fast.threads")
@@ -59,7 +60,12 @@ def calls() -> dict[str, Callable[[], Any]]:
         return buffers
 
     options = {"pool_size": 3, "strides": 2}
+    stages = [
+        Stage(kernel, bias, True, pool_size=(2, 2)),
+        Stage(numbers(10, (5 * 5 * 33, 10)), None, False),
+    ]
     return {
+        "chain_forward": lambda: fast.chain_forward(x, stages),
         "conv2d_forward": lambda: conv(x, kernel),
         "conv2d_backward_weight": lambda: fast.conv2d_backward_weight(
             grad, x, kernel.shape, padding=1, with_bias=True
