@@ -192,7 +192,7 @@ def _chain(
             for item in range((count + sizes.group - 1) // sizes.group * sizes.bands):
                 outputs(
                     sizes, count, item, scratch_in, read, panels, biases, positions, segments,
-                    scratch, write, indices, scratch, scratch_in, mine,
+                    scratch, write, indices, 0, scratch, scratch_in, mine,
                 )  # fmt: skip
             read, write = write, read
         for i in range(count * last_size):
@@ -211,5 +211,6 @@ def _sizes(table: Array, at: int) -> Sizes:
         get(table, at + 16), get(table, at + 17), get(table, at + 18), get(table, at + 19),
         get(table, at + 20), get(table, at + 21), get(table, at + 22), get(table, at + 23),
         get(table, at + 24), get(table, at + 25), get(table, at + 26), get(table, at + 27),
-        get(table, at + 28), get(table, at + 29), get(table, at + 30),
+        get(table, at + 28), get(table, at + 29), get(table, at + 30), get(table, at + 31),
+        get(table, at + 32),
     )  # fmt: skip

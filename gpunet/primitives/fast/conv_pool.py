@@ -156,7 +156,7 @@ def conv2d_max_pool_backward_input(
         )  # fmt: skip
     grad, output, _ = before_activation(output_grad, output, activation)
     weights = empty((kernel.size,), kernel.dtype)  # (filters, patch)
-    sparse.transpose(p.sizes.patch, p.sizes.filters, flat(kernel), weights)
+    sparse.transpose(p.sizes.patch, p.sizes.filters, flat(kernel), weights, 0)
     input_grad = empty(input_shape, kernel.dtype)
     memory = scratch(p.sizes.scratch)
     run(

@@ -88,8 +88,10 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
         copied=copied,
         lists=0,
         segments=len(segments),
+        steps=-(-patch // TILE) * TILE,
         first_position=0,
         first_segment=0,
+        first_of_steps=0,
         first_weight=0,
         first_bias=0,
     )

@@ -89,9 +89,11 @@ class Sizes(NamedTuple):
     lists: int  # int64 of a thread's lists, for the gradients of a pooled convolution
     copied: int  # input rows that a band with padding copies
     segments: int  # how many
+    steps: int  # numbers in a patch, filled up to whole tiles
     # Where in an array of several convolutions' each begins that is this one's:
     first_position: int
     first_segment: int
+    first_of_steps: int
     first_weight: int
     first_bias: int
 
@@ -144,7 +146,7 @@ def forward(
     while task < tasks:
         for item in range(task * sizes.grain, min((task + 1) * sizes.grain, items)):
             outputs(
-                sizes, sizes.images, item, x, 0, panels, bias, positions, segments, y, 0, indices,
+                sizes, sizes.images, item, x, 0, panels, bias, positions, segments, y, 0, indices, 0,
                 scratch, scratch_in, products,
             )  # fmt: skip
         task = take_task(counters)
@@ -164,6 +166,7 @@ def outputs(
     y: Array,
     y_start: int,
     indices: Array,
+    index_start: int,
     scratch: Array,
     scratch_in: Array,
     products: int,
@@ -177,23 +180,16 @@ def outputs(
     copy = products + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
     if sizes.padded:
         copy_rows(sizes, x, x_start + image * sizes.image, row, scratch, copy)
+    source = x
+    if sizes.padded:
+        source, start = scratch_in, copy
     for first in range(0, sizes.filters, PANEL):
-        if sizes.padded:
-            _multiply(
-                sizes,
-                scratch_in,
-                copy,
-                positions,
-                count,
-                segments,
-                panels,
-                first,
-                scratch,
-                products,
-            )
-        else:
-            _multiply(sizes, x, start, positions, count, segments, panels, first, scratch, products)
-        _finish(sizes, scratch, products, count, bias, first, y, y_start, indices, written)
+        _multiply(
+            sizes, source, start, positions, count, segments, panels, first, scratch, products
+        )
+        _finish(
+            sizes, scratch, products, count, bias, first, y, y_start, indices, index_start, written
+        )
 
 
 @helper
@@ -275,6 +271,7 @@ def _finish(
     y: Array,
     y_start: int,
     indices: Array,
+    index_start: int,
     written: int,
 ) -> None:
     """Pool a band's outputs of one panel, add the bias, apply relu and write them to y."""
@@ -300,13 +297,13 @@ def _finish(
             if filters == LANES:
                 store(y, y_start + to, best)
                 if sizes.indexed:
-                    store_bytes(indices, to, place)
+                    store_bytes(indices, index_start + to, place)
             else:  # the last filters are less than a vector
                 _store_some(products, at, best, y, y_start + to, filters)
                 if sizes.indexed:
                     store(products, at, place)
                     for j in range(filters):
-                        indices[to + j] = np.uint8(products[at + j])
+                        indices[index_start + to + j] = np.uint8(products[at + j])
 
 
 @helper

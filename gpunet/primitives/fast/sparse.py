@@ -41,19 +41,29 @@ from gpunet.primitives.fast.simd import (
     take_task,
 )
 
-__all__ = ["input_grad", "sum_parts", "transpose", "weight_grad"]
+__all__ = [
+    "add_weight_grads",
+    "image_grad",
+    "input_grad",
+    "sum_parts",
+    "transpose",
+    "weight_grad",
+]
 
 Array = Any
 
+_LINE = 16  # rows whose lines of cache are read together
 WIDE = 6 * PANEL  # numbers of a row that are summed up in registers
 
 
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS)
-def transpose(rows: int, columns: int, matrix: Array, out: Array) -> None:
-    """Write the transpose of a matrix (rows, columns)."""
-    for i in range(rows):
+@kernel(types.int64, types.int64, FLOATS_IN, FLOATS, types.int64)
+def transpose(rows: int, columns: int, matrix: Array, out: Array, start: int) -> None:
+    """Write the transpose of a matrix (rows, columns) to out[start:]."""
+    for first in range(0, rows, _LINE):
+        last = min(first + _LINE, rows)
         for j in range(columns):
-            out[j * rows + i] = matrix[i * columns + j]
+            for i in range(first, last):
+                put(out, start + j * rows + i, get(matrix, i * columns + j))
 
 
 @kernel(
@@ -80,42 +90,75 @@ def input_grad(
 
     `weights` are (filters, patch), `positions` those of all outputs of an image.
     """
-    outputs = positions.size
-    padded = worker * sizes.scratch
-    values = padded + sizes.padded * sizes.copied * sizes.row
-    keys = worker * sizes.lists
-    counts = keys + outputs * sizes.filters
+    size = sizes.rows * sizes.columns // sizes.window * sizes.filters
     task = take_task(counters)
     while task < tasks:
-        _list_by_output(
-            sizes, output_grad, output, indices, task, outputs, scratch, values, lists, keys, counts
-        )
-        target, start, size = result, task * sizes.image, sizes.image
-        if sizes.padded:
-            target, start, size = scratch, padded, sizes.copied * sizes.row
-        for i in range(start, start + size):
-            put(target, i, np.float32(0))
-        for s in range(segments.size):  # outside, so that a segment of all weights stays in cache
-            for p in range(outputs):
-                first = p * sizes.filters
-                _add_rows(
-                    target, start + get(positions, p) + get(segments, s), sizes.length,
-                    weights, s * sizes.length, lists, keys + first, scratch, values + first,
-                    get(lists, counts + p),
-                )  # fmt: skip
-        if sizes.padded:
-            _cut_out(sizes, scratch_in, padded, result, task)
+        at = task * size
+        image_grad(
+            sizes, output_grad, at, output, at, indices, at, weights, 0, positions, segments,
+            result, task * sizes.image, scratch, scratch_in, worker * sizes.scratch,
+            lists, worker * sizes.lists,
+        )  # fmt: skip
         task = take_task(counters)
+
+
+@helper
+def image_grad(
+    sizes: Sizes,
+    grads: Array,
+    grad_start: int,
+    output: Array,
+    output_start: int,
+    indices: Array,
+    index_start: int,
+    weights: Array,
+    weight_start: int,
+    positions: Array,
+    segments: Array,
+    result: Array,
+    result_start: int,
+    scratch: Array,
+    scratch_in: Array,
+    memory: int,
+    lists: Array,
+    keys: int,
+) -> None:
+    """Write the gradient of one image to result[result_start:]; the others begin likewise."""
+    outputs = sizes.rows * sizes.columns
+    size = sizes.copied * sizes.row if sizes.padded else sizes.image
+    values = memory + sizes.padded * size
+    counts = keys + outputs * sizes.filters
+    _list_by_output(
+        sizes, grads, grad_start, output, output_start, indices, index_start,
+        scratch, values, lists, keys, counts,
+    )  # fmt: skip
+    target, start = result, result_start
+    if sizes.padded:
+        target, start = scratch, memory
+    for i in range(start, start + size):
+        put(target, i, np.float32(0))
+    for s in range(sizes.segments):  # outside, so that a segment of all weights stays in cache
+        segment = start + get(segments, sizes.first_segment + s)
+        for p in range(outputs):
+            first = p * sizes.filters
+            _add_rows(
+                target, segment + get(positions, sizes.first_position + p), sizes.length,
+                weights, weight_start + s * sizes.length,
+                lists, keys + first, scratch, values + first, get(lists, counts + p),
+            )  # fmt: skip
+    if sizes.padded:
+        _cut_out(sizes, scratch_in, memory, result, result_start)
 
 
 @helper
 def _list_by_output(
     sizes: Sizes,
-    output_grad: Array,
+    grads: Array,
+    grad_start: int,
     output: Array,
+    output_start: int,
     indices: Array,
-    image: int,
-    outputs: int,
+    index_start: int,
     values: Array,
     value_start: int,
     lists: Array,
@@ -123,15 +166,15 @@ def _list_by_output(
     counts: int,
 ) -> None:
     """List for each output of an image the filters that have a gradient there, and that."""
+    outputs, at = sizes.rows * sizes.columns, 0
     for p in range(outputs):
         put(lists, counts + p, 0)
-    at = image * outputs // sizes.window * sizes.filters
     for first in range(0, outputs, sizes.window):
         for f in range(sizes.filters):
-            grad = get(output_grad, at)
+            grad = get(grads, grad_start + at)
             if sizes.relu:
-                grad = grad if get(output, at) > 0 else np.float32(0)
-            p = first + np.int64(get(indices, at))
+                grad = grad if get(output, output_start + at) > 0 else np.float32(0)
+            p = first + np.int64(get(indices, index_start + at))
             count = get(lists, counts + p)
             entry = p * sizes.filters + count
             put(lists, keys + entry, f * sizes.patch)
@@ -141,14 +184,14 @@ def _list_by_output(
 
 
 @helper
-def _cut_out(sizes: Sizes, padded: Array, start: int, result: Array, image: int) -> None:
+def _cut_out(sizes: Sizes, padded: Array, start: int, result: Array, result_start: int) -> None:
     """Copy an image without its padding."""
     inner = sizes.width * sizes.pixel
     for i in range(sizes.height):
         at = start + (sizes.top + i) * sizes.row + sizes.left * sizes.pixel
-        to = image * sizes.image + i * inner
+        to = result_start + i * inner
         for j in range(inner):
-            result[to + j] = padded[at + j]
+            put(result, to + j, get(padded, at + j))
 
 
 @kernel(
@@ -179,63 +222,88 @@ def weight_grad(
     gradient of the bias behind those of the weights.
     """
     groups = (sizes.filters + PANEL - 1) // PANEL
-    padded = worker * sizes.scratch
-    values = padded + sizes.padded * block * sizes.copied * sizes.row
-    keys = worker * sizes.lists
-    capacity = block * positions.size // sizes.window
-    counts = keys + PANEL * capacity
+    size = sizes.rows * sizes.columns // sizes.window * sizes.filters
     part_row = sizes.patch + LANES
     task = take_task(counters)
     while task < tasks:
         first = (task % groups) * PANEL
-        filters = min(PANEL, sizes.filters - first)
         part = (task // groups * sizes.filters + first) * part_row
-        for i in range(part, part + filters * part_row):
-            parts[i] = np.float32(0)
+        for i in range(part, part + min(PANEL, sizes.filters - first) * part_row):
+            put(parts, i, np.float32(0))
         start = task // groups * chunk
         end = min(start + chunk, sizes.images)
         for image in range(start, end, block):
-            images = min(block, end - image)
-            _list_by_filter(
-                sizes, output_grad, output, indices, image, images, first, filters, positions,
-                scratch, values, lists, keys, counts, capacity,
+            at = image * size
+            add_weight_grads(
+                sizes, min(block, end - image), block, first, x, image * sizes.image,
+                output_grad, at, output, at, indices, at, positions, segments, parts, part,
+                scratch, scratch_in, worker * sizes.scratch, lists, worker * sizes.lists,
             )  # fmt: skip
-            for f in range(filters):
-                at = part + f * part_row + sizes.patch
-                for e in range(get(lists, counts + f)):
-                    put(parts, at, get(parts, at) + get(scratch, values + f * capacity + e))
-            if sizes.padded:
-                for i in range(images):
-                    to = padded + i * sizes.copied * sizes.row
-                    copy_rows(sizes, x, (image + i) * sizes.image, 0, scratch, to)
-            for s in range(segments.size):
-                for f in range(filters):
-                    to = part + f * part_row + s * sizes.length
-                    key, value, count = (
-                        keys + f * capacity,
-                        values + f * capacity,
-                        lists[counts + f],
-                    )
-                    if sizes.padded:
-                        _add_rows(
-                            parts, to, sizes.length, scratch_in, padded + segments[s],
-                            lists, key, scratch, value, count,
-                        )  # fmt: skip
-                    else:
-                        _add_rows(
-                            parts, to, sizes.length, x, image * sizes.image + segments[s],
-                            lists, key, scratch, value, count,
-                        )  # fmt: skip
         task = take_task(counters)
+
+
+@helper
+def add_weight_grads(
+    sizes: Sizes,
+    images: int,
+    block: int,
+    first: int,
+    x: Array,
+    x_start: int,
+    grads: Array,
+    grad_start: int,
+    output: Array,
+    output_start: int,
+    indices: Array,
+    index_start: int,
+    positions: Array,
+    segments: Array,
+    parts: Array,
+    part: int,
+    scratch: Array,
+    scratch_in: Array,
+    memory: int,
+    lists: Array,
+    keys: int,
+) -> None:
+    """Add the gradients of PANEL filters, from `first`, over up to `block` images to parts[part:]."""
+    filters, part_row = min(PANEL, sizes.filters - first), sizes.patch + LANES
+    size = sizes.copied * sizes.row
+    values = memory + sizes.padded * block * size
+    capacity = block * sizes.rows * sizes.columns // sizes.window
+    counts = keys + PANEL * capacity
+    _list_by_filter(
+        sizes, grads, grad_start, output, output_start, indices, index_start, images, first, filters,
+        positions, scratch, values, lists, keys, counts, capacity,
+    )  # fmt: skip
+    for f in range(filters):
+        total = get(parts, part + f * part_row + sizes.patch)
+        for e in range(get(lists, counts + f)):
+            total += get(scratch, values + f * capacity + e)
+        put(parts, part + f * part_row + sizes.patch, total)
+    source, start = x, x_start
+    if sizes.padded:
+        source, start = scratch_in, memory
+        for i in range(images):
+            copy_rows(sizes, x, x_start + i * sizes.image, 0, scratch, memory + i * size)
+    for s in range(sizes.segments):
+        segment = start + get(segments, sizes.first_segment + s)
+        for f in range(filters):
+            _add_rows(
+                parts, part + f * part_row + s * sizes.length, sizes.length, source, segment,
+                lists, keys + f * capacity, scratch, values + f * capacity, get(lists, counts + f),
+            )  # fmt: skip
 
 
 @helper
 def _list_by_filter(
     sizes: Sizes,
-    output_grad: Array,
+    grads: Array,
+    grad_start: int,
     output: Array,
+    output_start: int,
     indices: Array,
-    image: int,
+    index_start: int,
     images: int,
     first: int,
     filters: int,
@@ -251,18 +319,18 @@ def _list_by_filter(
     for f in range(filters):
         put(lists, counts + f, 0)
     size = sizes.copied * sizes.row if sizes.padded else sizes.image
-    windows = positions.size // sizes.window
+    windows = sizes.rows * sizes.columns // sizes.window
     for i in range(images):
         for window in range(windows):
-            at = ((image + i) * windows + window) * sizes.filters + first
+            at = (i * windows + window) * sizes.filters + first
             for f in range(filters):
-                grad = get(output_grad, at + f)
+                grad = get(grads, grad_start + at + f)
                 if sizes.relu:
-                    grad = grad if get(output, at + f) > 0 else np.float32(0)
-                p = window * sizes.window + np.int64(get(indices, at + f))
+                    grad = grad if get(output, output_start + at + f) > 0 else np.float32(0)
+                p = window * sizes.window + np.int64(get(indices, index_start + at + f))
                 count = get(lists, counts + f)
                 entry = f * capacity + count
-                put(lists, keys + entry, i * size + get(positions, p))
+                put(lists, keys + entry, i * size + get(positions, sizes.first_position + p))
                 put(values, value_start + entry, grad)
                 put(lists, counts + f, count + (grad != 0))
 
@@ -316,14 +384,16 @@ def sum_parts(
 ) -> None:
     """Write the sums of what `weight_grad` left, to (patch, filters) and (filters,)."""
     row = patch + LANES
-    for f in range(filters):
-        for k in range(patch):
-            total = parts[f * row + k]
-            for chunk in range(1, chunks):
-                total += parts[(chunk * filters + f) * row + k]
-            kernel_grad[k * filters + f] = total
-        if bias_grad.size:
-            total = parts[f * row + patch]
-            for chunk in range(1, chunks):
-                total += parts[(chunk * filters + f) * row + patch]
-            bias_grad[f] = total
+    for first in range(0, patch, _LINE):
+        last = min(first + _LINE, patch)
+        for f in range(filters):
+            for k in range(first, last):
+                total = get(parts, f * row + k)
+                for chunk in range(1, chunks):
+                    total += get(parts, (chunk * filters + f) * row + k)
+                put(kernel_grad, k * filters + f, total)
+    for f in range(min(filters, bias_grad.size)):
+        total = get(parts, f * row + patch)
+        for chunk in range(1, chunks):
+            total += get(parts, (chunk * filters + f) * row + patch)
+        put(bias_grad, f, total)

@@ -37,7 +37,7 @@ from gpunet.primitives.fast.simd import (
     where_positive,
 )
 
-__all__ = ["sum_parts", "weight_grad"]
+__all__ = ["add_weight_grads", "sum_parts", "weight_grad"]
 
 Array = Any
 
@@ -71,41 +71,70 @@ def weight_grad(
     is more than one output.
     """
     panels = (sizes.filters + PANEL - 1) // PANEL
-    grads = worker * sizes.scratch
-    copy = grads + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
-    part_size = (steps.size + 1) * PANEL
+    size = sizes.rows * sizes.columns // sizes.window * sizes.filters
+    part_size = (sizes.steps + 1) * PANEL
     task = take_task(counters)
     while task < tasks:
-        part, first = task * part_size, (task % panels) * PANEL
+        part = task * part_size
         for i in range(part, part + part_size):
-            parts[i] = np.float32(0)
-        images = task // panels * chunk
-        for image in range(images, min(images + chunk, sizes.images)):
-            for row in range(0, sizes.rows, sizes.band):
-                count = min(sizes.band, sizes.rows - row) * sizes.columns
-                read = (image * sizes.rows + row) * sizes.columns // sizes.window
-                _expand(
-                    sizes, output_grad, output, indices, read, count, first,
-                    scratch, grads, parts, part + steps.size * PANEL,
-                )  # fmt: skip
-                if sizes.padded:
-                    copy_rows(sizes, x, image * sizes.image, row, scratch, copy)
-                    _add_outer(
-                        scratch_in, copy, positions, count, steps, scratch, grads, parts, part
-                    )
-                else:
-                    start = image * sizes.image + row * sizes.stride
-                    _add_outer(x, start, positions, count, steps, scratch, grads, parts, part)
+            put(parts, i, np.float32(0))
+        image = task // panels * chunk
+        at = image * size
+        add_weight_grads(
+            sizes, min(chunk, sizes.images - image), (task % panels) * PANEL,
+            x, image * sizes.image, output_grad, at, output, at, indices, at,
+            positions, steps, parts, part, scratch, scratch_in, worker * sizes.scratch,
+        )  # fmt: skip
         task = take_task(counters)
+
+
+@helper
+def add_weight_grads(
+    sizes: Sizes,
+    images: int,
+    first: int,
+    x: Array,
+    x_start: int,
+    grads: Array,
+    grad_start: int,
+    output: Array,
+    output_start: int,
+    indices: Array,
+    index_start: int,
+    positions: Array,
+    steps: Array,
+    parts: Array,
+    part: int,
+    scratch: Array,
+    scratch_in: Array,
+    memory: int,
+) -> None:
+    """Add the gradients of one panel of filters, from `first`, over some images to parts[part:]."""
+    copy = memory + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
+    for image in range(images):
+        for row in range(0, sizes.rows, sizes.band):
+            count = min(sizes.band, sizes.rows - row) * sizes.columns
+            at = (image * sizes.rows + row) * sizes.columns // sizes.window * sizes.filters + first
+            _expand(
+                sizes, grads, grad_start + at, output, output_start + at, indices, index_start + at,
+                count, first, scratch, memory, parts, part + sizes.steps * PANEL,
+            )  # fmt: skip
+            source, start = x, x_start + image * sizes.image + row * sizes.stride
+            if sizes.padded:
+                copy_rows(sizes, x, x_start + image * sizes.image, row, scratch, copy)
+                source, start = scratch_in, copy
+            _add_outer(sizes, source, start, positions, count, steps, scratch, memory, parts, part)
 
 
 @helper
 def _expand(
     sizes: Sizes,
     output_grad: Array,
+    grad_start: int,
     output: Array,
+    output_start: int,
     indices: Array,
-    read: int,
+    index_start: int,
     count: int,
     first: int,
     grads: Array,
@@ -122,17 +151,17 @@ def _expand(
         filters = min(LANES, sizes.filters - first - half)
         total = load(parts, bias_grad + half, LANES)
         for window in range(count // sizes.window):
-            at = (read + window) * sizes.filters + first + half
+            at = window * sizes.filters + half
             to = start + window * sizes.window * PANEL + half
             if filters == LANES:
-                grad = load(output_grad, at, LANES)
+                grad = load(output_grad, grad_start + at, LANES)
                 if sizes.relu:
-                    grad = where_positive(load(output, at, LANES), grad, zero)
+                    grad = where_positive(load(output, output_start + at, LANES), grad, zero)
                 total = add(total, grad)
                 if sizes.window == 1:
                     store(grads, to, grad)
                 else:
-                    place = load_bytes(indices, at, LANES)
+                    place = load_bytes(indices, index_start + at, LANES)
                     for s in range(sizes.window):
                         here = where_equal(place, splat(np.float32(s), LANES), grad, zero)
                         store(grads, to + s * PANEL, here)
@@ -140,16 +169,17 @@ def _expand(
                 for s in range(sizes.window):
                     store(grads, to + s * PANEL, zero)
                 for j in range(max(0, filters)):
-                    if not sizes.relu or output[at + j] > 0:
-                        s = 0 if sizes.window == 1 else np.int64(indices[at + j])
-                        grads[to + s * PANEL + j] = output_grad[at + j]
-                        parts[bias_grad + half + j] += output_grad[at + j]
+                    if not sizes.relu or get(output, output_start + at + j) > 0:
+                        s = 0 if sizes.window == 1 else np.int64(get(indices, index_start + at + j))
+                        grads[to + s * PANEL + j] = get(output_grad, grad_start + at + j)
+                        parts[bias_grad + half + j] += get(output_grad, grad_start + at + j)
         if filters == LANES:
             store(parts, bias_grad + half, total)
 
 
 @helper
 def _add_outer(
+    sizes: Sizes,
     x: Array,
     start: int,
     positions: Array,
@@ -162,13 +192,14 @@ def _add_outer(
 ) -> None:
     """Add the products of the patches, transposed, with the gradients of a band to parts[part:]."""
     zero = splat(np.float32(0), PANEL)
-    for k in range(0, steps.size, TILE):
-        k0, k1, k2 = get(steps, k), get(steps, k + 1), get(steps, k + 2)
-        k3, k4, k5 = get(steps, k + 3), get(steps, k + 4), get(steps, k + 5)
+    for k in range(0, sizes.steps, TILE):
+        at = sizes.first_of_steps + k
+        k0, k1, k2 = get(steps, at), get(steps, at + 1), get(steps, at + 2)
+        k3, k4, k5 = get(steps, at + 3), get(steps, at + 4), get(steps, at + 5)
         sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
         at = grad_start
         for p in range(count):
-            position = start + get(positions, p)
+            position = start + get(positions, sizes.first_position + p)
             grad = load(grads, at, PANEL)
             at += PANEL
             sum0 = multiply_add(broadcast(x, k0 + position, PANEL), grad, sum0)
