@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpunet.primitives import reference
-from gpunet.primitives.stages import Stage, output_shape, run_in_turn
+from gpunet.primitives.stages import Stage, output_shape
 
 fast = pytest.importorskip("gpunet.primitives.fast")
 
@@ -77,10 +77,18 @@ def test_chain(case: tuple[Array, list[Stage]]) -> None:
 @given(case=chains(whole=False))
 def test_bits_are_those_of_the_layers_one_by_one(case: tuple[Array, list[Stage]]) -> None:
     x, stages = case
-    one_by_one = run_in_turn(
-        x, stages, fast.conv2d_forward, fast.conv2d_max_pool_forward, fast.matmul
-    )
-    np.testing.assert_array_equal(fast.chain_forward(x, stages), one_by_one)
+    expected = x
+    for kernel, bias, relu, strides, padding, dilation, pool_size in stages:
+        activation = "relu" if relu else None
+        if kernel.ndim == 2:
+            rows = expected.reshape(len(x), -1)
+            expected = fast.matmul(rows, kernel, bias, activation=activation)
+        else:
+            expected = fast.conv2d_max_pool_forward(
+                expected, kernel, bias, strides=strides, padding=padding, dilation=dilation,
+                activation=activation, pool_size=pool_size,
+            )[0]  # fmt: skip
+    np.testing.assert_array_equal(fast.chain_forward(x, stages), expected)
 
 
 def test_no_images_and_float64() -> None:

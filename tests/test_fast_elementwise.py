@@ -104,6 +104,7 @@ def test_activations_over_many_numbers_in_order(name: str) -> None:
 
 
 def test_exponentials_are_right_to_two_units_in_the_last_place() -> None:
+    numba = pytest.importorskip("numba")
     from gpunet.primitives.fast import exponential
 
     generator = np.random.default_rng(0)
@@ -115,10 +116,10 @@ def test_exponentials_are_right_to_two_units_in_the_last_place() -> None:
         "erf": (math.erf, np.concatenate([12 * unit - 6, unit**20])),
     }
     for name, (formula, values) in inputs.items():
-        function = getattr(exponential, name)
+        function = numba.vectorize("float32(float32)")(getattr(exponential, name).py_func)
         x = values.astype(np.float32)
-        found = np.array([function(value) for value in x[::7]])
-        expected = np.array([formula(value) for value in x[::7].tolist()])
+        found = function(x)
+        expected = np.array([formula(value) for value in x.tolist()])
         last_place = np.spacing(np.abs(expected).astype(np.float32)).astype(np.float64)
         assert np.max(np.abs(found - expected) / last_place) < 2.6, name
 
@@ -220,8 +221,8 @@ def data_of(seed: int, shape: tuple[int, ...], dtype: str) -> Array:
     """Return data of a type, also 0 and -0."""
     generator = np.random.default_rng(seed)
     if dtype.startswith("float"):
-        return np.round(generator.normal(size=shape), 1).astype(dtype)
-    return generator.integers(0, 2 if dtype == "bool" else 256, shape).astype(dtype)
+        return np.asarray(np.round(generator.normal(size=shape), 1), dtype)
+    return np.asarray(generator.integers(0, 2 if dtype == "bool" else 256, shape), dtype)
 
 
 @given(

@@ -12,9 +12,9 @@ from numba import types
 from gpunet.naming import find
 from gpunet.primitives import reference
 from gpunet.primitives.checks import check_has_output, check_not_negative, check_same_shape
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, kernel
+from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, formula, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK, share, tasks_for
-from gpunet.primitives.fast.exponential import erf, exp, expm1, formula, log1p
+from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run

@@ -17,10 +17,10 @@ from gpunet.primitives.fast.compile import (
     FLOATS_IN,
     INTS,
     INTS_IN,
+    formula,
     kernel,
 )
 from gpunet.primitives.fast.elementwise import LEAST_TASK
-from gpunet.primitives.fast.exponential import formula
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
@@ -43,7 +43,9 @@ def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 
     if missing or width == 0 or result != np.float32 or type(scale) not in (int, float):
         return reference.gather_batch(data, rows, dtype=dtype, scale=scale)
     convert = _kernel_for(data)
-    if convert is None or not data.flags.c_contiguous:  # a copy would be of all the data
+    as_it_is = data.dtype == result and scale == 1  # no kernel copies faster than NumPy
+    # A copy of what is not contiguous would be one of all the data.
+    if convert is None or as_it_is or not data.flags.c_contiguous:
         return reference.gather_batch(data, rows, dtype=dtype, scale=scale)
     batch = empty((rows.size, *data.shape[1:]), result)
     grain = max(1, LEAST_TASK // width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numba
+from gpunet.primitives.fast.compile import helper
 
 __all__ = ["LEAST_TASK", "share", "tasks_for"]
 
@@ -17,7 +17,7 @@ def tasks_for(size: int, least: int = LEAST_TASK) -> int:
     return max(1, size // least)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@helper
 def share(task: int, tasks: int, size: int) -> tuple[int, int]:
     """Return the first element of a task, and the first one after it."""
     lines = (size + _LINE - 1) // _LINE

@@ -6,13 +6,11 @@ The coefficients are fits of least greatest error, made for the ranges named bes
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-__all__ = ["erf", "exp", "expm1", "formula", "log1p"]
+from gpunet.primitives.fast.compile import formula
 
-# A function of numbers; put into each loop that calls it, which LLVM else cannot make vectors of.
-formula = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+__all__ = ["erf", "exp", "expm1", "log1p"]
 
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _LOG2_E = np.float32(1.4426950408889634)

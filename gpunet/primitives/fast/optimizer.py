@@ -143,5 +143,5 @@ def _adam(
         for i in range(p.size):
             m[i] += (g[i] - m[i]) * mean_rate
             v[i] += (g[i] * g[i] - v[i]) * variance_rate
-            p[i] -= m[i] / (np.sqrt(v[i]) + epsilon) * alpha
+            p[i] -= m[i] / (math.sqrt(v[i]) + epsilon) * alpha
         task = take_task(counters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ _NO_FLOATS = np.empty(0, np.float32)
 _NO_LABELS = np.empty(0, np.int64)
 
 _ZERO = np.float32(0)
-_TASK = LEAST_TASK // 4  # numbers; an exponential of each
+_TASK = LEAST_TASK // 4  # numbers forwards: an exponential of each
 _BLOCK = 1 << 11  # numbers that are gone through several times, in a level-1 cache
 
 # What the kernels can do.
@@ -146,7 +147,7 @@ def _backward(operation: int, output_grad: Array, y: Array, numbers: Array, labe
     """Return the gradient of the input that a kernel makes."""
     classes, input_grad = y.shape[-1], empty(y.shape, y.dtype)
     rows = y.size // classes
-    tasks = max(1, min(y.size // _TASK, rows))
+    tasks = max(1, min(y.size // LEAST_TASK, rows))
     run(
         _rows_backward, tasks, operation, rows, classes, flat(output_grad), flat(y), numbers,
         labels, input_grad.reshape(-1),
@@ -190,7 +191,7 @@ def _rows_forward(
                 part[j] = exp(part[j])
             for i in range(first, last):
                 largest, total = losses[i], _total(y, i * classes, classes)
-                log_total = np.log(total)
+                log_total = math.log(total)
                 if operation == _LOG_SOFTMAX:
                     _move(x, i * classes, classes, -largest, y)
                     _move(y, i * classes, classes, -log_total, y)
