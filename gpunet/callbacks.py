@@ -36,6 +36,7 @@ class Callback:
     model: Any = None
     params: Mapping[str, Any] = {}
     _active = True  # False: a list passes it over
+    _only_counts = False  # True: batches that were run at once may be told of one after another
 
     def set_model(self, model: Any) -> None:
         """Let `model` be the one the hooks see."""
@@ -123,6 +124,9 @@ class CallbackList(Callback):
             does, a loop need not make the logs for them; calling the hooks costs next to nothing.
         wants_test_batches: the same for batches of `evaluate` and of validation.
         wants_predict_batches: the same for batches of `predict`.
+        wants_each_test_batch: whether any of them, but the progress line, does something at the
+            batches of `evaluate` and of validation. If none does, several may be run at once.
+        wants_each_predict_batch: the same for batches of `predict`.
 
     Raises:
         TypeError: if one of them is no callback.
@@ -140,10 +144,11 @@ class CallbackList(Callback):
         self._calls = {
             hook: [getattr(c, hook) for c in active if _defines(c, hook)] for hook in _HOOKS
         }
-        self.wants_train_batches, self.wants_test_batches, self.wants_predict_batches = (
-            bool(self._calls[f"on_{loop}_batch_begin"] or self._calls[f"on_{loop}_batch_end"])
-            for loop in ("train", "test", "predict")
-        )
+        self.wants_train_batches = bool(_listening(active, "train"))
+        test, predict = _listening(active, "test"), _listening(active, "predict")
+        self.wants_test_batches, self.wants_predict_batches = bool(test), bool(predict)
+        self.wants_each_test_batch = not all(callback._only_counts for callback in test)
+        self.wants_each_predict_batch = not all(callback._only_counts for callback in predict)
         self.set_model(model)
         self.set_params(params or {})
 
@@ -158,6 +163,12 @@ class CallbackList(Callback):
         self.params = params
         for callback in self.callbacks:
             callback.set_params(params)
+
+
+def _listening(callbacks: Iterable[Callback], loop: str) -> list[Callback]:
+    """Return the callbacks that do something at the batches of a loop."""
+    hooks = f"on_{loop}_batch_begin", f"on_{loop}_batch_end"
+    return [callback for callback in callbacks if any(_defines(callback, hook) for hook in hooks)]
 
 
 def _checked(position: int, callback: Any) -> Callback:

@@ -34,6 +34,7 @@ class ProgressLine(Callback):
         ValueError: if `verbose` is none of these.
     """
 
+    _only_counts = True
     _SECONDS_BETWEEN_DRAWS = 0.1
     _KNOWN_LENGTH = "{desc} {n_fmt}/{total_fmt} {bar} {remaining} left{postfix}"
     _UNKNOWN_LENGTH = "{desc} {n_fmt} batches, {elapsed}{postfix}"

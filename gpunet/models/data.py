@@ -42,12 +42,42 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
         raise NotImplementedError
 
+    def params(self) -> dict[str, Any]:
+        """Return what callbacks may know of the batches."""
+        return {"steps": self.steps}
+
+    def joined(self, samples: int) -> Iterator[tuple[Array, Array | None, list[int]]]:
+        """Yield the batches of an epoch, several as one where their size is free to choose.
+
+        With each come the sizes of the batches that it joins.
+
+        Arguments:
+            samples: the most that such a batch may have.
+        """
+        for x, y in self:
+            yield x, y, [len(x)]
+
 
 class ArrayBatches(Batches):
-    """Slices of arrays, in order or shuffled anew in each epoch."""
+    """Slices of arrays, in order or shuffled anew in each epoch.
+
+    Arguments:
+        x, y: arrays with one row a sample; y may be None.
+        batch_size: rows in a slice.
+        shuffle: whether in a new order in each epoch.
+        steps: slices in an epoch, all by default.
+        free: whether `joined` may choose another batch size.
+    """
 
     def __init__(
-        self, x: Array, y: Array | None, batch_size: int, *, shuffle: bool, steps: int | None = None
+        self,
+        x: Array,
+        y: Array | None,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        steps: int | None = None,
+        free: bool = False,
     ) -> None:
         if shuffle:
             x, y = _readable_by_kernels(x), _readable_by_kernels(y)
@@ -59,11 +89,28 @@ class ArrayBatches(Batches):
                 f"the arrays hold {len(x)}: give at most {available} steps."
             )
         self.steps: int = available if steps is None else steps
+        self.samples = min(len(x), self.steps * batch_size)
+        self.free = free and not shuffle and self.steps == available
         self._stream = self._passes()
 
     def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
         # An epoch of fewer steps than there are batches is gone on from in the next.
         return itertools.islice(self._stream, self.steps)
+
+    def params(self) -> dict[str, Any]:
+        """Return what callbacks may know of the batches, their size too."""
+        return super().params() | {"batch_size": self.batch_size, "samples": len(self.x)}
+
+    def joined(self, samples: int) -> Iterator[tuple[Array, Array | None, list[int]]]:
+        """Yield the batches of an epoch, several as one where their size is free to choose."""
+        size, count = self.batch_size, samples // self.batch_size
+        if not self.free or count < 2:
+            yield from super().joined(samples)
+            return
+        for first in range(0, len(self.x), count * size):
+            rows = slice(first, min(first + count * size, len(self.x)))
+            sizes = [min(size, rows.stop - start) for start in range(first, rows.stop, size)]
+            yield self.x[rows], None if self.y is None else self.y[rows], sizes
 
     def _passes(self) -> Iterator[tuple[Array, Array | None]]:
         """Yield the batches of one pass over the arrays after another, without end."""
@@ -176,7 +223,8 @@ def make_batches(
     Arguments:
         where: the method that takes the arguments, for messages.
         x, y: arrays with one row a sample; or an iterable of batches and None.
-        batch_size: samples in a batch, 32 by default; the iterable's own if there is one.
+        batch_size: samples in a batch, 32 by default; the iterable's own if there is one. By
+            default evaluations and predictions may join such batches.
         steps: batches in an epoch, all by default.
         check: whether the model takes x and y, as arrays; it raises where not.
         shuffle: whether the rows of arrays come in a new order in each epoch.
@@ -203,7 +251,7 @@ def make_batches(
     if whole:
         size = len(x)
     _check_arrays(x, y, check, size)
-    return ArrayBatches(x, y, size, shuffle=shuffle, steps=steps)
+    return ArrayBatches(x, y, size, shuffle=shuffle, steps=steps, free=batch_size is None)
 
 
 def _check_arrays(x: Array, y: Array | None, check: Check, batch_size: int | None = None) -> None:
