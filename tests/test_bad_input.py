@@ -1,7 +1,9 @@
 """Bad input to a model: a clear error, and the model as it was."""
 
 import os
+import queue
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -209,6 +211,129 @@ def test_an_interrupt_leaves_whole_steps_and_a_usable_model():
     assert int(made.optimizer.iterations[0]) == 3
     made.fit(X, Y, verbose=0)
     assert np.isfinite(made.predict(X, verbose=0)).all()
+
+
+def test_an_interrupt_of_train_on_batch_waits_for_the_update():
+    made = model()
+    handler = signal.getsignal(signal.SIGINT)
+    watch = Interrupt(made, at_update=1)
+    with pytest.raises(KeyboardInterrupt):
+        made.train_on_batch(X, Y)
+    assert len(watch.weights) == 1
+    np.testing.assert_array_equal(watch.weights[0], made._parameters.values)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+class At(Callback):
+    """Calls a function of no arguments before a training batch."""
+
+    def __init__(self, batch, function):
+        self.batch, self.function = batch, function
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == self.batch:
+            self.function()
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_between_steps_comes_at_once():
+    made, after = model(), []
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupted():
+        interrupt()
+        after.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(X, Y, batch_size=10, callbacks=[At(2, interrupted)], verbose=0)
+    assert not after
+    assert int(made.optimizer.iterations[0]) == 2
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.fixture
+def own_handler():
+    """Let a handler that only counts be that of interrupts; return what it was called with."""
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *received: seen.append(received))
+    yield seen
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_handler_of_ones_own_is_called_after_the_update_and_training_goes_on(own_handler):
+    made, seen_within = model(), []
+    watch = Interrupt(made, at_update=3)
+    update = made.optimizer.update
+
+    def count(*arguments):
+        update(*arguments)
+        seen_within.append(len(own_handler))
+
+    made.optimizer.update = count
+    made.fit(X, Y, batch_size=10, callbacks=[At(1, interrupt)], verbose=0)
+    assert watch.updates == 4
+    assert seen_within == [0, 1, 1, 2]
+    assert [number for number, _ in own_handler] == [signal.SIGINT] * 2
+
+
+def test_a_handler_that_a_callback_sets_stays(own_handler):
+    def other(*received):
+        pass
+
+    made = model()
+    at = At(1, lambda: signal.signal(signal.SIGINT, other))
+    made.fit(X, Y, batch_size=10, callbacks=[at], epochs=2, verbose=0)
+    assert signal.getsignal(signal.SIGINT) is other
+
+
+@pytest.mark.parametrize("usual", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_no_handler_of_python_takes_is_left_alone(usual, own_handler):
+    signal.signal(signal.SIGINT, usual)
+    seen = []
+    at = At(1, lambda: seen.append(signal.getsignal(signal.SIGINT)))
+    model().fit(X, Y, batch_size=10, callbacks=[at], verbose=0)
+    assert [*seen, signal.getsignal(signal.SIGINT)] == [usual, usual]
+
+
+def test_an_update_within_an_update_is_held_as_a_whole(own_handler):
+    outer, inner, seen_within = model(), model(), []
+    update = outer.optimizer.update
+
+    def train_inner(*arguments):
+        inner.train_on_batch(X, Y)
+        seen_within.append(len(own_handler))
+        update(*arguments)
+
+    outer.optimizer.update = train_inner
+    Interrupt(inner, at_update=1)
+    outer.train_on_batch(X, Y)
+    assert seen_within == [0]
+    assert len(own_handler) == 1
+
+
+def test_training_in_another_thread_does_not_hold_the_main_threads_interrupts(own_handler):
+    made, seen_within = model(), []
+    update = made.optimizer.update
+
+    def interrupt_main(*arguments):
+        done = threading.Event()
+        requests.put(done)
+        done.wait()
+        seen_within.append(len(own_handler))
+        update(*arguments)
+
+    requests = queue.Queue()
+    made.optimizer.update = interrupt_main
+    thread = threading.Thread(target=made.train_on_batch, args=(X, Y))
+    thread.start()
+    done = requests.get()
+    interrupt()
+    done.set()
+    thread.join()
+    assert seen_within == [1]
 
 
 def test_an_error_in_a_step_leaves_the_weights_of_the_step_before():

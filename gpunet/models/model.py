@@ -14,12 +14,12 @@ from gpunet.backend import array_module, asarray, to_numpy
 from gpunet.callbacks import Callback, CallbackList, History
 from gpunet.layers.core import positive_integer
 from gpunet.layers.layer import Layer, Shape
-from gpunet.models import data, summary
+from gpunet.models import data, running, summary
 from gpunet.models.data import Batches
 from gpunet.models.flat import FlatParameters
 from gpunet.models.memory import memory_for
 from gpunet.models.scores import Scores
-from gpunet.models.step import NonFiniteLossError, train_step
+from gpunet.models.step import holding_interrupts_back, train_step
 from gpunet.progress import ProgressLine
 
 __all__ = ["Model"]
@@ -160,9 +160,7 @@ class Model(Layer):
                 )
             self._lay_out_parameters()
         self.history = history
-        listeners.set_params(
-            {"verbose": verbose, "epochs": epochs, "steps": training.steps} | _sizes(training)
-        )
+        listeners.set_params({"verbose": verbose, "epochs": epochs} | training.params())
         self.stop_training = False
         with closing(progress):
             self._run_epochs(range(initial_epoch, epochs), training, validation, listeners)
@@ -175,34 +173,15 @@ class Model(Layer):
         listeners.on_train_begin()
         for epoch in epochs:
             listeners.on_epoch_begin(epoch)
-            logs = self._train_epoch(epoch, training, listeners)
+            logs = running.train_epoch(self, epoch, training, listeners)
+            self._lay_out_parameters()  # finds weights made meanwhile, and refuses them
             if validation is not None:
-                scores = self._evaluate(validation, listeners)
+                scores = running.evaluate(self, validation, listeners)
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             listeners.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
         listeners.on_train_end(logs)
-
-    def _train_epoch(
-        self, epoch: int, batches: Batches, listeners: CallbackList
-    ) -> dict[str, float]:
-        scores = Scores(self.metrics)
-        tell = listeners.wants_train_batches
-        for step, (x, y) in enumerate(batches):
-            if tell:
-                listeners.on_train_batch_begin(step)
-            try:
-                self._train_on(x, y, scores)
-            except NonFiniteLossError as error:
-                error.args = (f"Epoch {epoch + 1}, batch {step + 1}: {error.args[0]}",)
-                raise
-            if tell:
-                listeners.on_train_batch_end(step, scores.logs() | {"size": len(x)})
-            if self.stop_training:
-                break
-        self._lay_out_parameters()  # finds weights that were made meanwhile, and refuses them
-        return scores.logs()
 
     def _train_on(self, x: Array, y: Array | None, scores: Scores) -> None:
         """Do one step, and take its loss and predictions into `scores`."""
@@ -227,8 +206,9 @@ class Model(Layer):
         batches = self._batches("train_on_batch", x, y, None, None, whole=True)
         self._lay_out_parameters()
         scores = Scores(self.metrics)
-        for batch in batches:
-            self._train_on(*batch, scores)
+        with holding_interrupts_back():
+            for batch in batches:
+                self._train_on(*batch, scores)
         return _result(scores.logs(), return_dict)
 
     # Evaluating and predicting
@@ -247,7 +227,10 @@ class Model(Layer):
         """Return the loss and the metrics on data, as a list, or a number if there is no metric.
 
         Arguments:
-            x, y, batch_size, verbose, callbacks: as in `fit`.
+            x, y, verbose, callbacks: as in `fit`.
+            batch_size: the most samples to take at a time. By default batches have 32, and where
+                no callback listens to them as many are run at once as is fast and needs little
+                memory.
             steps: batches to take.
             return_dict: for a dictionary by name in place of a list.
         """
@@ -255,9 +238,9 @@ class Model(Layer):
         batches = self._batches("evaluate", x, y, batch_size, steps)
         progress = ProgressLine(verbose)
         listeners = CallbackList([progress, *_as_list(callbacks)], self)
-        listeners.set_params({"verbose": verbose, "steps": batches.steps} | _sizes(batches))
+        listeners.set_params({"verbose": verbose} | batches.params())
         with closing(progress):
-            return _result(self._evaluate(batches, listeners), return_dict)
+            return _result(running.evaluate(self, batches, listeners), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, *, return_dict: bool = False
@@ -265,24 +248,8 @@ class Model(Layer):
         """Return the loss and the metrics on one batch; arguments as in `train_on_batch`."""
         self._check_compiled("test_on_batch")
         batches = self._batches("test_on_batch", x, y, None, None, whole=True)
-        return _result(self._evaluate(batches, CallbackList([], self)), return_dict)
-
-    def _evaluate(self, batches: Batches, listeners: CallbackList) -> dict[str, float]:
-        assert self.loss is not None
-        scores = Scores(self.metrics)
-        tell = listeners.wants_test_batches
-        listeners.on_test_begin()
-        for step, (x, y) in enumerate(batches):
-            if tell:
-                listeners.on_test_batch_begin(step)
-            with no_grad(), memory_for(len(x)):
-                prediction = self(self._as_input(x), training=False)
-                y = asarray(y, like=prediction.value)
-                scores.add(y, prediction.value, self.loss(y, prediction).value)
-            if tell:
-                listeners.on_test_batch_end(step, scores.logs() | {"size": len(x)})
-        listeners.on_test_end(scores.logs())
-        return scores.logs()
+        scores = running.evaluate(self, batches, CallbackList([], self))
+        return _result(scores, return_dict)
 
     def predict(
         self,
@@ -297,22 +264,16 @@ class Model(Layer):
 
         Arguments:
             x: inputs, one row a sample, or an iterable of batches of them.
-            batch_size, verbose, callbacks: as in `fit`.
+            batch_size: as in `evaluate`.
+            verbose, callbacks: as in `fit`.
             steps: batches to take.
         """
         batches = self._batches("predict", x, None, batch_size, steps, with_targets=False)
         progress = ProgressLine(verbose)
         listeners = CallbackList([progress, *_as_list(callbacks)], self)
-        listeners.set_params({"verbose": verbose, "steps": batches.steps} | _sizes(batches))
-        outputs = []
+        listeners.set_params({"verbose": verbose} | batches.params())
         with closing(progress):
-            listeners.on_predict_begin()
-            for step, (batch, _) in enumerate(batches):
-                listeners.on_predict_batch_begin(step)
-                outputs.append(self.predict_on_batch(batch))
-                listeners.on_predict_batch_end(step, {"outputs": outputs[-1], "size": len(batch)})
-            listeners.on_predict_end()
-        return np.concatenate(outputs)
+            return running.predict(self, batches, listeners)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Return the model's outputs for one batch of inputs, as a NumPy array."""
@@ -324,6 +285,10 @@ class Model(Layer):
 
     def _as_input(self, x: Array) -> Tensor:
         return self._as_tensor(x, None if self._parameters is None else self._parameters.buffer)
+
+    def _samples_at_once(self) -> int:
+        """Return how many samples inference had best take at a time; 0 where that is not known."""
+        return 0
 
     def _batches(
         self, where: str, x: Any, y: Any, batch_size: int | None, steps: int | None, **options: bool
@@ -421,14 +386,6 @@ def _as_metrics(given: Any) -> list[metrics.Metric]:
                 "each needs a name of its own, such as Metric(name=...)."
             )
     return chosen
-
-
-def _sizes(batches: Batches) -> dict[str, int]:
-    return (
-        {"batch_size": batches.batch_size, "samples": len(batches.x)}
-        if isinstance(batches, data.ArrayBatches)
-        else {}
-    )
 
 
 def _result(logs: dict[str, float], as_dict: bool) -> float | list[float] | dict[str, float]:

@@ -6,8 +6,10 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+
+import numpy as np
 
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import get_array_module
@@ -17,7 +19,14 @@ from gpunet.models.fusion import softmax_left_to
 from gpunet.models.scores import Scores
 from gpunet.optimizers import Optimizer
 
-__all__ = ["NonFiniteLossError", "check_finite", "compute_gradients", "train_step", "whole"]
+__all__ = [
+    "NonFiniteLossError",
+    "check_finite",
+    "compute_gradients",
+    "holding_interrupts_back",
+    "train_step",
+    "whole",
+]
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -63,12 +72,15 @@ def compute_gradients(
 
 def check_finite(loss: Array, gradients: Array) -> None:
     """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
-    numbers = [loss.astype("float64"), gradients.sum().astype("float64")]
-    # Read at once: that is the one time in a step that the host waits for a GPU.
-    loss, gradient_sum = get_array_module(*numbers).stack(numbers).tolist()
-    if not math.isfinite(loss + gradient_sum):
-        what, value = "the loss", loss
-        if math.isfinite(loss):
+    numbers: list[Any] = [loss, gradients.sum()]
+    library = get_array_module(gradients)
+    if library is not np:
+        # Read at once: that is the one time in a step that the host waits for a GPU.
+        numbers = library.stack([number.astype("float64") for number in numbers]).tolist()
+    loss_value, gradient_sum = map(float, numbers)
+    if not math.isfinite(loss_value + gradient_sum):
+        what, value = "the loss", loss_value
+        if math.isfinite(loss_value):
             what, value = "the sum of the gradients", gradient_sum
         raise NonFiniteLossError(
             f"{what} is {value}. The weights are still those of the step before. A lower "
@@ -77,19 +89,63 @@ def check_finite(loss: Array, gradients: Array) -> None:
         )
 
 
+class _Handler:
+    """What an interrupt (Ctrl-C) calls while a model trains: used as a context, it waits inside."""
+
+    def __init__(self, usual: Callable[[int, Any], Any]) -> None:
+        self.usual = usual
+        self.depth, self.held_back = 0, False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        """Note the interrupt within the context, else do what is usual."""
+        if self.depth:
+            self.held_back = True
+        else:
+            self.usual(number, frame)
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *exception: object) -> None:
+        self.depth -= 1
+        if self.held_back and not self.depth:
+            self.held_back = False
+            signal.raise_signal(signal.SIGINT)
+
+
+class _Here(threading.local):
+    handler: _Handler | None = None
+
+
+_here = _Here()
+_nothing = nullcontext()
+
+
+def whole() -> AbstractContextManager[None]:
+    """Return a context that an interrupt waits for, within `holding_interrupts_back`."""
+    return _here.handler or _nothing
+
+
 @contextmanager
-def whole() -> Iterator[None]:
-    """Hold an interrupt (Ctrl-C) back until the block is done, so that nothing is half done."""
+def holding_interrupts_back() -> Iterator[None]:
+    """Let an interrupt (Ctrl-C) wait for a block of `whole`, so that nothing is half done.
+
+    At any other time it comes at once. A handler that is set meanwhile is left in place.
+    """
     on_main_thread = threading.current_thread() is threading.main_thread()
-    previous = signal.getsignal(signal.SIGINT) if on_main_thread else None
-    if previous is None:  # only the main thread is interrupted, and only by Python's handlers
+    usual = signal.getsignal(signal.SIGINT) if on_main_thread else None
+    # Only the main thread is interrupted, and only by Python's handlers.
+    if not callable(usual) or usual is _here.handler:
         yield
         return
-    held_back: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *received: held_back.append(received))
+    handler, outer = _Handler(usual), _here.handler
     try:
+        with handler:
+            signal.signal(signal.SIGINT, handler)
+            _here.handler = handler
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
-        if held_back:
-            signal.raise_signal(signal.SIGINT)
+        with handler:
+            _here.handler = outer
+            if signal.getsignal(signal.SIGINT) is handler:
+                signal.signal(signal.SIGINT, usual)
