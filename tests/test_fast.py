@@ -61,8 +61,8 @@ def calls() -> dict[str, Callable[[], Any]]:
 
     options = {"pool_size": 3, "strides": 2}
     stages = [
-        Stage(kernel, bias, True, pool_size=(2, 2)),
-        Stage(numbers(10, (5 * 5 * 33, 10)), None, False),
+        Stage(kernel, bias, "relu", pool_size=(2, 2)),
+        Stage(numbers(10, (5 * 5 * 33, 10)), None, None),
     ]
     return {
         "chain_forward": lambda: fast.chain_forward(x, stages),

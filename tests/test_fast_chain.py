@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gpunet.primitives.stages import Stage, output_shape
 
 fast = pytest.importorskip("gpunet.primitives.fast")
 
-CHECKED = ("chain_forward",)
+CHECKED = ("chain_backward", "chain_forward", "chain_forward_kept")
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -46,7 +47,7 @@ def chains(draw: st.DrawFn, *, whole: bool) -> tuple[Array, list[Stage]]:
             Stage(
                 lay_out(kernel, layout),
                 draw(st.sampled_from([None, lay_out(bias, layout)])),
-                draw(st.booleans()),
+                draw(st.sampled_from([None, "relu"])),
                 **options,
             )
         )
@@ -61,16 +62,20 @@ def chains(draw: st.DrawFn, *, whole: bool) -> tuple[Array, list[Stage]]:
 @given(case=chains(whole=True))
 def test_chain(case: tuple[Array, list[Stage]]) -> None:
     x, stages = case
-    wide = [
+    found = fast.chain_forward(x, stages)
+    assert found.dtype == np.float32
+    expected = reference.chain_forward(x.astype(np.float64), in_float64(stages))
+    np.testing.assert_array_equal(found, expected)
+
+
+def in_float64(stages: list[Stage]) -> list[Stage]:
+    return [
         stage._replace(
             kernel=stage.kernel.astype(np.float64),
             bias=None if stage.bias is None else stage.bias.astype(np.float64),
         )
         for stage in stages
     ]
-    found = fast.chain_forward(x, stages)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, reference.chain_forward(x.astype(np.float64), wide))
 
 
 @settings(max_examples=100)
@@ -78,8 +83,7 @@ def test_chain(case: tuple[Array, list[Stage]]) -> None:
 def test_bits_are_those_of_the_layers_one_by_one(case: tuple[Array, list[Stage]]) -> None:
     x, stages = case
     expected = x
-    for kernel, bias, relu, strides, padding, dilation, pool_size in stages:
-        activation = "relu" if relu else None
+    for kernel, bias, activation, strides, padding, dilation, pool_size in stages:
         if kernel.ndim == 2:
             rows = expected.reshape(len(x), -1)
             expected = fast.matmul(rows, kernel, bias, activation=activation)
@@ -91,8 +95,67 @@ def test_bits_are_those_of_the_layers_one_by_one(case: tuple[Array, list[Stage]]
     np.testing.assert_array_equal(fast.chain_forward(x, stages), expected)
 
 
+@settings(max_examples=100)
+@given(case=chains(whole=False), with_input_grad=st.booleans())
+def test_gradients(case: tuple[Array, list[Stage]], with_input_grad: bool) -> None:
+    x, stages = case
+    y, kept = fast.chain_forward_kept(x, stages)
+    np.testing.assert_array_equal(y, fast.chain_forward(x, stages))
+    output_grad = numbers(y.size, y.shape)
+    input_grad, grads = fast.chain_backward(
+        output_grad, x, stages, kept, with_input_grad=with_input_grad
+    )
+    # The oracle gets the same outputs and maxima: a rounding may not decide otherwise there.
+    wide = [(output.astype(np.float64), indices) for output, indices in kept]
+    expected_input_grad, expected = reference.chain_backward(
+        output_grad.astype(np.float64), x.astype(np.float64), in_float64(stages), wide,
+        with_input_grad=with_input_grad,
+    )  # fmt: skip
+    assert (input_grad is None) != with_input_grad
+    found = [input_grad, *itertools.chain(*grads)]
+    for one, other in zip(found, [expected_input_grad, *itertools.chain(*expected)], strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None and one.size:
+            assert one.dtype == np.float32
+            # Sums of up to some thousands of products; numbers cancel, so the largest is the scale.
+            np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
+
+
+def program() -> tuple[Array, list[Stage]]:
+    """Return images and stages like those of a small network, of all kinds that kernels know."""
+    shapes = [
+        (3, 3, 1, 32),
+        (3, 3, 32, 40),
+        (1, 1, 40, 16),
+        (3, 3, 16, 8),
+        (72, 10),
+    ]  # 24, 11, 5, 5, 3 pixels wide
+    stages = [Stage(numbers(i, shape) / 8, numbers(i, shape[-1:]), "relu")
+              for i, shape in enumerate(shapes)]  # fmt: skip
+    stages[0] = stages[0]._replace(pool_size=(2, 2))
+    stages[1] = stages[1]._replace(pool_size=(2, 2), padding="same")
+    stages[3] = stages[3]._replace(padding=((0, 0), (0, 0)), pool_size=(1, 1), activation=None)
+    return numbers(9, (37, 24, 24, 1)), stages
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_number_of_threads_changes_no_bit(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpunet.primitives.fast import threads
+
+    x, stages = program()
+
+    def run(number: int) -> list[Array]:
+        monkeypatch.setattr(threads, "_made", threads._Workers(number))
+        y, kept = fast.chain_forward_kept(x, stages)
+        _, grads = fast.chain_backward(numbers(5, y.shape), x, stages, kept)
+        return [y, *itertools.chain(*grads)]
+
+    for one, other in zip(run(1), run(count), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_no_images_and_float64() -> None:
-    stage = Stage(np.ones((2, 2, 3, 4)), None, True)
+    stage = Stage(np.ones((2, 2, 3, 4)), None, "relu")
     assert fast.chain_forward(np.ones((2, 5, 5, 3)), [stage]).dtype == np.float64
     single = stage._replace(kernel=stage.kernel.astype(np.float32))
     assert fast.chain_forward(np.ones((0, 5, 5, 3), np.float32), [single]).shape == (0, 4, 4, 4)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 from gpunet import Tensor, check_gradients, functions, random
+from gpunet.primitives import Stage
 
 rng = np.random.default_rng(0)
 
@@ -55,6 +56,27 @@ CASES = {
         ((draw(5, 1, 3, 4), draw(2, 4, 2)), {}, np.matmul),
     ],
     "max": [((draw(3, 4, 2), (0, -1)), {}, lambda x, axis: x.max(axis)), ((draw(6),), {}, np.max)],
+    "conv2d_max_pool": [
+        (
+            (draw(2, 7, 6, 3), draw(3, 3, 3, 4), draw(4)),
+            {"padding": 1, "activation": "tanh", "pool_size": (2, 3)},
+            None,
+        ),
+        ((draw(2, 5, 5, 2), draw(2, 2, 2, 3)), {}, None),
+    ],
+    "chain": [
+        (
+            (draw(2, 6, 6, 1), draw(3, 3, 1, 2), draw(2), draw(8, 3), draw(3, 2), draw(2)),
+            {
+                "stages": [
+                    Stage(None, True, "relu", pool_size=(2, 2)),
+                    Stage(None, None, "tanh"),
+                    Stage(None, True, None),
+                ]
+            },
+            None,
+        )
+    ],
     "max_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": 3, "strides": 2, "padding": 1}, None)],
     "maximum": [((draw(3, 4), draw(4)), {}, np.maximum)],
     "mean": [((draw(3, 4), 1), {}, np.mean), ((draw(3, 4), 0, True), {}, None)],

@@ -1,4 +1,4 @@
-"""Neighbouring layers run as one primitive: what is joined, what is not, and that nothing changes."""
+"""Neighbouring layers run as one primitive: which do, which do not, and that nothing changes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gpunet.layers import (
     Dense,
     Dropout,
     Flatten,
+    Layer,
     MaxPooling2D,
 )
 from gpunet.models import Model, Sequential, fusion
@@ -47,13 +48,19 @@ def compiled(fuse: bool, layers: Any = program, loss: Any = "categorical_crossen
     return model
 
 
-def joined(layers: list[Any]) -> list[int]:
+def joined(layers: list[Any], training: bool = True) -> list[int]:
     """Return how many layers each step of a model of these layers runs."""
     model = Sequential(layers)
-    return [
-        len(step.layers) if isinstance(step, fusion.Fused) else 1
-        for step in fusion.steps(model, model.layers)
-    ]
+    seen = []
+
+    class Probe(Layer):
+        def call(self, x: Any) -> Any:
+            steps = fusion.steps(model, model.layers, 4)
+            seen.extend(len(s.layers) if isinstance(s, fusion.Chain) else 1 for s in steps)
+            return x
+
+    Probe()(np.zeros(1), training=training)
+    return seen
 
 
 def data(samples: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -63,15 +70,24 @@ def data(samples: int = 24) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_what_is_joined() -> None:
-    assert joined(program()) == [2, 3, 1, 2, 1]
+    assert joined(program()) == [9]
     image = {"input_shape": (8, 8, 1)}
     assert joined([Conv2D(2, 3, **image), Activation("elu")]) == [2]
     assert joined([Conv2D(2, 3, **image), MaxPooling2D(3)]) == [2]
-    assert joined([Conv2D(2, 3, **image), Activation("relu"), Dropout(0.1), MaxPooling2D(2)]) == [
-        2,
-        1,
-        1,
-    ]
+    assert joined([Conv2D(2, 3, **image), Activation("relu"), MaxPooling2D(2)]) == [3]
+    assert joined([Conv2D(2, 3, **image), Conv2D(2, 3, activation="gelu"), Conv2D(2, 3)]) == [2, 1]
+    assert joined([Flatten(**image), Dense(4), Dense(4)]) == [1, 2]
+
+
+def test_dropout_ends_a_chain_in_training_alone() -> None:
+    layers = [Conv2D(2, 3, input_shape=(8, 8, 1)), Dropout(0.5), Flatten(), Dense(3)]
+    assert joined(layers) == [1, 1, 1, 1]
+    assert joined(layers, training=False) == [4]
+
+
+def test_a_large_layer_is_a_chain_of_its_own() -> None:
+    layers = [Conv2D(2, 3, input_shape=(30, 30, 1)), Flatten(), Dense(1000), Dense(1000), Dense(2)]
+    assert joined(layers) == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +98,12 @@ def test_what_is_joined() -> None:
         lambda image: [Conv2D(2, 3, **image), AveragePooling2D(2)],
         lambda image: [Conv2D(2, 3, activation="gelu", **image), MaxPooling2D(2)],
         lambda image: [Conv2D(2, 3, activation=lambda x: x * x, **image), MaxPooling2D(2)],
-        lambda image: [Conv2D(2, 3, **image), Activation("softmax")],
         lambda image: [Conv2D(2, 3, data_format="channels_first", **image), Activation("relu")],
+        lambda image: [Conv2D(2, 3, groups=2, **image), MaxPooling2D(2)],
         lambda image: [OwnConv2D(2, 3, **image), MaxPooling2D(2)],
-        lambda image: [Conv2D(2, 3, **image), Dropout(0.5), MaxPooling2D(2)],
+        lambda image: [Conv2D(2, 3, **image), Dense(3)],
         lambda image: [Conv2D(2, 3, activation="relu", **image), Activation("relu")],
+        lambda image: [Conv2D(2, 3, **image), Conv2D(2, 3, dtype="float64")],
     ],
 )
 def test_what_is_not_joined(layers: Any) -> None:
@@ -211,9 +228,14 @@ def test_fuse_false_reaches_the_models_inside() -> None:
     assert not model.fuse and not inner.fuse
 
 
-def test_errors_name_the_layer() -> None:
-    model = Sequential([Conv2D(4, 3, name="first"), MaxPooling2D(2), Flatten(), Dense(2)])
+def test_errors_name_the_layer_that_does_not_fit() -> None:
+    model = Sequential(
+        [Conv2D(4, 3, name="first"), MaxPooling2D(2), Flatten(), Dense(2, name="out")]
+    )
     model(np.zeros((1, 8, 8, 3), "float32"))
-    with pytest.raises(ValueError, match="'first'.*3 channels, received 1"):
-        model.layers[0].input_shape = (None, 8, 8, 3)
+    with pytest.raises(ValueError, match=r"'first'.* 3 channels, received 1"):
         model(np.zeros((1, 8, 8, 1), "float32"))
+    with pytest.raises(ValueError, match=r"'out'.*\(batch, \.\.\., 36\).*received \(1, 64\)"):
+        model(np.zeros((1, 10, 10, 3), "float32"))
+    with no_grad(), pytest.raises(ValueError, match=r"'out'.*received \(1, 64\)"):
+        model(np.zeros((1, 10, 10, 3), "float32"))

@@ -25,6 +25,7 @@ from gpunet.functions.elementwise import (
 )
 from gpunet.functions.network import (
     average_pool2d,
+    chain,
     conv2d,
     conv2d_max_pool,
     dense,
@@ -66,6 +67,7 @@ __all__ = [
     "astype",
     "average_pool2d",
     "broadcast_to",
+    "chain",
     "clip",
     "concatenate",
     "conv2d",

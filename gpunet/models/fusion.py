@@ -1,114 +1,170 @@
-"""Which neighbouring layers of a model run as one primitive, and the softmax that its loss makes.
+"""Which neighbouring layers of a `Sequential` run as one primitive, in training and outside of it.
+
+Convolutions, their max pooling and dense layers that follow one another are a chain: one primitive
+takes some images at a time through all of it, where a kernel for that is there. What goes into a
+pool is then never in memory as a whole, and outside of training nothing between two layers is. An
+activation other than those of `primitives.OUTPUT_ACTIVATIONS` ends a chain and comes after it. In
+training, a softmax at the end of the model is left to the cross-entropy of its output.
 
 Nothing that a user sees of a model changes: each layer is still there, with its weights, and can be
-called by itself. What runs as one:
-
-- `Conv2D` and `MaxPooling2D`, with an `Activation` between them or without: what goes into the pool
-  is then never in memory as a whole;
-- `Conv2D` or `Dense` without an activation, and an `Activation`;
-- in training, a softmax at the end of a `Sequential` and the cross-entropy of its output.
-
-Only these layers themselves are taken, no subclass, and none whose `call` was replaced.
+called by itself. Only these layers themselves are taken, no subclass, and none whose `call` was
+replaced.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from gpunet import activations, functions
-from gpunet.autograd import Tensor
+from gpunet import activations, functions, primitives
+from gpunet.autograd import Tensor, is_recording
 from gpunet.backend import get_array_module
-from gpunet.layers import Activation, Conv2D, Dense, MaxPooling2D
-from gpunet.layers.layer import Layer, name_layer
+from gpunet.layers import (
+    Activation,
+    AveragePooling2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPooling2D,
+    Rescaling,
+)
+from gpunet.layers.layer import Layer, is_training
 from gpunet.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from gpunet.primitives import Stage
 
-__all__ = [
-    "Fused",
-    "Step",
-    "conv_options",
-    "ends_with_softmax",
-    "is_just",
-    "pools_side_by_side",
-    "softmax_left_to",
-    "steps",
-]
+__all__ = ["Chain", "softmax_left_to", "steps"]
 
 _softmax_left_by: ContextVar[Any] = ContextVar("softmax_left_by", default=None)
+
+_KEEPING_RANK = (
+    Activation, AveragePooling2D, Conv2D, Dense, Dropout, MaxPooling2D, Rescaling,
+)  # fmt: skip
 
 Step = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Fused:
-    """Layers that are computed together; called as the first of them would be."""
+class Chain:
+    """Layers that one primitive runs; called as the first of them would be."""
 
     layers: Sequence[Any]
-    compute: Step
+    stages: Sequence[Stage]
+    parameters: Sequence[Tensor]  # the kernel of each stage, and the bias if it has one
+    flat: bool  # whether each sample of the output is a row
+    after: Step | None  # an activation that the primitive does not know
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the last layer would."""
         first = self.layers[0]
         try:
             first.check_input(x.shape)
-            return self.compute(first._cast(x))
-        except (TypeError, ValueError) as error:
-            name_layer(error, first)
-            raise
+            x = first._cast(x)
+            if is_recording():
+                y = functions.chain(x, *self.parameters, stages=self.stages)
+            else:
+                y = Tensor(primitives.chain_forward(x.value, self.stages))
+            if self.flat and y.ndim != 2:
+                y = functions.reshape(y, (len(y), math.prod(y.shape[1:])))
+            return y if self.after is None else self.after(y)
+        except (TypeError, ValueError):
+            for layer in self.layers:  # the one that this is about says so
+                x = layer(x)
+            return x
 
 
-def steps(model: Layer, layers: Sequence[Any]) -> Iterator[Step]:
-    """Yield what is called in turn to run `layers`, the built layers of `model`."""
-    position, last = 0, len(layers) - (_softmax_left_by.get() is model)
-    while position < last:
-        fused = _fused(layers[position : position + 3])
-        yield fused or layers[position]
-        position += len(fused.layers) if fused else 1
-    for layer in layers[last:]:
-        yield _without_softmax(layer)
+class _Found(NamedTuple):
+    """A stage of a chain, the layers that it takes, and the activation after it."""
+
+    stage: Stage
+    layers: Sequence[Any]
+    after: Step | None
 
 
-def _fused(layers: Sequence[Any]) -> Fused | None:
-    """Return what computes the first of the layers and as many after it as can be, if any."""
+def steps(model: Layer, layers: Sequence[Any], rank: int) -> Iterator[Step]:
+    """Yield what is called in turn to run built layers; each is a `Chain` or a layer.
+
+    Arguments:
+        model: the `Sequential` whose layers they are.
+        layers: all of them.
+        rank: dimensions of the input.
+    """
+    position = 0
+    while position < len(layers):
+        chain = _chain(layers[position:], rank)
+        if chain is None:
+            yield layers[position]
+            rank = _rank_after(layers[position], rank)
+            position += 1
+            continue
+        rank = 2 if chain.flat else 4
+        position += len(chain.layers)
+        if position == len(layers) and _softmax_left_by.get() is model:
+            chain = _without_softmax(chain)
+        yield chain
+
+
+def _rank_after(layer: Any, rank: int) -> int:
+    """Return the dimensions of a layer's output, given those of its input; 0 if not known."""
+    if is_just(layer, Flatten):
+        return 2
+    return rank if any(is_just(layer, kind) for kind in _KEEPING_RANK) else 0
+
+
+def _chain(layers: Sequence[Any], rank: int) -> Chain | None:
+    """Return the longest chain that the first of the layers begins, if it begins one."""
+    stages: list[Stage] = []
+    parameters: list[Tensor] = []
+    count, flat, after = 0, rank == 2, None
+    while count < len(layers) and after is None:
+        layer = layers[count]
+        if stages and is_just(layer, Dropout) and not is_training():  # which does nothing then
+            count += 1
+        elif stages and is_just(layer, Flatten) and layer.data_format == "channels_last":
+            count, flat = count + 1, True
+        else:
+            found = _stage(layers[count : count + 3], flat)
+            if found is None or (stages and not _go_together(stages[0], found.stage)):
+                break
+            stages.append(found.stage)
+            parameters += [p for p in (layer.kernel, layer.bias) if p is not None]
+            count, after = count + len(found.layers), found.after
+    return Chain(layers[:count], stages, parameters, flat, after) if stages else None
+
+
+def _go_together(first: Stage, other: Stage) -> bool:
+    """Return whether two stages are for one chain: a large one is better off by itself."""
+    sizes = first.kernel.size, other.kernel.size
+    return first.kernel.dtype == other.kernel.dtype and max(sizes) <= primitives.LARGE_STAGE
+
+
+def _stage(layers: Sequence[Any], flat: bool) -> _Found | None:
+    """Return the stage that begins with the first of the layers, if it is of such a kind."""
     first, *others = layers
-    if not others or not (is_just(first, Conv2D) or is_just(first, Dense)):
+    if not is_just(first, Dense if flat else Conv2D):
         return None
-    activation, rest = activations.split(first.activation)
-    count = 1
-    if rest is not activations.linear:
+    if not flat and (first.channels_first or first.groups != 1):
         return None
-    if activation is None and is_just(others[0], Activation):
-        activation, rest = activations.split(others[0].activation)
-        if activation is None:
-            return None
-        count = 2
-    pool = layers[count] if count < len(layers) else None
-    if is_just(first, Conv2D) and pool is not None and pools_side_by_side(first, pool):
-        return Fused(
-            layers[: count + 1],
-            lambda x: functions.conv2d_max_pool(
-                x, first.kernel, first.bias, **conv_options(first), activation=activation,
-                pool_size=pool.pool_size,
-            ),
-        )  # fmt: skip
-    if count == 1:  # the layer itself computes its activation with the product
-        return None
-    if is_just(first, Dense):
-        return Fused(
-            layers[:2],
-            lambda x: functions.dense(x, first.kernel, first.bias, activation=activation),
-        )
-    if first.channels_first:
-        return None
-    return Fused(
-        layers[:2],
-        lambda x: functions.conv2d(
-            x, first.kernel, first.bias, **conv_options(first), activation=activation
-        ),
+    count, activation = 1, first.activation
+    if activation is activations.linear and others and is_just(others[0], Activation):
+        count, activation = 2, others[0].activation
+    known, rest = activations.split(activation)
+    after = None if rest is activations.linear else rest
+    bias = None if first.bias is None else first.bias.value
+    stage = Stage(first.kernel.value, bias, known)
+    if flat:
+        return _Found(stage, layers[:count], after)
+    stage = stage._replace(
+        strides=first.strides, padding=first.padding, dilation=first.dilation_rate
     )
+    if after is None and len(layers) > count and _pools_side_by_side(layers[count]):
+        stage = stage._replace(pool_size=layers[count].pool_size)
+        count += 1
+    return _Found(stage, layers[:count], after)
 
 
 def is_just(layer: Any, kind: type[Layer]) -> bool:
@@ -116,25 +172,14 @@ def is_just(layer: Any, kind: type[Layer]) -> bool:
     return type(layer) is kind and "call" not in vars(layer)
 
 
-def pools_side_by_side(conv: Any, pool: Any) -> bool:
-    """Return whether `pool` is max pooling of what `conv` puts out, by windows without overlap."""
+def _pools_side_by_side(layer: Any) -> bool:
+    """Return whether it is max pooling by windows that lie side by side, without padding."""
     return (
-        is_just(pool, MaxPooling2D)
-        and pool.strides == pool.pool_size
-        and pool.padding in ("valid", 0)
-        and not conv.channels_first
-        and not pool.channels_first
+        is_just(layer, MaxPooling2D)
+        and layer.strides == layer.pool_size
+        and layer.padding in ("valid", 0)
+        and not layer.channels_first
     )
-
-
-def conv_options(conv: Any) -> dict[str, Any]:
-    """Return the options of a `Conv2D` as the primitives take them."""
-    return {
-        "strides": conv.strides,
-        "padding": conv.padding,
-        "dilation": conv.dilation_rate,
-        "groups": conv.groups,
-    }
 
 
 @contextmanager
@@ -150,8 +195,6 @@ def softmax_left_to(loss: Any, model: Any) -> Iterator[None]:
     left = (
         type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
         and not loss.from_logits
-        and getattr(model, "fuse", False)
-        and ends_with_softmax(model)
     )
     token = _softmax_left_by.set(model if left else None)
     try:
@@ -160,27 +203,15 @@ def softmax_left_to(loss: Any, model: Any) -> Iterator[None]:
         _softmax_left_by.reset(token)
 
 
-def ends_with_softmax(model: Any) -> bool:
-    """Return whether the last step of a `Sequential` is a softmax that its loss can make."""
-    layers = getattr(model, "layers", ())
-    if not layers or not (is_just(layers[-1], Dense) or is_just(layers[-1], Activation)):
-        return False
-    return layers[-1].activation is activations.softmax
+def _without_softmax(chain: Chain) -> Chain:
+    """Return the last chain of a model up to its softmax, for the loss to go on."""
+    if chain.after is not activations.softmax:
+        return chain
 
-
-def _without_softmax(layer: Any) -> Fused:
-    """Return what computes the last layer up to its softmax, for the loss to go on."""
-
-    def logits(x: Tensor) -> Tensor:
-        if isinstance(layer, Activation):
-            return x
-        return functions.dense(x, layer.kernel, layer.bias)
-
-    def compute(x: Tensor) -> Tensor:
-        before = logits(x)
-        library = get_array_module(before.value)
-        y = Tensor(library.empty(before.shape, before.dtype))
-        y.activation, y.logits, y.pending = "softmax", before, True
+    def pending(logits: Tensor) -> Tensor:
+        library = get_array_module(logits.value)
+        y = Tensor(library.empty(logits.shape, logits.dtype))
+        y.activation, y.logits, y.pending = "softmax", logits, True
         return y
 
-    return Fused([layer], compute)
+    return replace(chain, after=pending)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gpunet.autograd import is_recording
 from gpunet.layers.core import Input
-from gpunet.layers.layer import Layer, Shape, is_training, name_layer
-from gpunet.models import fusion, inference
+from gpunet.layers.layer import Layer, Shape, name_layer
+from gpunet.models import blocks, fusion
 from gpunet.models.model import Model
 
 __all__ = ["Sequential"]
@@ -139,17 +138,18 @@ class Sequential(Model):
         return bool(self.layers) and self.layers[0].takes_integers()
 
     def call(self, x: Any) -> Any:
-        for step in self._steps(x):
+        for step in self._steps(x.ndim):
             x = step(x)
         return x
 
-    def _steps(self, x: Any) -> Iterable[Any]:
-        """Return what is called in turn: the layers, or what runs several of them."""
-        if not self.fuse:
-            return self.layers
-        if is_recording() or is_training():
-            return fusion.steps(self, self.layers)
-        return inference.steps(self.layers, x.ndim)
+    def _steps(self, rank: int) -> Iterable[Any]:
+        """Return what is called in turn for an input of `rank` dimensions."""
+        return fusion.steps(self, self.layers, rank) if self.fuse else self.layers
+
+    def _samples_at_once(self) -> int:
+        if type(self) is not Sequential or "call" in vars(self) or self.input_shape is None:
+            return 0
+        return blocks.samples_at_once(self.layers, self._steps(len(self.input_shape)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for layer in self.layers:

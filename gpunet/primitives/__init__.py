@@ -25,9 +25,10 @@ from gpunet.primitives import cuda, reference, selection, shapes
 from gpunet.primitives.checks import (
     OUTPUT_ACTIVATIONS,
 )
-from gpunet.primitives.stages import Stage
+from gpunet.primitives.stages import LARGE_STAGE, Stage
 
 __all__ = [
+    "LARGE_STAGE",
     "OUTPUT_ACTIVATIONS",
     "Stage",
     "activation_backward",
@@ -35,7 +36,9 @@ __all__ = [
     "average_pool2d_backward",
     "average_pool2d_forward",
     "bias_backward",
+    "chain_backward",
     "chain_forward",
+    "chain_forward_kept",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
@@ -144,7 +147,9 @@ adam_update = _by_array(reference.adam_update)
 average_pool2d_backward = _by_array(reference.average_pool2d_backward)
 average_pool2d_forward = _by_array(reference.average_pool2d_forward)
 bias_backward = _by_array(reference.bias_backward)
+chain_backward = _by_array(reference.chain_backward)
 chain_forward = _by_array(reference.chain_forward)
+chain_forward_kept = _by_array(reference.chain_forward_kept)
 conv2d_backward_input = _by_array(reference.conv2d_backward_input)
 conv2d_backward_weight = _by_array(reference.conv2d_backward_weight)
 conv2d_forward = _by_array(reference.conv2d_forward)

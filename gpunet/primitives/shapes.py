@@ -20,6 +20,7 @@ __all__ = [
     "Window",
     "conv2d_geometry",
     "conv2d_max_pool_geometry",
+    "frozen",
     "output_size",
     "output_sizes",
     "pair",
@@ -228,9 +229,9 @@ def conv2d_geometry(
     return _conv2d_geometry(
         input_shape,
         kernel_shape,
-        _frozen(strides),
-        _frozen(padding),
-        _frozen(dilation),
+        frozen(strides),
+        frozen(padding),
+        frozen(dilation),
         groups,
         where,
     )
@@ -259,9 +260,7 @@ def pool2d_geometry(
     (8, 13, 13, 32)
     """
     strides = pool_size if strides is None else strides
-    return _pool2d_geometry(
-        input_shape, _frozen(pool_size), _frozen(strides), _frozen(padding), where
-    )
+    return _pool2d_geometry(input_shape, frozen(pool_size), frozen(strides), frozen(padding), where)
 
 
 def conv2d_max_pool_geometry(
@@ -286,9 +285,9 @@ def conv2d_max_pool_geometry(
     >>> conv.output_shape, pool.output_shape
     ((8, 10, 10, 64), (8, 5, 5, 64))
     """
-    window = _frozen(strides), _frozen(padding), _frozen(dilation)
+    window = frozen(strides), frozen(padding), frozen(dilation)
     return _conv2d_max_pool_geometry(
-        input_shape, kernel_shape, *window, groups, _frozen(pool_size), where
+        input_shape, kernel_shape, *window, groups, frozen(pool_size), where
     )
 
 
@@ -451,9 +450,9 @@ def _resolve(size: int, window: int, stride: int, padding: AxisPadding, dilation
     return total // 2, total - total // 2
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """Return `value` with lists as tuples, so that it can be a key."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+    return tuple(frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _is_integer(value: Any) -> bool:

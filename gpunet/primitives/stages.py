@@ -9,10 +9,14 @@ from typing import Any, NamedTuple
 from gpunet.primitives.checks import check_same_dtype
 from gpunet.primitives.shapes import conv2d_max_pool_geometry
 
-__all__ = ["Stage", "output_shape", "run_in_turn"]
+__all__ = ["LARGE_STAGE", "Kept", "Operations", "Stage", "output_shape"]
+
+LARGE_STAGE = 1 << 18
+"""Weights beyond which a stage is better off alone: a few images at a time would be too few."""
 
 Array = Any
 Shape = tuple[int, ...]
+Kept = list[tuple[Array, Array | None]]  # the output of each stage, and where its maxima were
 
 
 class Stage(NamedTuple):
@@ -22,14 +26,14 @@ class Stage(NamedTuple):
         kernel: (height, width, channels, filters), or (inputs, units) of a dense layer, which
             takes each image as a row.
         bias: (filters,) or (units,), or None.
-        relu: whether outputs below 0 become 0.
+        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
         strides, padding, dilation: of the convolution.
         pool_size: outputs in a window of max pooling, side by side; (1, 1) for none.
     """
 
     kernel: Array
     bias: Array | None
-    relu: bool
+    activation: str | None
     strides: tuple[int, int] = (1, 1)
     padding: Any = "valid"
     dilation: tuple[int, int] = (1, 1)
@@ -58,31 +62,102 @@ def output_shape(sample: Shape, stage: Stage) -> Shape:
     return pool.output_shape[1:]
 
 
-def run_in_turn(
-    x: Array,
-    stages: Sequence[Stage],
-    conv2d_forward: Callable[..., Array],
-    conv2d_max_pool_forward: Callable[..., tuple[Array, Array]],
-    matmul: Callable[..., Array],
-) -> Array:
-    """Return the outputs of the last stage, by the primitives of one kind of arrays."""
-    for stage in stages:
-        activation = "relu" if stage.relu else None
+class Operations(NamedTuple):
+    """The primitives of one kind of arrays that stages are made of."""
+
+    conv2d_forward: Callable[..., Array]
+    conv2d_backward_input: Callable[..., Array]
+    conv2d_backward_weight: Callable[..., tuple[Array, Array | None]]
+    conv2d_max_pool_forward: Callable[..., tuple[Array, Array]]
+    conv2d_max_pool_backward_input: Callable[..., Array]
+    conv2d_max_pool_backward_weight: Callable[..., tuple[Array, Array | None]]
+    matmul: Callable[..., Array]
+    activation_backward: Callable[..., Array]
+    bias_backward: Callable[..., Array]
+
+    def forward(self, x: Array, stage: Stage) -> tuple[Array, Array | None]:
+        """Return the outputs of one stage, and the indices of its maxima if it pools."""
         check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
         if stage.kernel.ndim == 2:
-            rows = x.reshape(len(x), math.prod(x.shape[1:]))
-            x = matmul(rows, stage.kernel, stage.bias, activation=activation)
-            continue
-        options = {
-            "strides": stage.strides,
-            "padding": stage.padding,
-            "dilation": stage.dilation,
-            "activation": activation,
-        }
+            y = self.matmul(_rows(x), stage.kernel, stage.bias, activation=stage.activation)
+            return y, None
+        options = _options(stage)
         if stage.pool_size == (1, 1):
-            x = conv2d_forward(x, stage.kernel, stage.bias, **options)
-        else:
-            x = conv2d_max_pool_forward(
-                x, stage.kernel, stage.bias, **options, pool_size=stage.pool_size
-            )[0]
-    return x
+            return self.conv2d_forward(x, stage.kernel, stage.bias, **options), None
+        return self.conv2d_max_pool_forward(
+            x, stage.kernel, stage.bias, **options, pool_size=stage.pool_size
+        )
+
+    def backward(
+        self,
+        output_grad: Array,
+        x: Array,
+        stage: Stage,
+        kept: tuple[Array, Array | None],
+        with_input_grad: bool,
+    ) -> tuple[Array | None, tuple[Array, Array | None]]:
+        """Return the gradient of the input, if wanted, and those of the kernel and the bias."""
+        output, indices = kept
+        if stage.kernel.ndim == 2:
+            grad = self.activation_backward(output_grad, output, stage.activation)
+            kernel_grad = self.matmul(_rows(x), grad, transpose_a=True)
+            bias_grad = None if stage.bias is None else self.bias_backward(grad)
+            if not with_input_grad:
+                return None, (kernel_grad, bias_grad)
+            input_grad = self.matmul(grad, stage.kernel, transpose_b=True).reshape(x.shape)
+            return input_grad, (kernel_grad, bias_grad)
+        options = _options(stage) | {"output": output if stage.activation else None}
+        arguments = [output_grad] if indices is None else [output_grad, indices]
+        of_input, of_weight = self.conv2d_backward_input, self.conv2d_backward_weight
+        if indices is not None:
+            options["pool_size"] = stage.pool_size
+            of_input = self.conv2d_max_pool_backward_input
+            of_weight = self.conv2d_max_pool_backward_weight
+        grads = of_weight(
+            *arguments, x, stage.kernel.shape, **options, with_bias=stage.bias is not None
+        )
+        if not with_input_grad:
+            return None, grads
+        return of_input(*arguments, stage.kernel, x.shape, **options), grads
+
+    def forward_all(self, x: Array, stages: Sequence[Stage]) -> Kept:
+        """Return what each stage puts out."""
+        kept: Kept = []
+        for stage in stages:
+            kept.append(self.forward(x, stage))
+            x = kept[-1][0]
+        return kept
+
+    def backward_all(
+        self,
+        output_grad: Array,
+        x: Array,
+        stages: Sequence[Stage],
+        kept: Kept,
+        with_input_grad: bool,
+    ) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+        """Return the gradient of x, if wanted, and those of each stage's kernel and bias."""
+        inputs = [x, *(output for output, _ in kept[:-1])]
+        grads: list[tuple[Array, Array | None]] = []
+        grad: Any = output_grad
+        for position in reversed(range(len(stages))):
+            wanted = with_input_grad or position > 0
+            grad, found = self.backward(
+                grad.reshape(kept[position][0].shape), inputs[position], stages[position],
+                kept[position], wanted,
+            )  # fmt: skip
+            grads.append(found)
+        return grad, grads[::-1]
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def _options(stage: Stage) -> dict[str, Any]:
+    return {
+        "strides": stage.strides,
+        "padding": stage.padding,
+        "dilation": stage.dilation,
+        "activation": stage.activation,
+    }

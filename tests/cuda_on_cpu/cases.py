@@ -68,13 +68,13 @@ def arguments_of(case: Case, dtype: str) -> Arguments:
 
 
 def _each_array(change: Callable[[Array], Any], value: Any) -> Any:
-    """Return `value` with `change` made to each array in it, also in lists, dicts and stages."""
+    """Return `value` with `change` made to each array in it, also in containers and stages."""
     if isinstance(value, dict):
         return {name: _each_array(change, item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_each_array(change, item) for item in value]
     if isinstance(value, Stage):
-        return Stage(*_each_array(change, list(value)))
+        return Stage(*[_each_array(change, item) for item in value])
+    if isinstance(value, list | tuple):
+        return type(value)(_each_array(change, item) for item in value)
     return change(value) if isinstance(value, np.ndarray) else value
 
 
@@ -121,8 +121,14 @@ def call(
     convert = convert or laid_out_like
     args, options = _each_array(convert, args), _each_array(convert, options)
     result = getattr(twins, case.primitive)(*args, **options)
-    results = list(result) if isinstance(result, tuple) else [result]
-    return [item for item in (*results, *(args[i] for i in case.in_place)) if item is not None]
+    return [*_arrays_in(result), *(args[i] for i in case.in_place)]
+
+
+def _arrays_in(result: Any) -> list[Any]:
+    """Return the arrays of a result in turn, also those in containers; None is passed over."""
+    if isinstance(result, list | tuple):
+        return [array for item in result for array in _arrays_in(item)]
+    return [] if result is None else [result]
 
 
 def expected_of(case: Case, args: list[Any], options: dict[str, Any]) -> list[Array]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import Stage
+from gpunet.primitives import Stage, reference
 
 from .cases import Arguments, Case
 
@@ -17,31 +17,50 @@ SINGLE = ("float32", "float64")
 def make(
     shape: tuple[int, ...], kernels: list[tuple[Any, ...]], rng: np.random.Generator
 ) -> Arguments:
-    """Return inputs of a shape, and a stage for each (kernel shape, bias, relu, options)."""
+    """Return inputs of a shape, and a stage for each (kernel shape, bias, activation, options)."""
     stages = []
-    for kernel_shape, bias, relu, options in kernels:
+    for kernel_shape, bias, activation, options in kernels:
         kernel = rng.standard_normal(kernel_shape) / np.sqrt(np.prod(kernel_shape[:-1]))
         stages.append(
-            Stage(kernel, rng.standard_normal(kernel_shape[-1]) if bias else None, relu, **options)
+            Stage(
+                kernel,
+                rng.standard_normal(kernel_shape[-1]) if bias else None,
+                activation,
+                **options,
+            )
         )
     return [rng.standard_normal(shape), stages], {}
 
 
 POOL: dict[str, Any] = {"pool_size": (2, 2)}
 NETWORK: list[tuple[Any, ...]] = [
-    ((3, 3, 1, 4), True, True, POOL),
-    ((3, 3, 4, 6), False, False, {"padding": "same", "strides": (2, 1)}),
-    ((30, 5), True, True, {}),
-    ((5, 3), True, False, {}),
+    ((3, 3, 1, 4), True, "relu", POOL),
+    ((3, 3, 4, 6), False, None, {"padding": "same", "strides": (2, 1)}),
+    ((30, 5), True, "tanh", {}),
+    ((5, 3), True, None, {}),
 ]
+# Without relu before the pool, where maxima that are all 0 may have the index of any of them.
+UNTIED = [((3, 3, 1, 4), True, None, POOL), *NETWORK[1:]]
+
+
+def make_backward(with_input_grad: bool, rng: np.random.Generator) -> Arguments:
+    """Return what the way back through the network is given."""
+    (x, stages), _ = make((3, 6, 12, 1), NETWORK, rng)
+    y, kept = reference.chain_forward_kept(x, stages)
+    options = {"with_input_grad": with_input_grad}
+    return [rng.standard_normal(y.shape), x, stages, kept], options
+
 
 CASES = [
     Case("chain_forward", "network", partial(make, (3, 6, 12, 1), NETWORK), 36, dtypes=SINGLE),
     Case("chain_forward", "no image", partial(make, (0, 6, 12, 1), NETWORK), dtypes=SINGLE),
+    Case("chain_forward_kept", "network", partial(make, (3, 6, 12, 1), UNTIED), 36, dtypes=SINGLE),
+    Case("chain_backward", "network", partial(make_backward, False), 100, dtypes=SINGLE),
+    Case("chain_backward", "with input", partial(make_backward, True), 100, dtypes=SINGLE),
     Case(
         "chain_forward",
         "dense",
-        partial(make, (5, 7), [((7, 3), True, True, {})]),
+        partial(make, (5, 7), [((7, 3), True, "relu", {})]),
         7,
         dtypes=SINGLE,
     ),

@@ -26,7 +26,7 @@ from gpunet.primitives.cuda.activation import (
     tanh_forward,
 )
 from gpunet.primitives.cuda.batch import gather_batch, rescale_forward
-from gpunet.primitives.cuda.chain import chain_forward
+from gpunet.primitives.cuda.chain import chain_backward, chain_forward, chain_forward_kept
 from gpunet.primitives.cuda.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
@@ -62,7 +62,9 @@ __all__ = [
     "average_pool2d_backward",
     "average_pool2d_forward",
     "bias_backward",
+    "chain_backward",
     "chain_forward",
+    "chain_forward_kept",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",

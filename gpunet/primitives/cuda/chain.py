@@ -5,19 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet.primitives.cuda.conv_pool import conv2d_max_pool_forward
-from gpunet.primitives.cuda.convolution import conv2d_forward
+from gpunet.primitives.cuda.activation import activation_backward
+from gpunet.primitives.cuda.conv_pool import (
+    conv2d_max_pool_backward_input,
+    conv2d_max_pool_backward_weight,
+    conv2d_max_pool_forward,
+)
+from gpunet.primitives.cuda.convolution import (
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_forward,
+)
 from gpunet.primitives.cuda.linear import matmul
-from gpunet.primitives.stages import Stage, output_shape, run_in_turn
+from gpunet.primitives.cuda.reduction import bias_backward
+from gpunet.primitives.stages import Kept, Operations, Stage
 
-__all__ = ["chain_forward"]
+__all__ = ["chain_backward", "chain_forward", "chain_forward_kept"]
 
 Array = Any
+
+_OPERATIONS = Operations(
+    conv2d_forward,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_max_pool_forward,
+    conv2d_max_pool_backward_input,
+    conv2d_max_pool_backward_weight,
+    matmul,
+    activation_backward,
+    bias_backward,
+)
 
 
 def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
     """Return the outputs of the last stage; arguments as in the reference twin."""
-    sample = x.shape[1:]
     for stage in stages:
-        sample = output_shape(sample, stage)
-    return run_in_turn(x, stages, conv2d_forward, conv2d_max_pool_forward, matmul)
+        x = _OPERATIONS.forward(x, stage)[0]
+    return x
+
+
+def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
+    """Return that and what each stage puts out; arguments as in the reference twin."""
+    kept = _OPERATIONS.forward_all(x, stages)
+    return kept[-1][0], kept
+
+
+def chain_backward(
+    output_grad: Array,
+    x: Array,
+    stages: Sequence[Stage],
+    kept: Kept,
+    *,
+    with_input_grad: bool = False,
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+    """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
+    return _OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)

@@ -16,29 +16,65 @@ from numba import types
 from numpy.typing import NDArray
 
 from gpunet.primitives.checks import check_same_dtype
+from gpunet.primitives.fast.activation import activation_backward
 from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
-from gpunet.primitives.fast.conv_pool import conv2d_max_pool_forward
-from gpunet.primitives.fast.convolution import conv2d_forward
-from gpunet.primitives.fast.linear import matmul
+from gpunet.primitives.fast.conv_pool import (
+    conv2d_max_pool_backward_input,
+    conv2d_max_pool_backward_weight,
+    conv2d_max_pool_forward,
+)
+from gpunet.primitives.fast.convolution import (
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_forward,
+)
+from gpunet.primitives.fast.linear import bias_backward, matmul
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import conv2d_max_pool_geometry
-from gpunet.primitives.stages import Stage, output_shape, run_in_turn
+from gpunet.primitives.shapes import Conv2DGeometry, conv2d_max_pool_geometry, frozen
+from gpunet.primitives.stages import LARGE_STAGE, Operations, Stage, output_shape
 
-__all__ = ["chain_forward"]
+__all__ = [
+    "CACHED",
+    "FIELDS",
+    "NO_INDICES",
+    "OPERATIONS",
+    "Layer",
+    "chain_forward",
+    "fits",
+    "forward_into",
+    "geometry_of",
+    "layer_output",
+    "layers_of",
+    "shapes_of",
+    "sizes_at",
+]
 
 Array = Any
+Ints = NDArray[np.int64]
 
-_CACHED = 1 << 16  # floats of activations that a thread works on, half of a level-2 cache
-_LARGE = 1 << 18  # weights of a stage, beyond which few images at a time would be too few
-_FIELDS = len(Sizes._fields)
+CACHED = 1 << 16  # floats of activations that a thread works on, half of a level-2 cache
+FIELDS = len(Sizes._fields)
 
 
-class _Layer(NamedTuple):
+OPERATIONS = Operations(
+    conv2d_forward,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_max_pool_forward,
+    conv2d_max_pool_backward_input,
+    conv2d_max_pool_backward_weight,
+    matmul,
+    activation_backward,
+    bias_backward,
+)
+
+
+class Layer(NamedTuple):
     """What a plan needs to know of a stage."""
 
     kernel_shape: tuple[int, ...]
@@ -51,9 +87,10 @@ class _Layer(NamedTuple):
 
 class _Plan(NamedTuple):
     block: int  # images at a time
-    table: NDArray[np.int64]  # Sizes of each stage, one after another
-    positions: NDArray[np.int64]
-    segments: NDArray[np.int64]
+    table: Ints  # Sizes of each stage, one after another
+    kept: Ints  # for each stage: floats of an image's outputs, of all before it, indices likewise
+    positions: Ints
+    segments: Ints
     weights: int  # floats of all panels
     biases: int
     activation: int  # floats of the largest input or output of a stage, for a block
@@ -62,53 +99,90 @@ class _Plan(NamedTuple):
 
 def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
     """Return the outputs of the last stage; arguments as in the reference twin."""
-    sample = x.shape[1:]
-    for stage in stages:
-        sample = output_shape(sample, stage)
-        check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
-    small = all(stage.kernel.size <= _LARGE for stage in stages)
-    if x.dtype != np.float32 or not small or not x.size:
-        return run_in_turn(x, stages, conv2d_forward, conv2d_max_pool_forward, matmul)
-    layers = tuple(
-        _Layer(stage.kernel.shape, stage.relu, stage.strides, stage.padding, stage.dilation,
-               stage.pool_size)
-        for stage in stages
-    )  # fmt: skip
-    threads = thread_count()
-    p = _plan(x.shape[1:], layers, -(-len(x) // threads))
+    if not fits(x, stages):
+        for stage in stages:
+            x = OPERATIONS.forward(x, stage)[0]
+        return x
+    sample = shapes_of(x, stages)[-1]
     y = empty((len(x), *sample), x.dtype)
+    return forward_into(x, stages, y, NO_INDICES, 0)
+
+
+def fits(x: Array, stages: Sequence[Stage]) -> bool:
+    """Return whether the kernels of chains do well with these stages and numbers."""
+    return (
+        x.dtype == np.float32
+        and x.size > 0
+        and all(stage.activation in (None, "relu") for stage in stages)
+        and all(stage.kernel.size <= LARGE_STAGE for stage in stages)
+    )
+
+
+def shapes_of(x: Array, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
+    """Return the shapes of a sample of x and of each stage's output, or raise if one is wrong."""
+    shapes = [x.shape[1:]]
+    for stage in stages:
+        shapes.append(output_shape(shapes[-1], stage))
+        check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
+    return shapes
+
+
+def layers_of(stages: Sequence[Stage]) -> tuple[Layer, ...]:
+    """Return what makes plans for these stages alike."""
+    return tuple(
+        [
+            Layer(stage.kernel.shape, stage.activation == "relu", *frozen(list(stage[3:])))
+            for stage in stages
+        ]
+    )
+
+
+def forward_into(
+    x: Array, stages: Sequence[Stage], memory: Array, indices: Array, kept: int
+) -> Array:
+    """Run the stages; return `memory`, where the last stage's outputs go, or those of all stages.
+
+    Arguments:
+        x: (batch, ...).
+        stages: in turn.
+        memory: for the last stage's outputs alone; or flat, with `kept` floats for those of all.
+        indices: for the indices of all stages, if all are kept.
+        kept: floats that all outputs take; 0 for the last alone.
+    """
+    threads = thread_count()
+    p = _plan(x.shape[1:], layers_of(stages), -(-len(x) // threads), kept > 0)
     panels, biases = empty((p.weights,), x.dtype), np.zeros(p.biases, x.dtype)
     for row, stage in zip(p.table, stages, strict=True):
         sizes = Sizes(*row.tolist())
         pack(sizes.patch, sizes.filters, flat(stage.kernel), panels, sizes.first_weight)
         if stage.bias is not None:
             biases[sizes.first_bias : sizes.first_bias + sizes.filters] = stage.bias
-    memory = empty((threads * (p.products + 2 * p.activation),), x.dtype)
+    scratch = empty((kept + threads * (p.products + 2 * p.activation),), x.dtype)
     run(
-        _chain, -(-len(x) // p.block), len(x), p.block, p.products, p.activation, len(stages),
-        p.table.reshape(-1), flat(x), panels, biases, p.positions, p.segments, y.reshape(-1),
-        memory, memory, _NO_INDICES,
+        _chain, -(-len(x) // p.block), len(x), p.block, kept, p.products, p.activation, len(stages),
+        p.table.reshape(-1), p.kept.reshape(-1), flat(x), panels, biases, p.positions, p.segments,
+        memory.reshape(-1), scratch, scratch, indices,
     )  # fmt: skip
-    return y
+    return scratch if kept else memory
 
 
-_NO_INDICES = np.empty(0, np.uint8)
+NO_INDICES = np.empty(0, np.uint8)
 
 
 @lru_cache(maxsize=64)
-def _plan(sample: tuple[int, ...], layers: tuple[_Layer, ...], most: int) -> _Plan:
+def _plan(sample: tuple[int, ...], layers: tuple[Layer, ...], most: int, keep: bool) -> _Plan:
     """Return the plan for images of shape `sample`, at most `most` of them at a time."""
     shapes, largest = [sample], math.prod(sample)
     for layer in layers:
-        shapes.append(_layer_output(shapes[-1], layer))
+        shapes.append(layer_output(shapes[-1], layer))
         largest = max(largest, math.prod(shapes[-1]))
-    block = max(1, min(_CACHED // (2 * largest), most))
-    rows, positions, segments = [], [], []
-    place = segment = weight = bias = scratch = 0
-    for shape, layer in zip(shapes[:-1], layers, strict=True):
-        stage = plan(_geometry(block, shape, layer), layer.pool_size, layer.relu)
+    block = max(1, min(CACHED // (2 * largest), most))
+    rows, positions, segments, kept = [], [], [], []
+    place = segment = weight = bias = scratch = floats = indices = 0
+    for shape, output, layer in zip(shapes, shapes[1:], layers, strict=False):
+        stage = plan(geometry_of(block, shape, layer), layer.pool_size, layer.relu)
         sizes = stage.sizes._replace(
-            indexed=0,
+            indexed=stage.sizes.indexed if keep else 0,
             first_position=place,
             first_segment=segment,
             first_weight=weight,
@@ -122,9 +196,14 @@ def _plan(sample: tuple[int, ...], layers: tuple[_Layer, ...], most: int) -> _Pl
         weight += stage.panels * PANEL * sizes.patch
         bias += stage.panels * PANEL
         scratch = max(scratch, sizes.scratch)
+        size = math.prod(output)
+        kept.append((size, floats, indices))
+        floats += size
+        indices += size if sizes.indexed else 0
     return _Plan(
         block,
         np.array(rows, np.int64),
+        np.array(kept, np.int64),
         np.concatenate(positions),
         np.concatenate(segments),
         weight,
@@ -134,7 +213,8 @@ def _plan(sample: tuple[int, ...], layers: tuple[_Layer, ...], most: int) -> _Pl
     )
 
 
-def _geometry(images: int, sample: tuple[int, ...], layer: _Layer) -> Any:
+def geometry_of(images: int, sample: tuple[int, ...], layer: Layer) -> Conv2DGeometry:
+    """Return the geometry of a stage for some images; a dense one is a convolution of 1 x 1."""
     kernel_shape = layer.kernel_shape
     if len(kernel_shape) == 2:
         sample, kernel_shape = (1, 1, math.prod(sample)), (1, 1, *kernel_shape)
@@ -144,8 +224,9 @@ def _geometry(images: int, sample: tuple[int, ...], layer: _Layer) -> Any:
     )[0]  # fmt: skip
 
 
-def _layer_output(sample: tuple[int, ...], layer: _Layer) -> tuple[int, ...]:
-    height, width, filters = _geometry(1, sample, layer).output_shape[1:]
+def layer_output(sample: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
+    """Return the shape of a sample of a stage's output."""
+    height, width, filters = geometry_of(1, sample, layer).output_shape[1:]
     if len(layer.kernel_shape) == 2:
         return (filters,)
     return height // layer.pool_size[0], width // layer.pool_size[1], filters
@@ -153,7 +234,8 @@ def _layer_output(sample: tuple[int, ...], layer: _Layer) -> tuple[int, ...]:
 
 @kernel(
     INTS, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64,
-    INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN, BYTES,
+    types.int64, INTS_IN, INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, FLOATS,
+    FLOATS, FLOATS_IN, BYTES,
 )  # fmt: skip
 def _chain(
     counters: Array,
@@ -161,10 +243,12 @@ def _chain(
     worker: int,
     images: int,
     block: int,
+    kept: int,
     products: int,
     activation: int,
     stages: int,
     table: Array,
+    keep: Array,
     x: Array,
     panels: Array,
     biases: Array,
@@ -177,10 +261,11 @@ def _chain(
 ) -> None:
     """Take blocks of images through all stages; a task is a block.
 
-    A thread's memory holds products, then the input and the output of a stage, in turn.
+    What is kept of all images comes first in `scratch`, then for each thread products, and the
+    input and the output of a stage, in turn.
     """
-    mine = worker * (products + 2 * activation)
-    first_size, last_size = x.size // images, y.size // images
+    mine = kept + worker * (products + 2 * activation)
+    first_size = x.size // images
     task = take_task(counters)
     while task < tasks:
         first, count = task * block, min(block, images - task * block)
@@ -188,20 +273,27 @@ def _chain(
         for i in range(count * first_size):
             put(scratch, read + i, get(x, first * first_size + i))
         for stage in range(stages):
-            sizes = _sizes(table, stage * _FIELDS)
+            sizes = sizes_at(table, stage * FIELDS)
+            size, index_start = get(keep, 3 * stage), 0
+            to = write
+            if kept:
+                to = images * get(keep, 3 * stage + 1) + first * size
+                index_start = images * get(keep, 3 * stage + 2) + first * size
             for item in range((count + sizes.group - 1) // sizes.group * sizes.bands):
                 outputs(
                     sizes, count, item, scratch_in, read, panels, biases, positions, segments,
-                    scratch, write, indices, 0, scratch, scratch_in, mine,
+                    scratch, to, indices, index_start, scratch, scratch_in, mine,
                 )  # fmt: skip
-            read, write = write, read
-        for i in range(count * last_size):
-            put(y, first * last_size + i, get(scratch, read + i))
+            read, write = to, read
+        if not kept:
+            last_size = y.size // images
+            for i in range(count * last_size):
+                put(y, first * last_size + i, get(scratch, read + i))
         task = take_task(counters)
 
 
 @helper
-def _sizes(table: Array, at: int) -> Sizes:
+def sizes_at(table: Array, at: int) -> Sizes:
     """Return the Sizes in a table, field by field: Numba knows no other way."""
     return Sizes(
         get(table, at + 0), get(table, at + 1), get(table, at + 2), get(table, at + 3),

@@ -15,6 +15,7 @@ from gpunet.primitives.fast.convolution import (
     before_activation,
     can,
     multiply,
+    split_grads,
 )
 from gpunet.primitives.fast.memory import flat, scratch, scratch_ints
 from gpunet.primitives.fast.plans import SparsePlan, plan, sparse_plan
@@ -118,12 +119,9 @@ def _sparse_weight_grads(
         flat(output_grad), flat(output), flat(indices), p.positions, p.segments, parts, memory,
         memory, scratch_ints(sizes.lists),
     )  # fmt: skip
-    kernel_grad = np.empty(kernel_shape, x.dtype)
-    bias_grad = np.empty(kernel_shape[3] if with_bias else 0, x.dtype)
-    sparse.sum_parts(
-        p.chunks, sizes.patch, sizes.filters, parts, kernel_grad.reshape(-1), bias_grad
-    )
-    return kernel_grad, bias_grad if with_bias else None
+    grads = np.empty((sizes.patch + 1) * sizes.filters, x.dtype)
+    sparse.sum_parts(p.chunks, sizes.patch, sizes.filters, parts, grads)
+    return split_grads(grads, kernel_shape, with_bias)
 
 
 def conv2d_max_pool_backward_input(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gpunet.primitives.checks import (
     check_same_dtype,
     check_shape,
 )
+from gpunet.primitives.fast import activation as activations
 from gpunet.primitives.fast import products, weight_grads
 from gpunet.primitives.fast.memory import flat, scratch
 from gpunet.primitives.fast.plans import Plan, plan
@@ -20,7 +22,13 @@ from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import Conv2DGeometry, Padding, Window, conv2d_geometry
 
-__all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
+__all__ = [
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "split_grads",
+    "turned_geometry",
+]
 
 Array = Any
 
@@ -77,7 +85,7 @@ def activated(y: Array, activation: str | None) -> Array:
     """Return `y` after its activation, of which relu is done already."""
     if activation in (None, "relu"):
         return y
-    return getattr(reference, f"{activation}_forward")(y)
+    return getattr(activations, f"{activation}_forward")(y)
 
 
 def conv2d_backward_weight(
@@ -114,7 +122,7 @@ def before_activation(
     """Return a gradient, the output and whether relu's gradient is still to be taken by it."""
     if activation == "relu":
         return output_grad, output, True
-    return reference.activation_backward(output_grad, output, activation), NO_FLOATS, False
+    return activations.activation_backward(output_grad, output, activation), NO_FLOATS, False
 
 
 def add_weight_grads(
@@ -133,13 +141,17 @@ def add_weight_grads(
         weight_grads.weight_grad, p.chunks * p.panels, p.sizes, p.chunk, flat(x), flat(output_grad),
         flat(output), flat(indices), p.positions, p.steps, parts, memory, memory,
     )  # fmt: skip
-    kernel_grad = np.empty(kernel_shape, x.dtype)
-    bias_grad = np.empty(kernel_shape[3] if with_bias else 0, x.dtype)
-    weight_grads.sum_parts(
-        p.chunks, p.sizes.patch, p.steps.size, p.sizes.filters, parts, kernel_grad.reshape(-1),
-        bias_grad,
-    )  # fmt: skip
-    return kernel_grad, bias_grad if with_bias else None
+    grads = np.empty((p.sizes.patch + 1) * p.sizes.filters, x.dtype)
+    weight_grads.sum_parts(p.chunks, p.sizes.patch, p.sizes.steps, p.sizes.filters, parts, grads)
+    return split_grads(grads, kernel_shape, with_bias)
+
+
+def split_grads(
+    grads: Array, kernel_shape: tuple[int, ...], with_bias: bool
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias, which follow one another."""
+    size = math.prod(kernel_shape)
+    return grads[:size].reshape(kernel_shape), grads[size:] if with_bias else None
 
 
 def conv2d_backward_input(
@@ -162,20 +174,20 @@ def conv2d_backward_input(
     check_same_dtype("conv2d", kernel, output_grad=output_grad)
     check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
     check_fused_output(output_grad, output, activation)
-    turned = _turned(g)
+    turned = turned_geometry(g)
     if not can(g, kernel) or turned is None:
         return reference.conv2d_backward_input(
             output_grad, kernel, input_shape, strides=strides, padding=padding, dilation=dilation,
             groups=groups, activation=activation, output=output,
         )  # fmt: skip
-    grad = reference.activation_backward(output_grad, output, activation)
+    grad = activations.activation_backward(output_grad, output, activation)
     input_grad = empty(input_shape, kernel.dtype)
     weights = kernel[::-1, ::-1].swapaxes(2, 3)
     multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)
     return input_grad
 
 
-def _turned(g: Conv2DGeometry) -> Conv2DGeometry | None:
+def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:
     """Return the convolution that makes the input's gradient of the output's, if there is one."""
     reach = [(size - 1) * step for size, step in zip(g.kernel_shape[:2], g.dilation, strict=True)]
     (top, bottom), (left, right) = g.padding

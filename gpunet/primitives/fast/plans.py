@@ -120,10 +120,14 @@ class SparsePlan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def sparse_plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> SparsePlan | None:
+def sparse_plan(
+    g: Conv2DGeometry, window: tuple[int, int], relu: bool, block: int | None = None
+) -> SparsePlan | None:
     """Return the plan for the kernels of `sparse`; None where these want whole vectors.
 
-    Arguments are those of `plan`.
+    Arguments:
+        g, window, relu: as in `plan`.
+        block: images at a time; by default as many as are good for the cache.
     """
     sizes = plan(g, window, relu).sizes
     if sizes.length % LANES:
@@ -131,7 +135,8 @@ def sparse_plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Spars
     outputs = sizes.rows * sizes.columns
     copied = sizes.height + sum(g.padding[0])
     image = copied * sizes.row
-    block = max(1, min(_SPARSE_BLOCK // image, sizes.images))
+    if block is None:
+        block = max(1, min(_SPARSE_BLOCK // image, sizes.images))
     entries = max(outputs * sizes.filters, PANEL * block * outputs // sizes.window)
     padded = block * image if sizes.padded else 0
     sizes = sizes._replace(

@@ -146,8 +146,8 @@ def forward(
     while task < tasks:
         for item in range(task * sizes.grain, min((task + 1) * sizes.grain, items)):
             outputs(
-                sizes, sizes.images, item, x, 0, panels, bias, positions, segments, y, 0, indices, 0,
-                scratch, scratch_in, products,
+                sizes, sizes.images, item, x, 0, panels, bias, positions, segments, y, 0,
+                indices, 0, scratch, scratch_in, products,
             )  # fmt: skip
         task = take_task(counters)
 

@@ -45,6 +45,7 @@ __all__ = [
     "add_weight_grads",
     "image_grad",
     "input_grad",
+    "sum_filters",
     "sum_parts",
     "transpose",
     "weight_grad",
@@ -266,15 +267,15 @@ def add_weight_grads(
     lists: Array,
     keys: int,
 ) -> None:
-    """Add the gradients of PANEL filters, from `first`, over up to `block` images to parts[part:]."""
+    """Add the gradients of PANEL filters, from `first`, over some images to parts[part:]."""
     filters, part_row = min(PANEL, sizes.filters - first), sizes.patch + LANES
     size = sizes.copied * sizes.row
     values = memory + sizes.padded * block * size
     capacity = block * sizes.rows * sizes.columns // sizes.window
     counts = keys + PANEL * capacity
     _list_by_filter(
-        sizes, grads, grad_start, output, output_start, indices, index_start, images, first, filters,
-        positions, scratch, values, lists, keys, counts, capacity,
+        sizes, grads, grad_start, output, output_start, indices, index_start, images, first,
+        filters, positions, scratch, values, lists, keys, counts, capacity,
     )  # fmt: skip
     for f in range(filters):
         total = get(parts, part + f * part_row + sizes.patch)
@@ -378,22 +379,42 @@ def _add_rows(
         k += LANES
 
 
-@kernel(types.int64, types.int64, types.int64, FLOATS_IN, FLOATS, FLOATS)
-def sum_parts(
-    chunks: int, patch: int, filters: int, parts: Array, kernel_grad: Array, bias_grad: Array
+@helper
+def sum_filters(
+    chunks: int,
+    part_size: int,
+    start: int,
+    patch: int,
+    filters: int,
+    first: int,
+    parts: Array,
+    grads: Array,
+    kernel_grad: int,
+    bias_grad: int,
 ) -> None:
-    """Write the sums of what `weight_grad` left, to (patch, filters) and (filters,)."""
-    row = patch + LANES
-    for first in range(0, patch, _LINE):
-        last = min(first + _LINE, patch)
-        for f in range(filters):
-            for k in range(first, last):
-                total = get(parts, f * row + k)
+    """Sum up what is at `start` of each part for PANEL filters, those from `first`.
+
+    The sums go to grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
+    """
+    row, last_filter = patch + LANES, min(first + PANEL, filters)
+    for begin in range(0, patch, _LINE):
+        end = min(begin + _LINE, patch)
+        for f in range(first, last_filter):
+            for k in range(begin, end):
+                total = get(parts, start + f * row + k)
                 for chunk in range(1, chunks):
-                    total += get(parts, (chunk * filters + f) * row + k)
-                put(kernel_grad, k * filters + f, total)
-    for f in range(min(filters, bias_grad.size)):
-        total = get(parts, f * row + patch)
+                    total += get(parts, chunk * part_size + start + f * row + k)
+                put(grads, kernel_grad + k * filters + f, total)
+    for f in range(first, last_filter):
+        total = get(parts, start + f * row + patch)
         for chunk in range(1, chunks):
-            total += get(parts, (chunk * filters + f) * row + patch)
-        put(bias_grad, f, total)
+            total += get(parts, chunk * part_size + start + f * row + patch)
+        put(grads, bias_grad + f, total)
+
+
+@kernel(types.int64, types.int64, types.int64, FLOATS_IN, FLOATS)
+def sum_parts(chunks: int, patch: int, filters: int, parts: Array, grads: Array) -> None:
+    """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
+    size = filters * (patch + LANES)
+    for first in range(0, filters, PANEL):
+        sum_filters(chunks, size, 0, patch, filters, first, parts, grads, 0, patch * filters)

@@ -37,7 +37,7 @@ from gpunet.primitives.fast.simd import (
     where_positive,
 )
 
-__all__ = ["add_weight_grads", "sum_parts", "weight_grad"]
+__all__ = ["add_weight_grads", "sum_panel", "sum_parts", "weight_grad"]
 
 Array = Any
 
@@ -111,9 +111,10 @@ def add_weight_grads(
 ) -> None:
     """Add the gradients of one panel of filters, from `first`, over some images to parts[part:]."""
     copy = memory + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
-    for image in range(images):
+    for image in range(0, images, sizes.group):
+        together = min(sizes.group, images - image)
         for row in range(0, sizes.rows, sizes.band):
-            count = min(sizes.band, sizes.rows - row) * sizes.columns
+            count = min(sizes.band, sizes.rows - row) * sizes.columns * together
             at = (image * sizes.rows + row) * sizes.columns // sizes.window * sizes.filters + first
             _expand(
                 sizes, grads, grad_start + at, output, output_start + at, indices, index_start + at,
@@ -217,24 +218,45 @@ def _add_outer(
         store(parts, to + 5 * PANEL, add(load(parts, to + 5 * PANEL, PANEL), sum5))
 
 
-@kernel(types.int64, types.int64, types.int64, types.int64, FLOATS_IN, FLOATS, FLOATS)
+@helper
+def sum_panel(
+    chunks: int,
+    part_size: int,
+    start: int,
+    patch: int,
+    steps: int,
+    filters: int,
+    first: int,
+    parts: Array,
+    grads: Array,
+    kernel_grad: int,
+    bias_grad: int,
+) -> None:
+    """Sum up what is at `start` of each part for the panel of filters from `first`.
+
+    The sums go to grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
+    """
+    panel, count = start + first * (steps + 1), min(PANEL, filters - first)
+    for k in range(patch):
+        for j in range(count):
+            at = panel + k * PANEL + j
+            total = get(parts, at)
+            for chunk in range(1, chunks):
+                total += get(parts, chunk * part_size + at)
+            put(grads, kernel_grad + k * filters + first + j, total)
+    for j in range(count):
+        at = panel + steps * PANEL + j
+        total = get(parts, at)
+        for chunk in range(1, chunks):
+            total += get(parts, chunk * part_size + at)
+        put(grads, bias_grad + first + j, total)
+
+
+@kernel(types.int64, types.int64, types.int64, types.int64, FLOATS_IN, FLOATS)
 def sum_parts(
-    chunks: int, patch: int, steps: int, filters: int, parts: Array, kernel_grad: Array,
-    bias_grad: Array,
-) -> None:  # fmt: skip
-    """Write the sums of what `weight_grad` left, to (patch, filters) and (filters,)."""
-    panels = (filters + PANEL - 1) // PANEL
-    size = (steps + 1) * PANEL
+    chunks: int, patch: int, steps: int, filters: int, parts: Array, grads: Array
+) -> None:
+    """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
+    size = (filters + PANEL - 1) // PANEL * (steps + 1) * PANEL
     for first in range(0, filters, PANEL):
-        count = min(PANEL, filters - first)
-        for chunk in range(chunks):
-            part = (chunk * panels + first // PANEL) * size
-            for k in range(patch):
-                at, to = part + k * PANEL, k * filters + first
-                for j in range(count):
-                    before = np.float32(0) if chunk == 0 else get(kernel_grad, to + j)
-                    put(kernel_grad, to + j, before + get(parts, at + j))
-            at = part + steps * PANEL
-            for j in range(min(count, bias_grad.size)):
-                before = np.float32(0) if chunk == 0 else get(bias_grad, first + j)
-                put(bias_grad, first + j, before + get(parts, at + j))
+        sum_panel(chunks, size, 0, patch, steps, filters, first, parts, grads, 0, patch * filters)

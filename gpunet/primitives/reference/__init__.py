@@ -26,7 +26,7 @@ from gpunet.primitives.reference.activation import (
     tanh_forward,
 )
 from gpunet.primitives.reference.batch import gather_batch, rescale_forward
-from gpunet.primitives.reference.chain import chain_forward
+from gpunet.primitives.reference.chain import chain_backward, chain_forward, chain_forward_kept
 from gpunet.primitives.reference.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
@@ -61,7 +61,9 @@ __all__ = [
     "average_pool2d_backward",
     "average_pool2d_forward",
     "bias_backward",
+    "chain_backward",
     "chain_forward",
+    "chain_forward_kept",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",

@@ -1,0 +1,510 @@
+"""A chain of layers in training: forward with all that is kept, and backward, each in one kernel.
+
+A task of the backward kernel is a chunk of images. It takes a few of them at a time through all
+stages, from the last to the first, while what it works on is in cache, and adds the gradients of
+all weights to a part of its own; the parts are summed up in order. How images are divided depends
+on the batch alone, so that the number of threads changes no bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from gpunet.primitives.fast import sparse, weight_grads
+from gpunet.primitives.fast.chain import (
+    CACHED,
+    FIELDS,
+    NO_INDICES,
+    OPERATIONS,
+    Layer,
+    fits,
+    forward_into,
+    geometry_of,
+    layer_output,
+    layers_of,
+    shapes_of,
+    sizes_at,
+)
+from gpunet.primitives.fast.compile import (
+    BYTES,
+    BYTES_IN,
+    FLOATS,
+    FLOATS_IN,
+    INTS,
+    INTS_IN,
+    helper,
+    kernel,
+)
+from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
+from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
+from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
+from gpunet.primitives.fast.simd import LANES, get, put, take_task
+from gpunet.primitives.fast.threads import run, thread_count
+from gpunet.primitives.reference.memory import empty
+from gpunet.primitives.shapes import Conv2DGeometry
+from gpunet.primitives.stages import Kept, Stage
+
+__all__ = ["chain_backward", "chain_forward_kept"]
+
+Array = Any
+Ints = NDArray[np.int64]
+
+_CHUNKS = 16  # parts that gradients are summed up in, at most
+_LEAST_CHUNK = 4  # images
+_MOST_WEIGHTS = 1 << 20  # of all stages: each part has room for them
+
+
+class Back(NamedTuple):
+    """What the backward kernels need to know of a stage beside its `Sizes`; all count elements."""
+
+    sparse: int  # 1 for the kernels of `sparse`, 0 for those of `weight_grads`
+    size: int  # of an output of an image, pooled
+    kept: int  # of all stages' before it; where its own outputs are, times the images
+    indices: int  # likewise
+    part: int  # where in a part its gradients are
+    grads: int  # where in the sums they are: those of the kernel, then those of the bias
+    weights: int  # where its weights are, as the gradient of the input takes them
+
+
+_BACK, _KEPT = len(Back._fields), Back._fields.index("kept")
+
+
+class _Plan(NamedTuple):
+    chunk: int  # images in a task
+    chunks: int
+    block: int  # images at a time
+    table: Ints  # Sizes of each stage
+    inputs: Ints  # Sizes of the convolutions that make the gradients of inputs, where not sparse
+    backs: Ints  # Back of each stage
+    positions: Ints
+    segments: Ints
+    steps: Ints
+    groups: Ints  # (stage, first filter) of each panel of filters
+    part: int  # floats of a part
+    grads: int  # floats of all gradients
+    weights: int
+    biases: int  # the most floats of a bias, for whole panels
+    activation: int  # floats of the largest output of a stage, for a block
+    scratch: int  # floats and int64 of a thread's memory, beside two activations
+    lists: int
+
+
+class _Memory(list[Any]):
+    """What `chain_forward_kept` keeps: outputs and indices of each stage, all in one array each."""
+
+    floats: Array
+    indices: Array
+
+
+def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
+    """Return the outputs, and all that are kept; arguments as in the reference twin."""
+    shapes = shapes_of(x, stages)[1:]
+    if not fits(x, stages) or _plan(x.shape, layers_of(stages)) is None:
+        kept = OPERATIONS.forward_all(x, stages)
+        return kept[-1][0], kept
+    sizes = [math.prod(shape) for shape in shapes]
+    pooled = [stage.pool_size != (1, 1) for stage in stages]
+    indices = empty((len(x) * sum(itertools.compress(sizes, pooled)),), np.uint8)
+    memory = _Memory()
+    memory.floats = forward_into(x, stages, NO_FLOATS, indices, len(x) * sum(sizes))
+    memory.indices = indices
+    start = place = 0
+    for shape, size, has_indices in zip(shapes, sizes, pooled, strict=True):
+        count = len(x) * size
+        output = memory.floats[start : start + count].reshape(len(x), *shape)
+        where = None
+        if has_indices:
+            where = indices[place : place + count].reshape(len(x), *shape)
+            place += count
+        memory.append((output, where))
+        start += count
+    return memory[-1][0], memory
+
+
+def chain_backward(
+    output_grad: Array,
+    x: Array,
+    stages: Sequence[Stage],
+    kept: Kept,
+    *,
+    with_input_grad: bool = False,
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+    """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
+    if with_input_grad or not isinstance(kept, _Memory):
+        return OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)
+    p = _plan(x.shape, layers_of(stages))
+    assert p is not None
+    weights = empty((p.weights,), x.dtype)
+    for position, (row, stage) in enumerate(zip(p.backs, stages, strict=True)):
+        if position:
+            _lay_out(Back(*row.tolist()), stage, weights)
+    threads = thread_count()
+    parts = empty((p.chunks * p.part,), x.dtype)
+    scratch = empty((threads * (2 * p.activation + p.scratch),), x.dtype)
+    run(
+        _backward, p.chunks, len(x), p.chunk, p.block, len(stages), p.part, p.activation, p.scratch,
+        p.lists, p.table.reshape(-1), p.inputs.reshape(-1), p.backs.reshape(-1), flat(x),
+        flat(output_grad), kept.floats, kept.indices, weights, np.zeros(p.biases, x.dtype),
+        p.positions, p.segments, p.steps, parts, scratch, scratch,
+        empty((threads * p.lists,), np.int64), NO_INDICES,
+    )  # fmt: skip
+    grads = np.empty(p.grads, x.dtype)
+    run(
+        _sum, len(p.groups), p.chunks, p.part, p.table.reshape(-1), p.backs.reshape(-1),
+        p.groups.reshape(-1), parts, grads,
+    )  # fmt: skip
+    return None, list(_split(p, stages, grads))
+
+
+def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
+    """Write a stage's weights as the gradient of its input takes them."""
+    *patch, filters = stage.kernel.shape
+    if back.sparse:
+        sparse.transpose(math.prod(patch), filters, flat(stage.kernel), weights, back.weights)
+    elif stage.kernel.ndim == 2:
+        pack(filters, patch[0], flat(stage.kernel.T), weights, back.weights)
+    else:
+        turned = flat(stage.kernel[::-1, ::-1].swapaxes(2, 3))
+        pack(patch[0] * patch[1] * filters, patch[2], turned, weights, back.weights)
+
+
+def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Array, Array | None]]:
+    """Yield the gradients of each stage's kernel and bias."""
+    for row, stage in zip(p.backs, stages, strict=True):
+        start = Back(*row.tolist()).grads
+        end = start + stage.kernel.size
+        bias = None if stage.bias is None else grads[end : end + stage.bias.size]
+        yield grads[start:end].reshape(stage.kernel.shape), bias
+
+
+@lru_cache(maxsize=64)
+def _plan(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> _Plan | None:
+    """Return the plan for a batch of this shape; None where a stage is not for these kernels."""
+    images, *sample = shape
+    chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))
+    shapes = [tuple(sample)]
+    for layer in layers:
+        shapes.append(layer_output(shapes[-1], layer))
+    largest = max(math.prod(shape) for shape in shapes)
+    block = max(1, min(CACHED // (2 * largest), chunk, images))
+    tables = _Tables()
+    for position, (shape_in, layer) in enumerate(zip(shapes, layers, strict=False)):
+        if not tables.add(geometry_of(block, shape_in, layer), layer, position == 0):
+            return None
+    if tables.part > _MOST_WEIGHTS:
+        return None
+    return _Plan(
+        chunk=chunk,
+        chunks=-(-images // chunk),
+        block=block,
+        table=np.array(tables.rows, np.int64),
+        inputs=np.array(tables.inputs, np.int64),
+        backs=np.array(tables.backs, np.int64),
+        positions=np.concatenate(tables.positions),
+        segments=np.concatenate(tables.segments),
+        steps=np.concatenate(tables.steps),
+        groups=np.array(tables.groups, np.int64),
+        part=whole_lines(tables.part),
+        grads=tables.grads,
+        weights=tables.weights,
+        biases=tables.biases,
+        activation=whole_lines(block * largest),
+        scratch=whole_lines(tables.scratch),
+        lists=whole_lines(tables.lists),
+    )
+
+
+class _Tables:
+    """The tables of a plan while stages are added to them."""
+
+    def __init__(self) -> None:
+        self.rows: list[Sizes] = []
+        self.inputs: list[Sizes] = []
+        self.backs: list[Back] = []
+        self.positions: list[Ints] = []
+        self.segments: list[Ints] = []
+        self.steps: list[Ints] = []
+        self.groups: list[tuple[int, int]] = []
+        self.part = self.grads = self.weights = self.biases = self.scratch = self.kept = 0
+        self.lists = self.indices = 0
+
+    def add(self, g: Conv2DGeometry, layer: Layer, first: bool) -> bool:
+        """Add a stage; return whether the kernels here are for it."""
+        window, block = layer.pool_size, g.input_shape[0]
+        dense = plan(g, window, layer.relu)
+        lists = None if window == (1, 1) else sparse_plan(g, window, layer.relu, block)
+        turned = None if first or lists else turned_geometry(g)
+        if not first and lists is None and (turned is None or window != (1, 1)):
+            return False
+        found = dense if lists is None else lists
+        sizes = self._placed(found.sizes, found.positions, found.segments)
+        sizes = sizes._replace(first_of_steps=sum(map(len, self.steps)))
+        self.steps.append(dense.steps)
+        self.rows.append(sizes)
+        size = sizes.rows * sizes.columns // sizes.window * sizes.filters
+        self.backs.append(
+            Back(
+                sparse=int(lists is not None),
+                size=size,
+                kept=self.kept,
+                indices=self.indices,
+                part=self.part,
+                grads=self.grads,
+                weights=self.weights,
+            )
+        )
+        stage = len(self.rows) - 1
+        self.groups += [(stage, filter_) for filter_ in range(0, sizes.filters, PANEL)]
+        self.kept += size
+        self.indices += size if window != (1, 1) else 0
+        self.grads += (sizes.patch + 1) * sizes.filters
+        self.scratch = max(self.scratch, sizes.scratch)
+        self.lists = max(self.lists, sizes.lists)
+        if lists is None:
+            self.part += dense.panels * (sizes.steps + 1) * PANEL
+        else:
+            self.part += whole_lines(sizes.filters * (sizes.patch + LANES))
+        self._add_input_grad(turned, sizes)
+        return True
+
+    def _placed(self, sizes: Sizes, positions: Ints, segments: Ints) -> Sizes:
+        """Add tables, and return sizes that say where they are."""
+        placed = sizes._replace(
+            first_position=sum(map(len, self.positions)),
+            first_segment=sum(map(len, self.segments)),
+        )
+        self.positions.append(positions)
+        self.segments.append(segments)
+        return placed
+
+    def _add_input_grad(self, turned: Conv2DGeometry | None, sizes: Sizes) -> None:
+        """Add what makes the gradient of the input, where that is a convolution too."""
+        if turned is None:
+            self.inputs.append(sizes)  # not used
+            self.weights += sizes.patch * sizes.filters
+            return
+        back = plan(turned, (1, 1), False)
+        placed = self._placed(back.sizes, back.positions, back.segments)
+        self.inputs.append(placed._replace(first_weight=self.weights))
+        self.weights += back.panels * PANEL * back.sizes.patch
+        self.biases = max(self.biases, back.panels * PANEL)
+        self.scratch = max(self.scratch, back.sizes.scratch)
+
+
+@kernel(
+    INTS, *[types.int64] * 10, INTS_IN, INTS_IN, INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, BYTES_IN,
+    FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN, INTS, BYTES,
+)  # fmt: skip
+def _backward(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    images: int,
+    chunk: int,
+    block: int,
+    stages: int,
+    part_size: int,
+    activation: int,
+    scratch_size: int,
+    list_size: int,
+    table: Array,
+    inputs: Array,
+    backs: Array,
+    x: Array,
+    output_grad: Array,
+    kept: Array,
+    indices: Array,
+    weights: Array,
+    no_bias: Array,
+    positions: Array,
+    segments: Array,
+    steps: Array,
+    parts: Array,
+    scratch: Array,
+    scratch_in: Array,
+    lists: Array,
+    no_indices: Array,
+) -> None:
+    """Add up the gradients of all weights over chunks of images; a task is a chunk.
+
+    A thread's memory holds the gradients of a stage's output and input, in turn, and scratch.
+    """
+    mine = worker * (2 * activation + scratch_size)
+    memory, keys = mine + 2 * activation, worker * list_size
+    last_size = output_grad.size // images
+    task = take_task(counters)
+    while task < tasks:
+        part = task * part_size
+        for i in range(part, part + part_size):
+            put(parts, i, np.float32(0))
+        end = min((task + 1) * chunk, images)
+        for first in range(task * chunk, end, block):
+            count = min(block, end - first)
+            read, write = mine, mine + activation
+            for i in range(count * last_size):
+                put(scratch, read + i, get(output_grad, first * last_size + i))
+            for stage in range(stages - 1, -1, -1):
+                sizes, back = sizes_at(table, stage * FIELDS), _back_at(backs, stage * _BACK)
+                source, at = x, first * sizes.image
+                if stage > 0:
+                    source = kept
+                    at += images * get(backs, (stage - 1) * _BACK + _KEPT)
+                output = images * back.kept + first * back.size
+                index = images * back.indices + first * back.size
+                if back.sparse:
+                    _sparse_stage(
+                        sizes, back, count, block, source, at, read, kept, output, indices, index,
+                        positions, segments, parts, part, scratch, scratch_in, memory, lists, keys,
+                        weights, write, stage > 0,
+                    )  # fmt: skip
+                else:
+                    turned = sizes_at(inputs, stage * FIELDS)
+                    _dense_stage(
+                        sizes, back, turned, count, source, at, read, kept, output, indices, index,
+                        positions, segments, steps, parts, part, scratch, scratch_in, memory,
+                        weights, no_bias, no_indices, write, stage > 0,
+                    )  # fmt: skip
+                read, write = write, read
+        task = take_task(counters)
+
+
+@helper
+def _sparse_stage(
+    sizes: Sizes,
+    back: Back,
+    images: int,
+    block: int,
+    x: Array,
+    x_start: int,
+    read: int,
+    kept: Array,
+    output: int,
+    indices: Array,
+    index: int,
+    positions: Array,
+    segments: Array,
+    parts: Array,
+    part: int,
+    scratch: Array,
+    scratch_in: Array,
+    memory: int,
+    lists: Array,
+    keys: int,
+    weights: Array,
+    write: int,
+    with_input_grad: bool,
+) -> None:
+    """Take the gradient at scratch[read:] through a convolution and its pooling."""
+    for first in range(0, sizes.filters, PANEL):
+        sparse.add_weight_grads(
+            sizes, images, block, first, x, x_start, scratch_in, read, kept, output,
+            indices, index, positions, segments,
+            parts, part + back.part + first * (sizes.patch + LANES),
+            scratch, scratch_in, memory, lists, keys,
+        )  # fmt: skip
+    for i in range(images if with_input_grad else 0):
+        at = i * back.size
+        sparse.image_grad(
+            sizes, scratch_in, read + at, kept, output + at, indices, index + at,
+            weights, back.weights, positions, segments, scratch, write + i * sizes.image,
+            scratch, scratch_in, memory, lists, keys,
+        )  # fmt: skip
+
+
+@helper
+def _dense_stage(
+    sizes: Sizes,
+    back: Back,
+    turned: Sizes,
+    images: int,
+    x: Array,
+    x_start: int,
+    read: int,
+    kept: Array,
+    output: int,
+    indices: Array,
+    index: int,
+    positions: Array,
+    segments: Array,
+    steps: Array,
+    parts: Array,
+    part: int,
+    scratch: Array,
+    scratch_in: Array,
+    memory: int,
+    weights: Array,
+    no_bias: Array,
+    no_indices: Array,
+    write: int,
+    with_input_grad: bool,
+) -> None:
+    """Take the gradient at scratch[read:] through a dense layer, or a convolution."""
+    for first in range(0, sizes.filters, PANEL):
+        weight_grads.add_weight_grads(
+            sizes, images, first, x, x_start, scratch_in, read, kept, output, indices, index,
+            positions, steps, parts, part + back.part + first * (sizes.steps + 1),
+            scratch, scratch_in, memory,
+        )  # fmt: skip
+    if with_input_grad:
+        if sizes.relu:
+            for i in range(images * back.size):
+                if not get(kept, output + i) > 0:
+                    put(scratch, read + i, np.float32(0))
+        for item in range((images + turned.group - 1) // turned.group * turned.bands):
+            outputs(
+                turned, images, item, scratch_in, read, weights, no_bias, positions, segments,
+                scratch, write, no_indices, 0, scratch, scratch_in, memory,
+            )  # fmt: skip
+
+
+@helper
+def _back_at(backs: Array, at: int) -> Back:
+    """Return the Back in a table."""
+    return Back(
+        get(backs, at), get(backs, at + 1), get(backs, at + 2), get(backs, at + 3),
+        get(backs, at + 4), get(backs, at + 5), get(backs, at + 6),
+    )  # fmt: skip
+
+
+@kernel(
+    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, INTS_IN, INTS_IN, FLOATS_IN,
+    FLOATS,
+)  # fmt: skip
+def _sum(
+    counters: Array,
+    tasks: int,
+    worker: int,
+    chunks: int,
+    part_size: int,
+    table: Array,
+    backs: Array,
+    groups: Array,
+    parts: Array,
+    grads: Array,
+) -> None:
+    """Sum the parts up, in order; a task is a panel of a stage's filters."""
+    task = take_task(counters)
+    while task < tasks:
+        stage, first = get(groups, 2 * task), get(groups, 2 * task + 1)
+        sizes, back = sizes_at(table, stage * FIELDS), _back_at(backs, stage * _BACK)
+        bias = back.grads + sizes.patch * sizes.filters
+        if back.sparse:
+            sparse.sum_filters(
+                chunks, part_size, back.part, sizes.patch, sizes.filters, first, parts,
+                grads, back.grads, bias,
+            )  # fmt: skip
+        else:
+            weight_grads.sum_panel(
+                chunks, part_size, back.part, sizes.patch, sizes.steps, sizes.filters, first, parts,
+                grads, back.grads, bias,
+            )  # fmt: skip
+        task = take_task(counters)
