@@ -57,6 +57,11 @@ _ACTIVATIONS: dict[str, Activation] = {
     if name not in ("get", "linear", "split", "swish")
 } | {"linear": linear, "swish": silu}
 
+# Sigmoid is not among them: its result carries its logits for a loss to use, so it is called.
+_OUTPUT_ACTIVATIONS = {
+    _ACTIVATIONS[name]: name for name in primitives.OUTPUT_ACTIVATIONS if name != "sigmoid"
+}
+
 
 def get(identifier: str | Activation | None) -> Activation:
     """Return the activation of a name, or the function given; None is `linear`.
@@ -82,8 +87,5 @@ def split(activation: Activation) -> tuple[str | None, Activation]:
     The first is a name for ``functions.dense(..., activation=)`` and ``functions.conv2d``, or
     None; the second is then `activation` itself, else `linear`.
     """
-    for name in primitives.OUTPUT_ACTIVATIONS:
-        # sigmoid's result carries its logits for a loss to use, so it is called by itself
-        if name != "sigmoid" and activation is _ACTIVATIONS[name]:
-            return name, linear
-    return None, activation
+    known = _OUTPUT_ACTIVATIONS.get(activation)
+    return (None, activation) if known is None else (known, linear)

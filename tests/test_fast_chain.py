@@ -52,7 +52,7 @@ def chains(draw: st.DrawFn, *, whole: bool) -> tuple[Array, list[Stage]]:
             )
         )
         try:
-            sample = output_shape(sample, stages[-1])
+            sample = output_shape(sample, stages[-1].kernel.shape, *stages[-1][3:])
         except ValueError:  # the images have become too small
             assume(False)
     return lay_out(x, draw(layouts)), stages

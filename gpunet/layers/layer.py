@@ -197,8 +197,8 @@ class Layer:
         """
         if isinstance(x, Tensor):
             return x
-        if like is None and (weights := self._weights or self.weights):
-            like = weights[0].value
+        if like is None and (weight := self._first_weight()) is not None:
+            like = weight.value
         dtype = self.dtype if like is None else like.dtype
         if self.takes_integers() and hasattr(x, "dtype") and x.dtype.kind in "biu":
             dtype = x.dtype
@@ -277,8 +277,14 @@ class Layer:
     @property
     def compute_dtype(self) -> Any:
         """The dtype of the weights, or of the weights to come."""
-        weights = self._weights or self.weights  # the second walks through all layers
-        return weights[0].dtype if weights else self.dtype
+        weight = self._first_weight()
+        return self.dtype if weight is None else weight.dtype
+
+    def _first_weight(self) -> Parameter | None:
+        """Return the first of the weights, if there is one; to list all takes time."""
+        if self._weights:
+            return self._weights[0]
+        return next((item for item, _ in self._walk() if isinstance(item, Parameter)), None)
 
     def count_params(self) -> int:
         """Return the number of elements of all weights."""
@@ -364,6 +370,7 @@ def _shallow(item: Any) -> Any:
 
 _CONTAINERS = (dict, list, tuple)
 _KEPT = (Layer, Parameter, random.Generator)
+_PLAIN = {type(None), bool, float, int, str}  # no use to look into: most attributes are such
 
 
 def _kept_in(container: Any) -> Iterator[Any]:
@@ -376,6 +383,6 @@ def _kept_in(container: Any) -> Iterator[Any]:
             if id(item) not in seen:
                 seen.add(id(item))
                 items = list(item.values()) if isinstance(item, dict) else item
-                waiting.extend(reversed(items))
+                waiting += [item for item in reversed(items) if type(item) not in _PLAIN]
         elif isinstance(item, _KEPT):
             yield item

@@ -154,16 +154,14 @@ def _stage(layers: Sequence[Any], flat: bool) -> _Found | None:
         count, activation = 2, others[0].activation
     known, rest = activations.split(activation)
     after = None if rest is activations.linear else rest
-    bias = None if first.bias is None else first.bias.value
-    stage = Stage(first.kernel.value, bias, known)
+    kernel, bias = first.kernel.value, None if first.bias is None else first.bias.value
     if flat:
-        return _Found(stage, layers[:count], after)
-    stage = stage._replace(
-        strides=first.strides, padding=first.padding, dilation=first.dilation_rate
-    )
+        return _Found(Stage(kernel, bias, known), layers[:count], after)
+    pool_size = (1, 1)
     if after is None and len(layers) > count and _pools_side_by_side(layers[count]):
-        stage = stage._replace(pool_size=layers[count].pool_size)
+        pool_size = layers[count].pool_size
         count += 1
+    stage = Stage(kernel, bias, known, first.strides, first.padding, first.dilation_rate, pool_size)
     return _Found(stage, layers[:count], after)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gpunet.autograd import Parameter
 from gpunet.layers.core import Input
 from gpunet.layers.layer import Layer, Shape, name_layer
 from gpunet.models import blocks, fusion
@@ -133,6 +134,10 @@ class Sequential(Model):
                 f"the model takes samples of shape {given}, that is inputs of shape "
                 f"{(None, *given)}; received {tuple(shape)}{hint}."
             )
+
+    def _first_weight(self) -> Parameter | None:
+        found = (layer._first_weight() for layer in self.layers)
+        return next((weight for weight in found if weight is not None), None)
 
     def takes_integers(self) -> bool:
         return bool(self.layers) and self.layers[0].takes_integers()

@@ -40,25 +40,31 @@ class Stage(NamedTuple):
     pool_size: tuple[int, int] = (1, 1)
 
 
-def output_shape(sample: Shape, stage: Stage) -> Shape:
+def output_shape(
+    sample: Shape,
+    kernel_shape: Shape,
+    strides: tuple[int, int] = (1, 1),
+    padding: Any = "valid",
+    dilation: tuple[int, int] = (1, 1),
+    pool_size: tuple[int, int] = (1, 1),
+) -> Shape:
     """Return the shape of one sample of a stage's output, given that of its input.
 
     Raises:
         ValueError: the stage does not fit.
     """
     where = "chain_forward"
-    if stage.kernel.ndim == 2:
-        inputs, units = stage.kernel.shape
+    if len(kernel_shape) == 2:
+        inputs, units = kernel_shape
         if math.prod(sample) != inputs:
             raise ValueError(
                 f"{where}: expected samples of {inputs} numbers for a kernel of shape "
-                f"{stage.kernel.shape}, received samples of shape {sample}."
+                f"{kernel_shape}, received samples of shape {sample}."
             )
         return (units,)
     pool = conv2d_max_pool_geometry(
-        (1, *sample), stage.kernel.shape, stage.strides, stage.padding, stage.dilation, 1,
-        stage.pool_size, where,
-    )[1]  # fmt: skip
+        (1, *sample), kernel_shape, strides, padding, dilation, 1, pool_size, where
+    )[1]
     return pool.output_shape[1:]
 
 

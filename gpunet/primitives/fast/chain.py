@@ -29,7 +29,7 @@ from gpunet.primitives.fast.convolution import (
     conv2d_forward,
 )
 from gpunet.primitives.fast.linear import bias_backward, matmul
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.memory import flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
@@ -48,7 +48,6 @@ __all__ = [
     "fits",
     "forward_into",
     "geometry_of",
-    "layer_output",
     "layers_of",
     "shapes_of",
     "sizes_at",
@@ -59,6 +58,7 @@ Ints = NDArray[np.int64]
 
 CACHED = 1 << 16  # floats of activations that a thread works on, half of a level-2 cache
 FIELDS = len(Sizes._fields)
+_MOST = 256  # images at a time, however small they are
 
 
 OPERATIONS = Operations(
@@ -88,6 +88,7 @@ class Layer(NamedTuple):
 class _Plan(NamedTuple):
     block: int  # images at a time
     table: Ints  # Sizes of each stage, one after another
+    places: list[tuple[int, int, int, int]]  # patch, filters, first weight and first bias of each
     kept: Ints  # for each stage: floats of an image's outputs, of all before it, indices likewise
     positions: Ints
     segments: Ints
@@ -103,9 +104,9 @@ def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
         for stage in stages:
             x = OPERATIONS.forward(x, stage)[0]
         return x
-    sample = shapes_of(x, stages)[-1]
-    y = empty((len(x), *sample), x.dtype)
-    return forward_into(x, stages, y, NO_INDICES, 0)
+    layers = layers_of(x, stages)
+    y = empty((len(x), *shapes_of(x.shape[1:], layers)[-1]), x.dtype)
+    return forward_into(x, stages, layers, y, NO_INDICES, 0)
 
 
 def fits(x: Array, stages: Sequence[Stage]) -> bool:
@@ -118,46 +119,65 @@ def fits(x: Array, stages: Sequence[Stage]) -> bool:
     )
 
 
-def shapes_of(x: Array, stages: Sequence[Stage]) -> list[tuple[int, ...]]:
-    """Return the shapes of a sample of x and of each stage's output, or raise if one is wrong."""
-    shapes = [x.shape[1:]]
-    for stage in stages:
-        shapes.append(output_shape(shapes[-1], stage))
-        check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
+@lru_cache(maxsize=256)
+def shapes_of(sample: tuple[int, ...], layers: tuple[Layer, ...]) -> list[tuple[int, ...]]:
+    """Return the shapes of a sample of the input and of each stage's output.
+
+    Raises:
+        ValueError: a stage does not fit what comes before it.
+    """
+    shapes = [sample]
+    for layer in layers:
+        shapes.append(output_shape(shapes[-1], *layer[:1], *layer[2:]))
     return shapes
 
 
-def layers_of(stages: Sequence[Stage]) -> tuple[Layer, ...]:
-    """Return what makes plans for these stages alike."""
+def layers_of(x: Array, stages: Sequence[Stage]) -> tuple[Layer, ...]:
+    """Return what makes plans for these stages alike, or raise if they are not of x's type."""
+    for stage in stages:
+        check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
     return tuple(
         [
-            Layer(stage.kernel.shape, stage.activation == "relu", *frozen(list(stage[3:])))
+            Layer(
+                stage.kernel.shape,
+                stage.activation == "relu",
+                stage.strides,
+                frozen(stage.padding),
+                stage.dilation,
+                stage.pool_size,
+            )
             for stage in stages
         ]
     )
 
 
 def forward_into(
-    x: Array, stages: Sequence[Stage], memory: Array, indices: Array, kept: int
+    x: Array,
+    stages: Sequence[Stage],
+    layers: tuple[Layer, ...],
+    memory: Array,
+    indices: Array,
+    kept: int,
 ) -> Array:
     """Run the stages; return `memory`, where the last stage's outputs go, or those of all stages.
 
     Arguments:
         x: (batch, ...).
         stages: in turn.
+        layers: those of the stages.
         memory: for the last stage's outputs alone; or flat, with `kept` floats for those of all.
         indices: for the indices of all stages, if all are kept.
         kept: floats that all outputs take; 0 for the last alone.
     """
     threads = thread_count()
-    p = _plan(x.shape[1:], layers_of(stages), -(-len(x) // threads), kept > 0)
-    panels, biases = empty((p.weights,), x.dtype), np.zeros(p.biases, x.dtype)
-    for row, stage in zip(p.table, stages, strict=True):
-        sizes = Sizes(*row.tolist())
-        pack(sizes.patch, sizes.filters, flat(stage.kernel), panels, sizes.first_weight)
+    p = _plan(x.shape[1:], layers, min(-(-len(x) // threads), _MOST), kept > 0)
+    panels, biases = workspace("panels", p.weights), np.zeros(p.biases, x.dtype)
+    for (patch, filters, weight, bias), stage in zip(p.places, stages, strict=True):
+        pack(patch, filters, flat(stage.kernel), panels, weight)
         if stage.bias is not None:
-            biases[sizes.first_bias : sizes.first_bias + sizes.filters] = stage.bias
-    scratch = empty((kept + threads * (p.products + 2 * p.activation),), x.dtype)
+            biases[bias : bias + filters] = stage.bias
+    size = kept + threads * (p.products + 2 * p.activation)
+    scratch = empty((size,), x.dtype) if kept else workspace("scratch", size)
     run(
         _chain, -(-len(x) // p.block), len(x), p.block, kept, p.products, p.activation, len(stages),
         p.table.reshape(-1), p.kept.reshape(-1), flat(x), panels, biases, p.positions, p.segments,
@@ -172,10 +192,8 @@ NO_INDICES = np.empty(0, np.uint8)
 @lru_cache(maxsize=64)
 def _plan(sample: tuple[int, ...], layers: tuple[Layer, ...], most: int, keep: bool) -> _Plan:
     """Return the plan for images of shape `sample`, at most `most` of them at a time."""
-    shapes, largest = [sample], math.prod(sample)
-    for layer in layers:
-        shapes.append(layer_output(shapes[-1], layer))
-        largest = max(largest, math.prod(shapes[-1]))
+    shapes = shapes_of(sample, layers)
+    largest = max(map(math.prod, shapes))
     block = max(1, min(CACHED // (2 * largest), most))
     rows, positions, segments, kept = [], [], [], []
     place = segment = weight = bias = scratch = floats = indices = 0
@@ -203,6 +221,7 @@ def _plan(sample: tuple[int, ...], layers: tuple[Layer, ...], most: int, keep: b
     return _Plan(
         block,
         np.array(rows, np.int64),
+        [(row.patch, row.filters, row.first_weight, row.first_bias) for row in rows],
         np.array(kept, np.int64),
         np.concatenate(positions),
         np.concatenate(segments),
@@ -222,14 +241,6 @@ def geometry_of(images: int, sample: tuple[int, ...], layer: Layer) -> Conv2DGeo
         (images, *sample), kernel_shape, layer.strides, layer.padding, layer.dilation, 1,
         layer.pool_size,
     )[0]  # fmt: skip
-
-
-def layer_output(sample: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
-    """Return the shape of a sample of a stage's output."""
-    height, width, filters = geometry_of(1, sample, layer).output_shape[1:]
-    if len(layer.kernel_shape) == 2:
-        return (filters,)
-    return height // layer.pool_size[0], width // layer.pool_size[1], filters
 
 
 @kernel(

@@ -24,6 +24,7 @@ __all__ = [
     "formula",
     "helper",
     "kernel",
+    "part",
 ]
 
 # Arrays as kernels take them: flat and contiguous. Those called IN are only read.
@@ -41,6 +42,9 @@ _options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 # A function that kernels call; it becomes part of theirs.
 helper = numba.njit(**_options, no_cpython_wrapper=True)
+
+# One that is called in one place, and is put there before anything is compiled.
+part = numba.njit(**_options, no_cpython_wrapper=True, inline="always")
 
 # One that is put into each loop that calls it, which LLVM else would not make vectors of.
 formula = numba.njit(**_options, no_cpython_wrapper=True, forceinline=True)

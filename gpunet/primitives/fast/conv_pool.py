@@ -17,7 +17,7 @@ from gpunet.primitives.fast.convolution import (
     multiply,
     split_grads,
 )
-from gpunet.primitives.fast.memory import flat, scratch, scratch_ints
+from gpunet.primitives.fast.memory import flat, scratch, scratch_ints, workspace
 from gpunet.primitives.fast.plans import SparsePlan, plan, sparse_plan
 from gpunet.primitives.fast.products import PANEL
 from gpunet.primitives.fast.simd import LANES
@@ -112,7 +112,7 @@ def _sparse_weight_grads(
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
     sizes = p.sizes
-    parts = empty((p.chunks * sizes.filters * (sizes.patch + LANES),), x.dtype)
+    parts = workspace("parts", p.chunks * sizes.filters * (sizes.patch + LANES))
     memory = scratch(sizes.scratch)
     run(
         sparse.weight_grad, p.chunks * -(-sizes.filters // PANEL), sizes, p.chunk, p.block, flat(x),
@@ -153,7 +153,7 @@ def conv2d_max_pool_backward_input(
             pool_size=pool_size,
         )  # fmt: skip
     grad, output, _ = before_activation(output_grad, output, activation)
-    weights = empty((kernel.size,), kernel.dtype)  # (filters, patch)
+    weights = workspace("panels", kernel.size)  # (filters, patch)
     sparse.transpose(p.sizes.patch, p.sizes.filters, flat(kernel), weights, 0)
     input_grad = empty(input_shape, kernel.dtype)
     memory = scratch(p.sizes.scratch)

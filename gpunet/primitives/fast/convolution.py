@@ -16,7 +16,7 @@ from gpunet.primitives.checks import (
 )
 from gpunet.primitives.fast import activation as activations
 from gpunet.primitives.fast import products, weight_grads
-from gpunet.primitives.fast.memory import flat, scratch
+from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
@@ -69,7 +69,7 @@ def multiply(
     p: Plan, x: Array, kernel: Array, bias: Array | None, y: Array, indices: Array
 ) -> None:
     """Write the outputs, pooled if the plan says so, to `y` and `indices`."""
-    panels = empty((p.panels * p.sizes.patch * products.PANEL,), x.dtype)
+    panels = workspace("panels", p.panels * p.sizes.patch * products.PANEL)
     products.pack(p.sizes.patch, p.sizes.filters, flat(kernel), panels, 0)
     padded_bias = np.zeros(p.panels * products.PANEL, x.dtype)
     if bias is not None:
@@ -135,7 +135,7 @@ def add_weight_grads(
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the kernel and, if wanted, of the bias."""
-    parts = empty((p.chunks * p.panels * (p.steps.size + 1) * products.PANEL,), x.dtype)
+    parts = workspace("parts", p.chunks * p.panels * (p.steps.size + 1) * products.PANEL)
     memory = scratch(p.sizes.scratch)
     run(
         weight_grads.weight_grad, p.chunks * p.panels, p.sizes, p.chunk, flat(x), flat(output_grad),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from gpunet.primitives.fast.threads import thread_count
 from gpunet.primitives.reference.memory import empty
 
-__all__ = ["flat", "scratch", "scratch_ints"]
+__all__ = ["flat", "scratch", "scratch_ints", "workspace"]
+
+_MOST_KEPT = 1 << 25  # bytes of a workspace that stay allocated
 
 Array = Any
 
@@ -20,11 +23,37 @@ def flat(array: Array) -> Array:
     return array if array.flags.aligned else array.copy()
 
 
+class _Workspaces(threading.local):
+    """Memory of each of the program's threads, by what it is for."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Array] = {}
+
+
+_workspaces = _Workspaces()
+
+
+def workspace(purpose: str, size: int, dtype: Any = np.float32) -> Array:
+    """Return memory of any contents: the same again and again for one purpose, so for one call.
+
+    Arguments:
+        purpose: what tells it from other memory of the same call.
+        size: elements.
+        dtype: their type.
+    """
+    found = _workspaces.of.get(purpose)
+    if found is None or found.size < size or found.dtype != dtype:
+        found = empty((size,), dtype)
+        if found.nbytes <= _MOST_KEPT:
+            _workspaces.of[purpose] = found
+    return found[:size]
+
+
 def scratch(size: int) -> Array:
-    """Return `size` floats of memory for each thread, of any contents, in one array."""
-    return empty((thread_count() * size,), np.float32)
+    """Return `size` floats of memory for each of the threads that run kernels, in one array."""
+    return workspace("scratch", thread_count() * size)
 
 
 def scratch_ints(size: int) -> Array:
-    """Return `size` int64 of memory for each thread, of any contents, in one array."""
-    return empty((thread_count() * size,), np.int64)
+    """Return `size` int64 of memory for each of the threads that run kernels, in one array."""
+    return workspace("lists", thread_count() * size, np.int64)

@@ -26,6 +26,7 @@ from gpunet.primitives.fast.compile import (
     INTS_IN,
     helper,
     kernel,
+    part,
 )
 from gpunet.primitives.fast.simd import (
     LANES,
@@ -51,6 +52,7 @@ __all__ = [
     "forward",
     "outputs",
     "pack",
+    "sum_up",
 ]
 
 Array = Any
@@ -215,7 +217,7 @@ def copy_rows(sizes: Sizes, x: Array, image: int, row: int, scratch: Array, copy
                 put(scratch, at + j, np.float32(0))
 
 
-@helper
+@part
 def _multiply(
     sizes: Sizes,
     x: Array,
@@ -260,7 +262,7 @@ def _multiply(
         store(products, out + p5 * PANEL, sum5)
 
 
-@helper
+@part
 def _finish(
     sizes: Sizes,
     products: Array,
@@ -306,8 +308,22 @@ def _finish(
                         indices[index_start + to + j] = np.uint8(products[at + j])
 
 
-@helper
+@part
 def _store_some(scratch: Array, at: int, value: Any, y: Array, to: int, count: int) -> None:
     store(scratch, at, value)
     for j in range(count):
         y[to + j] = scratch[at + j]
+
+
+@helper
+def sum_up(parts: Array, start: int, size: int, chunks: int, step: int) -> None:
+    """Add to `size` numbers from parts[start] those `step` further on, as many times as chunks."""
+    whole = size // LANES * LANES
+    for i in range(start, start + whole, LANES):
+        total = load(parts, i, LANES)
+        for chunk in range(1, chunks):
+            total = add(total, load(parts, i + chunk * step, LANES))
+        store(parts, i, total)
+    for i in range(start + whole, start + size):
+        for chunk in range(1, chunks):
+            put(parts, i, get(parts, i) + get(parts, i + chunk * step))

@@ -10,7 +10,7 @@ from numba import types
 
 from gpunet.primitives import reference
 from gpunet.primitives.checks import are_class_numbers, check_same_shape, check_shape
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
+from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel, part
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.exponential import exp
 from gpunet.primitives.fast.memory import flat
@@ -186,9 +186,9 @@ def _rows_forward(
             for i in range(first, last):
                 losses[i] = _largest(x, i * classes, classes)
                 _move(x, i * classes, classes, -losses[i], y)
-            part = y[first * classes : last * classes]
-            for j in range(part.size):
-                part[j] = exp(part[j])
+            block_y = y[first * classes : last * classes]
+            for j in range(block_y.size):
+                block_y[j] = exp(block_y[j])
             for i in range(first, last):
                 largest, total = losses[i], _total(y, i * classes, classes)
                 log_total = math.log(total)
@@ -204,7 +204,7 @@ def _rows_forward(
         task = take_task(counters)
 
 
-@helper
+@part
 def _largest(x: Array, start: int, count: int) -> np.float32:
     """Return the largest of some numbers; of NaN the exponentials become NaN by themselves."""
     a, b, c, d = x[start], x[start], x[start], x[start]
@@ -242,7 +242,7 @@ def _move(x: Array, start: int, count: int, by: np.float32, out: Array) -> None:
         out[j] = x[j] + by
 
 
-@helper
+@part
 def _divide(x: Array, start: int, count: int, by: np.float32) -> None:
     """Divide some numbers in place."""
     whole = start + count // LANES * LANES
@@ -252,7 +252,7 @@ def _divide(x: Array, start: int, count: int, by: np.float32) -> None:
         x[j] = x[j] / by
 
 
-@helper
+@part
 def _entropy(
     x: Array, start: int, count: int, largest: np.float32, log_total: np.float32, labels: Array
 ) -> np.float32:
@@ -290,9 +290,9 @@ def _rows_backward(
         first, last = task * rows // tasks, (task + 1) * rows // tasks
         if operation == _LOG_SOFTMAX:
             value = y[first * classes : last * classes]
-            part = input_grad[first * classes : last * classes]
-            for j in range(part.size):
-                part[j] = exp(value[j])
+            grad = input_grad[first * classes : last * classes]
+            for j in range(grad.size):
+                grad[j] = exp(value[j])
         for i in range(first, last):
             start, factor, total = i * classes, _ZERO, _ZERO
             if operation == _SOFTMAX:
@@ -309,7 +309,7 @@ def _rows_backward(
         task = take_task(counters)
 
 
-@helper
+@part
 def _total_of_products(x: Array, y: Array, start: int, count: int) -> np.float32:
     """Return the sum of the products of numbers at the same places."""
     a, b, c, d = _ZERO, _ZERO, _ZERO, _ZERO
@@ -322,7 +322,7 @@ def _total_of_products(x: Array, y: Array, start: int, count: int) -> np.float32
     return (a + b) + (c + d)
 
 
-@helper
+@part
 def _grads(
     operation: int,
     start: int,

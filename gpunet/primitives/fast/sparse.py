@@ -28,8 +28,9 @@ from gpunet.primitives.fast.compile import (
     INTS_IN,
     helper,
     kernel,
+    part,
 )
-from gpunet.primitives.fast.products import PANEL, SIZES, Sizes, copy_rows
+from gpunet.primitives.fast.products import PANEL, SIZES, Sizes, copy_rows, sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     broadcast,
@@ -45,10 +46,10 @@ __all__ = [
     "add_weight_grads",
     "image_grad",
     "input_grad",
-    "sum_filters",
     "sum_parts",
     "transpose",
     "weight_grad",
+    "write_filters",
 ]
 
 Array = Any
@@ -151,7 +152,7 @@ def image_grad(
         _cut_out(sizes, scratch_in, memory, result, result_start)
 
 
-@helper
+@part
 def _list_by_output(
     sizes: Sizes,
     grads: Array,
@@ -184,7 +185,7 @@ def _list_by_output(
             at += 1
 
 
-@helper
+@part
 def _cut_out(sizes: Sizes, padded: Array, start: int, result: Array, result_start: int) -> None:
     """Copy an image without its padding."""
     inner = sizes.width * sizes.pixel
@@ -296,7 +297,7 @@ def add_weight_grads(
             )  # fmt: skip
 
 
-@helper
+@part
 def _list_by_filter(
     sizes: Sizes,
     grads: Array,
@@ -379,42 +380,35 @@ def _add_rows(
         k += LANES
 
 
-@helper
-def sum_filters(
-    chunks: int,
-    part_size: int,
-    start: int,
+@part
+def write_filters(
     patch: int,
     filters: int,
     first: int,
     parts: Array,
+    start: int,
     grads: Array,
     kernel_grad: int,
     bias_grad: int,
 ) -> None:
-    """Sum up what is at `start` of each part for PANEL filters, those from `first`.
+    """Write the sums at parts[start:] of PANEL filters, those from `first`, to where they belong.
 
-    The sums go to grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
+    That is grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
     """
     row, last_filter = patch + LANES, min(first + PANEL, filters)
     for begin in range(0, patch, _LINE):
         end = min(begin + _LINE, patch)
         for f in range(first, last_filter):
             for k in range(begin, end):
-                total = get(parts, start + f * row + k)
-                for chunk in range(1, chunks):
-                    total += get(parts, chunk * part_size + start + f * row + k)
-                put(grads, kernel_grad + k * filters + f, total)
+                put(grads, kernel_grad + k * filters + f, get(parts, start + f * row + k))
     for f in range(first, last_filter):
-        total = get(parts, start + f * row + patch)
-        for chunk in range(1, chunks):
-            total += get(parts, chunk * part_size + start + f * row + patch)
-        put(grads, bias_grad + f, total)
+        put(grads, bias_grad + f, get(parts, start + f * row + patch))
 
 
-@kernel(types.int64, types.int64, types.int64, FLOATS_IN, FLOATS)
+@kernel(types.int64, types.int64, types.int64, FLOATS, FLOATS)
 def sum_parts(chunks: int, patch: int, filters: int, parts: Array, grads: Array) -> None:
     """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
     size = filters * (patch + LANES)
+    sum_up(parts, 0, size, chunks, size)
     for first in range(0, filters, PANEL):
-        sum_filters(chunks, size, 0, patch, filters, first, parts, grads, 0, patch * filters)
+        write_filters(patch, filters, first, parts, 0, grads, 0, patch * filters)

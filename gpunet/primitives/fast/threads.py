@@ -6,6 +6,7 @@ each task writes what no other does: which thread takes which task changes no bi
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -154,6 +155,7 @@ def _workers() -> _Workers:
     return _made
 
 
+@functools.cache
 def _allowed() -> int:
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))

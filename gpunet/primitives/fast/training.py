@@ -28,7 +28,6 @@ from gpunet.primitives.fast.chain import (
     fits,
     forward_into,
     geometry_of,
-    layer_output,
     layers_of,
     shapes_of,
     sizes_at,
@@ -40,13 +39,13 @@ from gpunet.primitives.fast.compile import (
     FLOATS_IN,
     INTS,
     INTS_IN,
-    helper,
     kernel,
+    part,
 )
 from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
-from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
+from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack, sum_up
 from gpunet.primitives.fast.simd import LANES, get, put, take_task
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
@@ -84,7 +83,8 @@ class _Plan(NamedTuple):
     block: int  # images at a time
     table: Ints  # Sizes of each stage
     inputs: Ints  # Sizes of the convolutions that make the gradients of inputs, where not sparse
-    backs: Ints  # Back of each stage
+    stages: list[Back]
+    backs: Ints  # the same as numbers
     positions: Ints
     segments: Ints
     steps: Ints
@@ -107,15 +107,16 @@ class _Memory(list[Any]):
 
 def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
     """Return the outputs, and all that are kept; arguments as in the reference twin."""
-    shapes = shapes_of(x, stages)[1:]
-    if not fits(x, stages) or _plan(x.shape, layers_of(stages)) is None:
+    layers = layers_of(x, stages)
+    shapes = shapes_of(x.shape[1:], layers)[1:]
+    if not fits(x, stages) or _plan(x.shape, layers) is None:
         kept = OPERATIONS.forward_all(x, stages)
         return kept[-1][0], kept
     sizes = [math.prod(shape) for shape in shapes]
     pooled = [stage.pool_size != (1, 1) for stage in stages]
     indices = empty((len(x) * sum(itertools.compress(sizes, pooled)),), np.uint8)
     memory = _Memory()
-    memory.floats = forward_into(x, stages, NO_FLOATS, indices, len(x) * sum(sizes))
+    memory.floats = forward_into(x, stages, layers, NO_FLOATS, indices, len(x) * sum(sizes))
     memory.indices = indices
     start = place = 0
     for shape, size, has_indices in zip(shapes, sizes, pooled, strict=True):
@@ -141,21 +142,20 @@ def chain_backward(
     """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
     if with_input_grad or not isinstance(kept, _Memory):
         return OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)
-    p = _plan(x.shape, layers_of(stages))
+    p = _plan(x.shape, layers_of(x, stages))
     assert p is not None
-    weights = empty((p.weights,), x.dtype)
-    for position, (row, stage) in enumerate(zip(p.backs, stages, strict=True)):
-        if position:
-            _lay_out(Back(*row.tolist()), stage, weights)
+    weights = workspace("panels", p.weights)
+    for back, stage in zip(p.stages[1:], stages[1:], strict=True):
+        _lay_out(back, stage, weights)
     threads = thread_count()
-    parts = empty((p.chunks * p.part,), x.dtype)
-    scratch = empty((threads * (2 * p.activation + p.scratch),), x.dtype)
+    parts = workspace("parts", p.chunks * p.part)
+    scratch = workspace("scratch", threads * (2 * p.activation + p.scratch))
     run(
         _backward, p.chunks, len(x), p.chunk, p.block, len(stages), p.part, p.activation, p.scratch,
         p.lists, p.table.reshape(-1), p.inputs.reshape(-1), p.backs.reshape(-1), flat(x),
         flat(output_grad), kept.floats, kept.indices, weights, np.zeros(p.biases, x.dtype),
         p.positions, p.segments, p.steps, parts, scratch, scratch,
-        empty((threads * p.lists,), np.int64), NO_INDICES,
+        scratch_ints(p.lists), NO_INDICES,
     )  # fmt: skip
     grads = np.empty(p.grads, x.dtype)
     run(
@@ -179,8 +179,8 @@ def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
 
 def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Array, Array | None]]:
     """Yield the gradients of each stage's kernel and bias."""
-    for row, stage in zip(p.backs, stages, strict=True):
-        start = Back(*row.tolist()).grads
+    for back, stage in zip(p.stages, stages, strict=True):
+        start = back.grads
         end = start + stage.kernel.size
         bias = None if stage.bias is None else grads[end : end + stage.bias.size]
         yield grads[start:end].reshape(stage.kernel.shape), bias
@@ -191,9 +191,7 @@ def _plan(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> _Plan | None:
     """Return the plan for a batch of this shape; None where a stage is not for these kernels."""
     images, *sample = shape
     chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))
-    shapes = [tuple(sample)]
-    for layer in layers:
-        shapes.append(layer_output(shapes[-1], layer))
+    shapes = shapes_of(tuple(sample), layers)
     largest = max(math.prod(shape) for shape in shapes)
     block = max(1, min(CACHED // (2 * largest), chunk, images))
     tables = _Tables()
@@ -208,6 +206,7 @@ def _plan(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> _Plan | None:
         block=block,
         table=np.array(tables.rows, np.int64),
         inputs=np.array(tables.inputs, np.int64),
+        stages=tables.backs,
         backs=np.array(tables.backs, np.int64),
         positions=np.concatenate(tables.positions),
         segments=np.concatenate(tables.segments),
@@ -377,7 +376,7 @@ def _backward(
         task = take_task(counters)
 
 
-@helper
+@part
 def _sparse_stage(
     sizes: Sizes,
     back: Back,
@@ -420,7 +419,7 @@ def _sparse_stage(
         )  # fmt: skip
 
 
-@helper
+@part
 def _dense_stage(
     sizes: Sizes,
     back: Back,
@@ -466,7 +465,7 @@ def _dense_stage(
             )  # fmt: skip
 
 
-@helper
+@part
 def _back_at(backs: Array, at: int) -> Back:
     """Return the Back in a table."""
     return Back(
@@ -476,7 +475,7 @@ def _back_at(backs: Array, at: int) -> Back:
 
 
 @kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, INTS_IN, INTS_IN, FLOATS_IN,
+    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, INTS_IN, INTS_IN, FLOATS,
     FLOATS,
 )  # fmt: skip
 def _sum(
@@ -496,15 +495,18 @@ def _sum(
     while task < tasks:
         stage, first = get(groups, 2 * task), get(groups, 2 * task + 1)
         sizes, back = sizes_at(table, stage * FIELDS), _back_at(backs, stage * _BACK)
-        bias = back.grads + sizes.patch * sizes.filters
+        bias, count = back.grads + sizes.patch * sizes.filters, min(PANEL, sizes.filters - first)
         if back.sparse:
-            sparse.sum_filters(
-                chunks, part_size, back.part, sizes.patch, sizes.filters, first, parts,
-                grads, back.grads, bias,
-            )  # fmt: skip
+            row = sizes.patch + LANES
+            sum_up(parts, back.part + first * row, count * row, chunks, part_size)
+            sparse.write_filters(
+                sizes.patch, sizes.filters, first, parts, back.part, grads, back.grads, bias
+            )
         else:
-            weight_grads.sum_panel(
-                chunks, part_size, back.part, sizes.patch, sizes.steps, sizes.filters, first, parts,
+            row = sizes.steps + 1
+            sum_up(parts, back.part + first * row, PANEL * row, chunks, part_size)
+            weight_grads.write_panel(
+                sizes.patch, sizes.steps, sizes.filters, first, parts, back.part,
                 grads, back.grads, bias,
             )  # fmt: skip
         task = take_task(counters)

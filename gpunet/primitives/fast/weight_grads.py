@@ -19,8 +19,9 @@ from gpunet.primitives.fast.compile import (
     INTS_IN,
     helper,
     kernel,
+    part,
 )
-from gpunet.primitives.fast.products import PANEL, SIZES, TILE, Sizes, copy_rows
+from gpunet.primitives.fast.products import PANEL, SIZES, TILE, Sizes, copy_rows, sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -37,7 +38,7 @@ from gpunet.primitives.fast.simd import (
     where_positive,
 )
 
-__all__ = ["add_weight_grads", "sum_panel", "sum_parts", "weight_grad"]
+__all__ = ["add_weight_grads", "sum_parts", "weight_grad", "write_panel"]
 
 Array = Any
 
@@ -127,7 +128,7 @@ def add_weight_grads(
             _add_outer(sizes, source, start, positions, count, steps, scratch, memory, parts, part)
 
 
-@helper
+@part
 def _expand(
     sizes: Sizes,
     output_grad: Array,
@@ -178,7 +179,7 @@ def _expand(
             store(parts, bias_grad + half, total)
 
 
-@helper
+@part
 def _add_outer(
     sizes: Sizes,
     x: Array,
@@ -218,45 +219,37 @@ def _add_outer(
         store(parts, to + 5 * PANEL, add(load(parts, to + 5 * PANEL, PANEL), sum5))
 
 
-@helper
-def sum_panel(
-    chunks: int,
-    part_size: int,
-    start: int,
+@part
+def write_panel(
     patch: int,
     steps: int,
     filters: int,
     first: int,
     parts: Array,
+    start: int,
     grads: Array,
     kernel_grad: int,
     bias_grad: int,
 ) -> None:
-    """Sum up what is at `start` of each part for the panel of filters from `first`.
+    """Write the sums at parts[start:] of the panel of filters from `first` to where they belong.
 
-    The sums go to grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
+    That is grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
     """
     panel, count = start + first * (steps + 1), min(PANEL, filters - first)
     for k in range(patch):
         for j in range(count):
             at = panel + k * PANEL + j
-            total = get(parts, at)
-            for chunk in range(1, chunks):
-                total += get(parts, chunk * part_size + at)
-            put(grads, kernel_grad + k * filters + first + j, total)
+            put(grads, kernel_grad + k * filters + first + j, get(parts, at))
     for j in range(count):
-        at = panel + steps * PANEL + j
-        total = get(parts, at)
-        for chunk in range(1, chunks):
-            total += get(parts, chunk * part_size + at)
-        put(grads, bias_grad + first + j, total)
+        put(grads, bias_grad + first + j, get(parts, panel + steps * PANEL + j))
 
 
-@kernel(types.int64, types.int64, types.int64, types.int64, FLOATS_IN, FLOATS)
+@kernel(types.int64, types.int64, types.int64, types.int64, FLOATS, FLOATS)
 def sum_parts(
     chunks: int, patch: int, steps: int, filters: int, parts: Array, grads: Array
 ) -> None:
     """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
     size = (filters + PANEL - 1) // PANEL * (steps + 1) * PANEL
+    sum_up(parts, 0, size, chunks, size)
     for first in range(0, filters, PANEL):
-        sum_panel(chunks, size, 0, patch, steps, filters, first, parts, grads, 0, patch * filters)
+        write_panel(patch, steps, filters, first, parts, 0, grads, 0, patch * filters)

@@ -53,7 +53,7 @@ def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
     """
     sample, largest = x.shape[1:], 0
     for stage in stages:
-        sample = output_shape(sample, stage)
+        sample = output_shape(sample, stage.kernel.shape, *stage[3:])
         largest = max(largest, math.prod(sample))
     y = empty((len(x), *sample), x.dtype)
     for images in blocks_of(len(x), per_block(len(x), largest * x.itemsize)):
