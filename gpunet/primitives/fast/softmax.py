@@ -10,7 +10,7 @@ from numba import types
 
 from gpunet.primitives import reference
 from gpunet.primitives.checks import are_class_numbers, check_same_shape, check_shape
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel, part
+from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, INTS_IN, kernel, part
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.exponential import exp
 from gpunet.primitives.fast.memory import flat
@@ -220,7 +220,7 @@ def _largest(x: Array, start: int, count: int) -> np.float32:
     return c if c > a else a
 
 
-@helper
+@part
 def _total(x: Array, start: int, count: int) -> np.float32:
     """Return the sum of some numbers."""
     a, b, c, d = _ZERO, _ZERO, _ZERO, _ZERO
@@ -232,7 +232,7 @@ def _total(x: Array, start: int, count: int) -> np.float32:
     return (a + b) + (c + d)
 
 
-@helper
+@part
 def _move(x: Array, start: int, count: int, by: np.float32, out: Array) -> None:
     """Write some numbers, each plus another, to where they are in `out`."""
     whole = start + count // LANES * LANES
