@@ -7,7 +7,7 @@ import heapq
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -364,11 +364,9 @@ def _check_gradient(node: Node, position: int, before: Node | Tensor, gradient: 
         )
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> AbstractContextManager[None]:
     """Record nothing inside: values only, and no memory kept for a backward pass."""
-    with recording(False):
-        yield
+    return recording(False)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ _KEEPING_RANK = (
 Step = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Chain:
     """Layers that one primitive runs; called as the first of them would be."""
 
@@ -78,10 +78,10 @@ class Chain:
 
 
 class _Found(NamedTuple):
-    """A stage of a chain, the layers that it takes, and the activation after it."""
+    """A stage of a chain, how many layers it takes, and the activation after it."""
 
     stage: Stage
-    layers: Sequence[Any]
+    layers: int
     after: Step | None
 
 
@@ -122,17 +122,19 @@ def _chain(layers: Sequence[Any], rank: int) -> Chain | None:
     count, flat, after = 0, rank == 2, None
     while count < len(layers) and after is None:
         layer = layers[count]
-        if stages and is_just(layer, Dropout) and not is_training():  # which does nothing then
-            count += 1
-        elif stages and is_just(layer, Flatten) and layer.data_format == "channels_last":
-            count, flat = count + 1, True
-        else:
-            found = _stage(layers[count : count + 3], flat)
-            if found is None or (stages and not _go_together(stages[0], found.stage)):
+        found = _stage(layers[count : count + 3], flat)
+        if found is not None:
+            if stages and not _go_together(stages[0], found.stage):
                 break
             stages.append(found.stage)
             parameters += [p for p in (layer.kernel, layer.bias) if p is not None]
-            count, after = count + len(found.layers), found.after
+            count, after = count + found.layers, found.after
+        elif stages and is_just(layer, Flatten) and layer.data_format == "channels_last":
+            count, flat = count + 1, True
+        elif stages and is_just(layer, Dropout) and not is_training():  # which does nothing then
+            count += 1
+        else:
+            break
     return Chain(layers[:count], stages, parameters, flat, after) if stages else None
 
 
@@ -144,25 +146,25 @@ def _go_together(first: Stage, other: Stage) -> bool:
 
 def _stage(layers: Sequence[Any], flat: bool) -> _Found | None:
     """Return the stage that begins with the first of the layers, if it is of such a kind."""
-    first, *others = layers
+    first = layers[0]
     if not is_just(first, Dense if flat else Conv2D):
         return None
     if not flat and (first.channels_first or first.groups != 1):
         return None
     count, activation = 1, first.activation
-    if activation is activations.linear and others and is_just(others[0], Activation):
-        count, activation = 2, others[0].activation
+    if activation is activations.linear and len(layers) > 1 and is_just(layers[1], Activation):
+        count, activation = 2, layers[1].activation
     known, rest = activations.split(activation)
     after = None if rest is activations.linear else rest
     kernel, bias = first.kernel.value, None if first.bias is None else first.bias.value
     if flat:
-        return _Found(Stage(kernel, bias, known), layers[:count], after)
+        return _Found(Stage(kernel, bias, known), count, after)
     pool_size = (1, 1)
     if after is None and len(layers) > count and _pools_side_by_side(layers[count]):
         pool_size = layers[count].pool_size
         count += 1
     stage = Stage(kernel, bias, known, first.strides, first.padding, first.dilation_rate, pool_size)
-    return _Found(stage, layers[:count], after)
+    return _Found(stage, count, after)
 
 
 def is_just(layer: Any, kind: type[Layer]) -> bool:

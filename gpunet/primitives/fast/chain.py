@@ -24,6 +24,7 @@ from gpunet.primitives.fast.conv_pool import (
     conv2d_max_pool_forward,
 )
 from gpunet.primitives.fast.convolution import (
+    NO_FLOATS,
     conv2d_backward_input,
     conv2d_backward_weight,
     conv2d_forward,
@@ -171,11 +172,10 @@ def forward_into(
     """
     threads = thread_count()
     p = _plan(x.shape[1:], layers, min(-(-len(x) // threads), _MOST), kept > 0)
-    panels, biases = workspace("panels", p.weights), np.zeros(p.biases, x.dtype)
+    panels, biases = workspace("panels", p.weights), workspace("biases", p.biases)
     for (patch, filters, weight, bias), stage in zip(p.places, stages, strict=True):
-        pack(patch, filters, flat(stage.kernel), panels, weight)
-        if stage.bias is not None:
-            biases[bias : bias + filters] = stage.bias
+        given = NO_FLOATS if stage.bias is None else flat(stage.bias)
+        pack(patch, filters, flat(stage.kernel), given, panels, weight, biases, bias)
     size = kept + threads * (p.products + 2 * p.activation)
     scratch = empty((size,), x.dtype) if kept else workspace("scratch", size)
     run(

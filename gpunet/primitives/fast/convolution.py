@@ -70,13 +70,12 @@ def multiply(
 ) -> None:
     """Write the outputs, pooled if the plan says so, to `y` and `indices`."""
     panels = workspace("panels", p.panels * p.sizes.patch * products.PANEL)
-    products.pack(p.sizes.patch, p.sizes.filters, flat(kernel), panels, 0)
-    padded_bias = np.zeros(p.panels * products.PANEL, x.dtype)
-    if bias is not None:
-        padded_bias[: p.sizes.filters] = bias
+    biases = workspace("biases", p.panels * products.PANEL)
+    given = NO_FLOATS if bias is None else flat(bias)
+    products.pack(p.sizes.patch, p.sizes.filters, flat(kernel), given, panels, 0, biases, 0)
     memory = scratch(p.sizes.scratch)
     run(
-        products.forward, p.tasks, p.sizes, flat(x), panels, padded_bias, p.positions, p.segments,
+        products.forward, p.tasks, p.sizes, flat(x), panels, biases, p.positions, p.segments,
         y.reshape(-1), indices.reshape(-1), memory, memory,
     )  # fmt: skip
 

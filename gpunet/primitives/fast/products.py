@@ -103,9 +103,21 @@ class Sizes(NamedTuple):
 SIZES = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
 
 
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS, types.int64)
-def pack(patch: int, filters: int, weights: Array, panels: Array, start: int) -> None:
-    """Lay weights (patch, filters) out in panels[start:], the last one filled up with zeros."""
+@kernel(types.int64, types.int64, FLOATS_IN, FLOATS_IN, FLOATS, types.int64, FLOATS, types.int64)
+def pack(
+    patch: int,
+    filters: int,
+    weights: Array,
+    bias: Array,
+    panels: Array,
+    start: int,
+    biases: Array,
+    bias_start: int,
+) -> None:
+    """Lay weights (patch, filters) out in panels[start:], the last one filled up with zeros.
+
+    The bias goes to biases[bias_start:], filled up likewise; it is 0 if `bias` is empty.
+    """
     for first in range(0, filters, PANEL):
         to, count = start + first * patch, min(PANEL, filters - first)
         for k in range(patch):
@@ -116,6 +128,8 @@ def pack(patch: int, filters: int, weights: Array, panels: Array, start: int) ->
                 for j in range(PANEL):
                     put(panels, to + j, get(weights, at + j) if j < count else np.float32(0))
             to += PANEL
+        for j in range(first, first + PANEL):
+            put(biases, bias_start + j, get(bias, j) if j < bias.size else np.float32(0))
 
 
 @kernel(

@@ -171,10 +171,15 @@ def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
     if back.sparse:
         sparse.transpose(math.prod(patch), filters, flat(stage.kernel), weights, back.weights)
     elif stage.kernel.ndim == 2:
-        pack(filters, patch[0], flat(stage.kernel.T), weights, back.weights)
+        _pack(filters, patch[0], stage.kernel.T, weights, back.weights)
     else:
-        turned = flat(stage.kernel[::-1, ::-1].swapaxes(2, 3))
-        pack(patch[0] * patch[1] * filters, patch[2], turned, weights, back.weights)
+        turned = stage.kernel[::-1, ::-1].swapaxes(2, 3)
+        _pack(patch[0] * patch[1] * filters, patch[2], turned, weights, back.weights)
+
+
+def _pack(patch: int, filters: int, kernel: Array, weights: Array, start: int) -> None:
+    biases = workspace("biases", filters + PANEL)  # there are none: what it holds is not used
+    pack(patch, filters, flat(kernel), NO_FLOATS, weights, start, biases, 0)
 
 
 def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Array, Array | None]]:
