@@ -13,6 +13,7 @@ import gpunet
 from gpunet import backend, functions
 from gpunet.layers import Activation, Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
 from gpunet.models import Model, Sequential
+from gpunet.primitives import reference, selection
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(16, 6, 6, 1)).astype("float32")
@@ -133,12 +134,36 @@ def test_what_it_shows(
     assert "Compiling kernels" in capsys.readouterr().out
 
 
-def test_on_numpy_there_is_nothing_to_compile(capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_numpy_there_is_nothing_to_compile(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = selection.NumpyTwins(reference, "as a test wants it")
+    monkeypatch.setattr(selection, "numpy_twins", lambda: alone)
     with backend.use_backend("numpy"):
         made = model()
         assert gpunet.warmup(made) == 0
         assert "Nothing to compile: the model is on the CPU" in capsys.readouterr().out
         assert gpunet.warmup(made, verbose=0) == 0
+        assert capsys.readouterr().out == ""
+
+
+def test_on_the_cpu_numbas_kernels_are_made_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("numba")
+    from gpunet.primitives.fast.compile import count_ready
+
+    with backend.use_backend("numpy"):
+        made = model()
+        before, random = made.get_weights(), gpunet.random.get_state()
+        gpunet.warmup(made, batch_size=16)
+        assert "kernels ready - " in capsys.readouterr().out
+        for weight, expected in zip(made.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, expected)
+        assert gpunet.random.get_state() == random
+        ready = count_ready()
+        made.fit(X, Y, batch_size=16, verbose=0)
+        made.predict(X, verbose=0)
+        assert count_ready() == ready
+        assert gpunet.warmup(made, batch_size=16, verbose=0) == 0
         assert capsys.readouterr().out == ""
 
 

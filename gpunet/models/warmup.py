@@ -21,7 +21,7 @@ from gpunet.models.memory import memory_for
 from gpunet.models.model import Model
 from gpunet.models.scores import Scores
 from gpunet.models.step import NonFiniteLossError, check_finite, compute_gradients
-from gpunet.primitives import launcher
+from gpunet.primitives import launcher, reference, selection
 from gpunet.primitives.launcher import Build, Executor, Kernel, Launch
 
 __all__ = ["warmup"]
@@ -33,9 +33,10 @@ def warmup(
     """Compile the kernels that training and predicting in batches of this size need.
 
     Otherwise each is compiled when it is first launched, and the first step takes seconds. The
-    model, its optimizer and the random numbers to come stay as they are. On the CPU there is
-    nothing to compile. A batch of another size, as the last one of an epoch often is, can need
-    kernels of its own.
+    model, its optimizer and the random numbers to come stay as they are. On the CPU it is Numba's
+    kernels that are compiled, once for all processes, where Numba is in use; else there are none.
+    A batch of another size, as the last one of an epoch often is, can need kernels of its own on a
+    GPU.
 
     Arguments:
         model: compiled, and with a known input shape.
@@ -46,7 +47,7 @@ def warmup(
             silence.
 
     Returns:
-        How many kernels were compiled.
+        How many kernels were compiled, or on the CPU found compiled on the disk.
 
     Raises:
         RuntimeError: before `compile`, or while the input shape is not known.
@@ -60,13 +61,28 @@ def warmup(
     weights = model.weights
     library = get_array_module(weights[0].value) if weights else array_module()
     if library is np:
-        if verbose:
-            print("Nothing to compile: the model is on the CPU, where NumPy runs it.")
-        return 0
+        zeros = np.zeros((batch_size, *sample), _dtype(x, model))
+        return _warm_up_cpu(model, zeros, y, verbose)
     recorder = _Recorder(launcher.current_executor())
     with _unchanged(model), launcher.use_executor(recorder), memory_for(batch_size):
         _rehearse(model, library.zeros((batch_size, *sample), _dtype(x, model)), y)
     return _compile(recorder.executor, list(recorder.launches.values()), verbose)
+
+
+def _warm_up_cpu(model: Model, x: Array, y: Any, verbose: int | str) -> int:
+    if selection.numpy_twins().module is reference:
+        if verbose:
+            print("Nothing to compile: the model is on the CPU, where NumPy runs it.")
+        return 0
+    from gpunet.primitives.fast.compile import count_ready
+
+    since, before = perf_counter(), count_ready()
+    with _unchanged(model), memory_for(len(x)):
+        _rehearse(model, x, y)
+    ready = count_ready() - before
+    if verbose:
+        print(f"Made {ready} kernels ready - {perf_counter() - since:.1f} s", flush=True)
+    return ready
 
 
 def _sample_shape(model: Model, x: Any) -> tuple[int, ...]:

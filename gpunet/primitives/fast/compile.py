@@ -21,6 +21,7 @@ __all__ = [
     "FLOATS_IN",
     "INTS",
     "INTS_IN",
+    "count_ready",
     "formula",
     "helper",
     "kernel",
@@ -36,6 +37,7 @@ INTS = types.Array(types.int64, 1, "C")
 INTS_IN = types.Array(types.int64, 1, "C", readonly=True)
 
 _lock = threading.RLock()  # one thread compiles at a time
+_ready: list[str] = []  # the kernels that are compiled in this process
 
 # Neither can be called from C, helpers not from Python: a third of the time to compile is less.
 _options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
@@ -62,11 +64,17 @@ def kernel(*parameters: Any) -> Callable[[Callable[..., None]], Callable[..., No
                 with _lock:
                     if not compiled:
                         compiled.append(_compile(function, types.void(*parameters)))
+                        _ready.append(function.__name__)
             compiled[0](*arguments)
 
         return call
 
     return decorate
+
+
+def count_ready() -> int:
+    """Return how many kernels are compiled in this process, or were found on the disk."""
+    return len(_ready)
 
 
 def _compile(function: Callable[..., None], signature: Any) -> Callable[..., None]:
