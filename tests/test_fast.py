@@ -120,6 +120,23 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
         assert found[1][name] == found[2][name] == expected, name
 
 
+def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_made", threads._Workers(2))
+    begun, written = threading.Event(), []
+
+    def kernel(counters: Array, tasks: int, worker: int) -> None:
+        if worker == 0:
+            begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.05)
+        written.append(worker)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(kernel, 4)
+    assert written == [1]
+
+
 def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test before compares would be little if a call had only one task."""
     tasks: list[int] = []

@@ -58,13 +58,14 @@ def run(kernel: Callable[..., Any], tasks: int, *arguments: Any) -> None:
 
 
 class _Job(NamedTuple):
-    """A kernel to help with, and the threads that do."""
+    """A kernel to help with, the threads that do, and those that are done with it."""
 
     kernel: Callable[..., Any]
     counters: NDArray[np.int64]
     tasks: int
     arguments: tuple[Any, ...]
     helping: list[int]
+    done: list[int]
 
 
 class _Workers:
@@ -93,8 +94,7 @@ class _Workers:
         tasks: int,
         arguments: tuple[Any, ...],
     ) -> None:
-        helping: list[int] = []
-        self.job = _Job(kernel, counters, tasks, arguments, helping)
+        job = self.job = _Job(kernel, counters, tasks, arguments, [], [])
         self.number[0] += 1
         for worker in range(1, min(self.count, tasks)):
             if self.asleep[worker]:
@@ -102,14 +102,16 @@ class _Workers:
                 self.wake[worker].put(None)
         try:
             kernel(counters, tasks, 0, *arguments)
-        except BaseException:
-            counters[0] += tasks + self.count  # the others stop too
-            raise
-        finally:
             self.job = None
-        # Each thread takes one number more than there are tasks for it, and then it is done.
-        while not _reaches(counters, tasks + 1 + len(helping)):
-            time.sleep(0)
+            # Each thread takes one number more than there are tasks for it, and then it is done.
+            while not _reaches(counters, tasks + 1 + len(job.helping)):
+                time.sleep(0)
+        except BaseException:  # an interrupt: what the others write to is not left to them
+            self.job = None
+            counters[0] += tasks  # they take no more tasks
+            while len(job.done) < len(job.helping):
+                time.sleep(1e-4)
+            raise
 
     def _work(self, worker: int) -> None:
         seen = 0
@@ -124,9 +126,8 @@ class _Workers:
                 job.helping.append(worker)
                 try:
                     job.kernel(job.counters, job.tasks, worker, *job.arguments)
-                except BaseException:
-                    job.helping.remove(worker)
-                    raise
+                finally:
+                    job.done.append(worker)
             del job  # a thread that waits keeps no arrays
 
 

@@ -15,13 +15,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast import sparse, weight_grads
+from gpunet.primitives.fast import sparse
+from gpunet.primitives.fast.backward import Back, backward, sum_parts
 from gpunet.primitives.fast.chain import (
     CACHED,
-    FIELDS,
     NO_INDICES,
     OPERATIONS,
     Layer,
@@ -30,23 +29,12 @@ from gpunet.primitives.fast.chain import (
     geometry_of,
     layers_of,
     shapes_of,
-    sizes_at,
-)
-from gpunet.primitives.fast.compile import (
-    BYTES,
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
-    kernel,
-    part,
 )
 from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
 from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
-from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack, sum_up
-from gpunet.primitives.fast.simd import LANES, get, put, take_task
+from gpunet.primitives.fast.products import PANEL, Sizes, pack
+from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import Conv2DGeometry
@@ -60,21 +48,6 @@ Ints = NDArray[np.int64]
 _CHUNKS = 16  # parts that gradients are summed up in, at most
 _LEAST_CHUNK = 4  # images
 _MOST_WEIGHTS = 1 << 20  # of all stages: each part has room for them
-
-
-class Back(NamedTuple):
-    """What the backward kernels need to know of a stage beside its `Sizes`; all count elements."""
-
-    sparse: int  # 1 for the kernels of `sparse`, 0 for those of `weight_grads`
-    size: int  # of an output of an image, pooled
-    kept: int  # of all stages' before it; where its own outputs are, times the images
-    indices: int  # likewise
-    part: int  # where in a part its gradients are
-    grads: int  # where in the sums they are: those of the kernel, then those of the bias
-    weights: int  # where its weights are, as the gradient of the input takes them
-
-
-_BACK, _KEPT = len(Back._fields), Back._fields.index("kept")
 
 
 class _Plan(NamedTuple):
@@ -151,7 +124,7 @@ def chain_backward(
     parts = workspace("parts", p.chunks * p.part)
     scratch = workspace("scratch", threads * (2 * p.activation + p.scratch))
     run(
-        _backward, p.chunks, len(x), p.chunk, p.block, len(stages), p.part, p.activation, p.scratch,
+        backward, p.chunks, len(x), p.chunk, p.block, len(stages), p.part, p.activation, p.scratch,
         p.lists, p.table.reshape(-1), p.inputs.reshape(-1), p.backs.reshape(-1), flat(x),
         flat(output_grad), kept.floats, kept.indices, weights, np.zeros(p.biases, x.dtype),
         p.positions, p.segments, p.steps, parts, scratch, scratch,
@@ -159,7 +132,7 @@ def chain_backward(
     )  # fmt: skip
     grads = np.empty(p.grads, x.dtype)
     run(
-        _sum, len(p.groups), p.chunks, p.part, p.table.reshape(-1), p.backs.reshape(-1),
+        sum_parts, len(p.groups), p.chunks, p.part, p.table.reshape(-1), p.backs.reshape(-1),
         p.groups.reshape(-1), parts, grads,
     )  # fmt: skip
     return None, list(_split(p, stages, grads))
@@ -302,216 +275,3 @@ class _Tables:
         self.weights += back.panels * PANEL * back.sizes.patch
         self.biases = max(self.biases, back.panels * PANEL)
         self.scratch = max(self.scratch, back.sizes.scratch)
-
-
-@kernel(
-    INTS, *[types.int64] * 10, INTS_IN, INTS_IN, INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, BYTES_IN,
-    FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN, INTS, BYTES,
-)  # fmt: skip
-def _backward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    images: int,
-    chunk: int,
-    block: int,
-    stages: int,
-    part_size: int,
-    activation: int,
-    scratch_size: int,
-    list_size: int,
-    table: Array,
-    inputs: Array,
-    backs: Array,
-    x: Array,
-    output_grad: Array,
-    kept: Array,
-    indices: Array,
-    weights: Array,
-    no_bias: Array,
-    positions: Array,
-    segments: Array,
-    steps: Array,
-    parts: Array,
-    scratch: Array,
-    scratch_in: Array,
-    lists: Array,
-    no_indices: Array,
-) -> None:
-    """Add up the gradients of all weights over chunks of images; a task is a chunk.
-
-    A thread's memory holds the gradients of a stage's output and input, in turn, and scratch.
-    """
-    mine = worker * (2 * activation + scratch_size)
-    memory, keys = mine + 2 * activation, worker * list_size
-    last_size = output_grad.size // images
-    task = take_task(counters)
-    while task < tasks:
-        part = task * part_size
-        for i in range(part, part + part_size):
-            put(parts, i, np.float32(0))
-        end = min((task + 1) * chunk, images)
-        for first in range(task * chunk, end, block):
-            count = min(block, end - first)
-            read, write = mine, mine + activation
-            for i in range(count * last_size):
-                put(scratch, read + i, get(output_grad, first * last_size + i))
-            for stage in range(stages - 1, -1, -1):
-                sizes, back = sizes_at(table, stage * FIELDS), _back_at(backs, stage * _BACK)
-                source, at = x, first * sizes.image
-                if stage > 0:
-                    source = kept
-                    at += images * get(backs, (stage - 1) * _BACK + _KEPT)
-                output = images * back.kept + first * back.size
-                index = images * back.indices + first * back.size
-                if back.sparse:
-                    _sparse_stage(
-                        sizes, back, count, block, source, at, read, kept, output, indices, index,
-                        positions, segments, parts, part, scratch, scratch_in, memory, lists, keys,
-                        weights, write, stage > 0,
-                    )  # fmt: skip
-                else:
-                    turned = sizes_at(inputs, stage * FIELDS)
-                    _dense_stage(
-                        sizes, back, turned, count, source, at, read, kept, output, indices, index,
-                        positions, segments, steps, parts, part, scratch, scratch_in, memory,
-                        weights, no_bias, no_indices, write, stage > 0,
-                    )  # fmt: skip
-                read, write = write, read
-        task = take_task(counters)
-
-
-@part
-def _sparse_stage(
-    sizes: Sizes,
-    back: Back,
-    images: int,
-    block: int,
-    x: Array,
-    x_start: int,
-    read: int,
-    kept: Array,
-    output: int,
-    indices: Array,
-    index: int,
-    positions: Array,
-    segments: Array,
-    parts: Array,
-    part: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-    lists: Array,
-    keys: int,
-    weights: Array,
-    write: int,
-    with_input_grad: bool,
-) -> None:
-    """Take the gradient at scratch[read:] through a convolution and its pooling."""
-    for first in range(0, sizes.filters, PANEL):
-        sparse.add_weight_grads(
-            sizes, images, block, first, x, x_start, scratch_in, read, kept, output,
-            indices, index, positions, segments,
-            parts, part + back.part + first * (sizes.patch + LANES),
-            scratch, scratch_in, memory, lists, keys,
-        )  # fmt: skip
-    for i in range(images if with_input_grad else 0):
-        at = i * back.size
-        sparse.image_grad(
-            sizes, scratch_in, read + at, kept, output + at, indices, index + at,
-            weights, back.weights, positions, segments, scratch, write + i * sizes.image,
-            scratch, scratch_in, memory, lists, keys,
-        )  # fmt: skip
-
-
-@part
-def _dense_stage(
-    sizes: Sizes,
-    back: Back,
-    turned: Sizes,
-    images: int,
-    x: Array,
-    x_start: int,
-    read: int,
-    kept: Array,
-    output: int,
-    indices: Array,
-    index: int,
-    positions: Array,
-    segments: Array,
-    steps: Array,
-    parts: Array,
-    part: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-    weights: Array,
-    no_bias: Array,
-    no_indices: Array,
-    write: int,
-    with_input_grad: bool,
-) -> None:
-    """Take the gradient at scratch[read:] through a dense layer, or a convolution."""
-    for first in range(0, sizes.filters, PANEL):
-        weight_grads.add_weight_grads(
-            sizes, images, first, x, x_start, scratch_in, read, kept, output, indices, index,
-            positions, steps, parts, part + back.part + first * (sizes.steps + 1),
-            scratch, scratch_in, memory,
-        )  # fmt: skip
-    if with_input_grad:
-        if sizes.relu:
-            for i in range(images * back.size):
-                if not get(kept, output + i) > 0:
-                    put(scratch, read + i, np.float32(0))
-        for item in range((images + turned.group - 1) // turned.group * turned.bands):
-            outputs(
-                turned, images, item, scratch_in, read, weights, no_bias, positions, segments,
-                scratch, write, no_indices, 0, scratch, scratch_in, memory,
-            )  # fmt: skip
-
-
-@part
-def _back_at(backs: Array, at: int) -> Back:
-    """Return the Back in a table."""
-    return Back(
-        get(backs, at), get(backs, at + 1), get(backs, at + 2), get(backs, at + 3),
-        get(backs, at + 4), get(backs, at + 5), get(backs, at + 6),
-    )  # fmt: skip
-
-
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, INTS_IN, INTS_IN, FLOATS,
-    FLOATS,
-)  # fmt: skip
-def _sum(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    chunks: int,
-    part_size: int,
-    table: Array,
-    backs: Array,
-    groups: Array,
-    parts: Array,
-    grads: Array,
-) -> None:
-    """Sum the parts up, in order; a task is a panel of a stage's filters."""
-    task = take_task(counters)
-    while task < tasks:
-        stage, first = get(groups, 2 * task), get(groups, 2 * task + 1)
-        sizes, back = sizes_at(table, stage * FIELDS), _back_at(backs, stage * _BACK)
-        bias, count = back.grads + sizes.patch * sizes.filters, min(PANEL, sizes.filters - first)
-        if back.sparse:
-            row = sizes.patch + LANES
-            sum_up(parts, back.part + first * row, count * row, chunks, part_size)
-            sparse.write_filters(
-                sizes.patch, sizes.filters, first, parts, back.part, grads, back.grads, bias
-            )
-        else:
-            row = sizes.steps + 1
-            sum_up(parts, back.part + first * row, PANEL * row, chunks, part_size)
-            weight_grads.write_panel(
-                sizes.patch, sizes.steps, sizes.filters, first, parts, back.part,
-                grads, back.grads, bias,
-            )  # fmt: skip
-        task = take_task(counters)
