@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from gpunet import backend, random
 # How long an example takes depends on the machine; a time limit would fail at random.
 settings.register_profile("gpunet", deadline=None)
 settings.load_profile("gpunet")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background job is started with interrupts ignored; tests of interrupts need them.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
