@@ -124,7 +124,7 @@ class _Message(event.Listener):
             _Message.said = True
             kept = "once" if _cache_folder() else "anew in each process (no folder to keep them)"
             print(
-                f"gpunet: compiling kernels for this processor, {kept}: some 15 s in all.",
+                f"gpunet: compiling kernels for this processor, {kept}: some 20 s in all.",
                 file=sys.stderr,
                 flush=True,
             )
