@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import activations, functions, random
 from gpunet.layers.layer import Layer, Shape, as_sample_shape
 from gpunet.naming import check_arguments
+from gpunet.primitives.checks import is_number
 
 __all__ = ["Activation", "Dense", "Dropout", "Flatten", "Input", "Rescaling", "Reshape"]
 
@@ -206,10 +207,7 @@ class Rescaling(Layer):
 def _number(value: Any, argument: str, dtype: np.dtype) -> float:
     """Return `value` if it is one number that is finite as a `dtype`, else raise `ValueError`."""
     limit = float(np.finfo(dtype).max)
-    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
-        value, bool
-    )
-    if is_number and -limit <= value <= limit:
+    if is_number(value) and -limit <= value <= limit:
         return float(value)
     raise ValueError(
         f"Rescaling: {argument} must be one finite number within the range of {dtype}, received "

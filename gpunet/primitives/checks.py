@@ -27,6 +27,7 @@ __all__ = [
     "check_same_shape",
     "check_shape",
     "check_update",
+    "is_number",
 ]
 
 Shape = tuple[int, ...]
@@ -198,6 +199,11 @@ def check_gather(data: Any, rows: Any, dtype: Any, scale: float) -> np.dtype[Any
     return result
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is one real number, of Python or of NumPy, and no bool."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def check_rescale(x: Any, scale: float, offset: float, dtype: Any) -> np.dtype[Any]:
     """Return the floating-point type that `x` is rescaled in, or raise if it cannot be."""
     where = "rescale"
@@ -208,10 +214,7 @@ def check_rescale(x: Any, scale: float, offset: float, dtype: Any) -> np.dtype[A
             f"{x.dtype}: pass dtype='float32'."
         )
     for name, value in (("scale", scale), ("offset", offset)):
-        is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
-            value, bool
-        )
-        if not is_number or not math.isfinite(value):
+        if not is_number(value) or not math.isfinite(value):
             raise ValueError(f"{where}: expected {name} as one finite number, received {value!r}.")
     return result
 

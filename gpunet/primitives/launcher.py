@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from gpunet import backend
+from gpunet.primitives.checks import is_number
 from gpunet.primitives.cupy_executor import CupyExecutor
 
 __all__ = [
@@ -325,7 +326,7 @@ def _array(kernel: str, parameter: Parameter, dtype: np.dtype[Any], array: Any) 
 
 
 def _scalar(kernel: str, parameter: Parameter, dtype: np.dtype[Any], value: Any) -> Any:
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+    if is_number(value):
         if dtype.kind == "f":
             return dtype.type(value)
         limits = np.iinfo(dtype)

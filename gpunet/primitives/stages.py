@@ -126,6 +126,12 @@ class Operations(NamedTuple):
             return None, grads
         return of_input(*arguments, stage.kernel, x.shape, **options), grads
 
+    def last_output(self, x: Array, stages: Sequence[Stage]) -> Array:
+        """Return what the last stage puts out; what the others do is let go on the way."""
+        for stage in stages:
+            x = self.forward(x, stage)[0]
+        return x
+
     def forward_all(self, x: Array, stages: Sequence[Stage]) -> Kept:
         """Return what each stage puts out."""
         kept: Kept = []

@@ -39,9 +39,7 @@ _OPERATIONS = Operations(
 
 def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
     """Return the outputs of the last stage; arguments as in the reference twin."""
-    for stage in stages:
-        x = _OPERATIONS.forward(x, stage)[0]
-    return x
+    return _OPERATIONS.last_output(x, stages)
 
 
 def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:

@@ -102,9 +102,7 @@ class _Plan(NamedTuple):
 def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
     """Return the outputs of the last stage; arguments as in the reference twin."""
     if not fits(x, stages):
-        for stage in stages:
-            x = OPERATIONS.forward(x, stage)[0]
-        return x
+        return OPERATIONS.last_output(x, stages)
     layers = layers_of(x, stages)
     y = empty((len(x), *shapes_of(x.shape[1:], layers)[-1]), x.dtype)
     return forward_into(x, stages, layers, y, NO_INDICES, 0)
@@ -272,17 +270,16 @@ def _chain(
 ) -> None:
     """Take blocks of images through all stages; a task is a block.
 
-    What is kept of all images comes first in `scratch`, then for each thread products, and the
-    input and the output of a stage, in turn.
+    What is kept of all images comes first in `scratch`, then for each thread products, and two
+    places for outputs, which stages write to in turn: the next one reads what the last wrote.
     """
     mine = kept + worker * (products + 2 * activation)
     first_size = x.size // images
     task = take_task(counters)
     while task < tasks:
         first, count = task * block, min(block, images - task * block)
-        read, write = mine + products, mine + products + activation
-        for i in range(count * first_size):
-            put(scratch, read + i, get(x, first * first_size + i))
+        source, read = x, first * first_size
+        write, other = mine + products, mine + products + activation
         for stage in range(stages):
             sizes = sizes_at(table, stage * FIELDS)
             size, index_start = get(keep, 3 * stage), 0
@@ -292,10 +289,11 @@ def _chain(
                 index_start = images * get(keep, 3 * stage + 2) + first * size
             for item in range((count + sizes.group - 1) // sizes.group * sizes.bands):
                 outputs(
-                    sizes, count, item, scratch_in, read, panels, biases, positions, segments,
+                    sizes, count, item, source, read, panels, biases, positions, segments,
                     scratch, to, indices, index_start, scratch, scratch_in, mine,
                 )  # fmt: skip
-            read, write = to, read
+            source, read = scratch_in, to
+            write, other = other, write
         if not kept:
             last_size = y.size // images
             for i in range(count * last_size):

@@ -22,13 +22,12 @@ from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import Conv2DGeometry
+from gpunet.primitives.stages import LARGE_STAGE
 
 __all__ = ["bias_backward", "matmul"]
 
 Array = Any
 
-# Numbers in the matrix on the right, beyond which BLAS, which cuts it to what fits a cache, wins.
-_LARGE = 1 << 18
 _PART = 128  # rows that are summed in float32
 
 
@@ -61,7 +60,7 @@ def _fits(a: Array, rows: int, columns: int, inner: int) -> bool:
         a.dtype == np.float32
         and a.ndim == 2
         and min(rows, columns, inner) > 0
-        and max(inner, rows) * columns <= _LARGE
+        and max(inner, rows) * columns <= LARGE_STAGE  # else BLAS wins, which cuts up what is large
     )
 
 
