@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpunet import backend
+from gpunet.primitives.parts import Parts
 
 __all__ = ["Parameter", "Tensor", "differentiable", "is_recording", "no_grad", "recording"]
 
@@ -68,7 +69,6 @@ class Tensor:
         "grad",
         "logits",
         "node",
-        "pending",
         "requires_grad",
         "value",
     )
@@ -117,7 +117,6 @@ class Tensor:
         # Set by softmax and sigmoid: their name, and what they made this tensor of.
         self.activation: str | None = None
         self.logits: Tensor | None = None
-        self.pending = False  # whether a loss is still to write the value, a softmax
         self.requires_grad = requires_grad
 
     @property
@@ -237,6 +236,8 @@ class Parameter(Tensor):
     """A tensor that training changes: a layer's weight.
 
     A model lays its parameters out in one flat buffer; `value` and `grad` are then views into it.
+    It marks gradients of the step before as `stale`: the next is written over them. On a GPU it may
+    be left in `parts`, which the model adds up into `grad`.
 
     Arguments:
         value: the initial value.
@@ -244,19 +245,36 @@ class Parameter(Tensor):
         trainable: False for a weight that no optimizer changes.
     """
 
-    __slots__ = ("name", "trainable")
+    __slots__ = ("name", "parts", "stale", "trainable")
 
     def __init__(self, value: Any, name: str = "parameter", trainable: bool = True) -> None:
         super().__init__(value, requires_grad=trainable)
         self.name = name
         self.trainable = trainable
+        self.stale = False
+        self.parts: Parts | None = None
 
-    def accumulate(self, grad: Array) -> None:
+    def accumulate(self, grad: Array | Parts) -> None:
         """Add `grad` in place where a model's flat buffer holds the gradient."""
+        if isinstance(grad, Parts):
+            if self.stale:
+                self.parts, self.stale = grad, False
+                return
+            grad = grad.total()
         if self.grad is None:
             self.grad = grad.astype(self.dtype, copy=True)
+        elif self.stale:
+            self.grad[...] = grad
         else:
+            self.sum_parts()
             self.grad += grad
+        self.stale = False
+
+    def sum_parts(self) -> None:
+        """Add up what is in `parts`."""
+        if self.parts is not None and self.grad is not None:
+            self.grad[...] = self.parts.total()
+            self.parts = None
 
 
 def _value(x: Any) -> Any:
@@ -351,6 +369,8 @@ def _input_gradients(node: Node, output_grad: Array) -> Iterator[tuple[Node | Te
             continue
         if callable(gradient):
             gradient = gradient()
+        if isinstance(gradient, Parts) and not isinstance(before, Parameter):
+            gradient = gradient.total()
         _check_gradient(node, position, before, gradient)
         yield before, gradient.astype(before.dtype, copy=False)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = [
     "accuracy_for",
     "binary_accuracy",
     "categorical_accuracy",
+    "counts_hits",
     "get",
     "mean_absolute_error",
     "mean_squared_error",
@@ -396,6 +397,22 @@ def accuracy_for(
     if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1:
         return sparse_categorical_accuracy
     return categorical_accuracy
+
+
+def counts_hits(
+    metric: Metric, y_true_shape: tuple[int, ...], y_pred_shape: tuple[int, ...]
+) -> TypeGuard[Mean]:
+    """Return whether a metric is how often the largest prediction is that of the label.
+
+    `Mean.update_state` may then take the hits themselves.
+    """
+    functions: dict[type[Metric], Any] = {
+        AutoAccuracy: accuracy_for(y_true_shape, y_pred_shape),
+        CategoricalAccuracy: categorical_accuracy,
+        SparseCategoricalAccuracy: sparse_categorical_accuracy,
+    }
+    fitting = functions[AutoAccuracy]
+    return fitting is not binary_accuracy and functions.get(type(metric)) is fitting
 
 
 def _auto_accuracy(y_true: Array, y_pred: Array) -> Array:

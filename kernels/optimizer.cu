@@ -11,7 +11,9 @@
 //          here, and no double power is needed.
 //
 // Layout:  all buffers are (count,), contiguous, of type T; velocity may be null; learning_rate and
-//          step are (1,), read on the device, so that a captured step can be run again.
+//          step are (1,), read on the device, so that a captured step can be run again; skip is
+//          (3,) or null: unless its first two elements are 0 the step is left out, and its third
+//          counts it.
 //
 // Threads: one-dimensional; thread i takes VECTOR elements from i * VECTOR, and so on in steps of
 //          the whole grid. The last count % VECTOR elements go one each to the first threads. Each
@@ -22,6 +24,13 @@
 // Registers: at most 64 a thread: four vectors and their addresses are 32 in float64.
 
 #include "common.cuh"
+
+// Whether the step is to be left out; it is counted then.
+__device__ inline bool is_skipped(int64* skip) {
+    if (skip == nullptr || (skip[0] == 0 && skip[1] == 0)) return false;
+    if (thread_index() == 0) ++skip[2];
+    return true;
+}
 
 __device__ inline T sgd(
     const T parameter, const T gradient, T* velocity, const A rate, const A momentum,
@@ -38,8 +47,9 @@ __device__ inline T sgd(
 
 extern "C" __global__ void sgd_update(
     const int64 count, const A momentum, const int nesterov, const T* learning_rate,
-    const T* gradients, T* parameters, T* velocity
+    const T* gradients, T* parameters, T* velocity, int64* skip
 ) {
+    if (is_skipped(skip)) return;
     const A rate = widen(learning_rate[0]);
     const int64 vectors = count / VECTOR;
     for (int64 i = thread_index(); i < vectors; i += thread_count()) {
@@ -81,8 +91,9 @@ __device__ inline T adam(
 extern "C" __global__ void adam_update(
     const int64 count, const A mean_share, const A variance_share, const A log_beta_1,
     const A log_beta_2, const A epsilon, const int64* step, const T* learning_rate,
-    const T* gradients, T* parameters, T* mean, T* variance
+    const T* gradients, T* parameters, T* mean, T* variance, int64* skip
 ) {
+    if (is_skipped(skip)) return;
     const A steps = static_cast<A>(step[0]);
     const A unbias_1 = -expm1(steps * log_beta_1), unbias_2 = -expm1(steps * log_beta_2);
     const A alpha = widen(learning_rate[0]) * sqrt(unbias_2) / unbias_1;

@@ -16,7 +16,7 @@ from gpunet.primitives.stages import Stage, output_shape
 
 fast = pytest.importorskip("gpunet.primitives.fast")
 
-CHECKED = ("chain_backward", "chain_forward", "chain_forward_kept")
+CHECKED = ("chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept")
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -119,6 +119,32 @@ def test_gradients(case: tuple[Array, list[Stage]], with_input_grad: bool) -> No
             assert one.dtype == np.float32
             # Sums of up to some thousands of products; numbers cancel, so the largest is the scale.
             np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("with_input_grad", [False, True])
+def test_cross_entropy(sparse: bool, with_input_grad: bool) -> None:
+    x, stages = program()
+    labels: Array = np.arange(len(x)) % 10
+    if not sparse:
+        labels = np.eye(10, dtype=np.float32)[labels]
+    found = fast.chain_cross_entropy(x, stages, labels, with_input_grad=with_input_grad)
+    logits = fast.chain_forward(x, stages).astype(np.float64)
+    losses, probabilities = reference.softmax_cross_entropy_forward(logits, labels)
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.probabilities, probabilities, rtol=1e-5, atol=1e-7)
+    hits = found.probabilities.argmax(-1) == np.arange(len(x)) % 10
+    np.testing.assert_array_equal(found.hits, hits)
+    # The way back is `chain_backward`, of the mean.
+    _, kept = fast.chain_forward_kept(x, stages)
+    share = np.full(len(x), 1 / len(x), np.float32)
+    grad = fast.softmax_cross_entropy_backward(share, found.probabilities, labels)
+    input_grad, grads = fast.chain_backward(grad, x, stages, kept, with_input_grad=with_input_grad)
+    assert (found.input_grad is None) == (not with_input_grad)
+    if with_input_grad:
+        np.testing.assert_array_equal(found.input_grad, input_grad)
+    for one, other in zip(itertools.chain(*found.grads), itertools.chain(*grads), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def program() -> tuple[Array, list[Stage]]:

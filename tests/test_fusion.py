@@ -138,10 +138,13 @@ def test_gradients_of_both_ways_agree() -> None:
     gradients = []
     for fuse in (True, False):
         model = compiled(fuse)
-        with fusion.softmax_left_to(model.loss, model):
+        with fusion.loss_left_to(model, model.loss, y) as left:
             prediction = model(Tensor(x), training=True)
-        loss = model.loss(y, prediction)
-        loss.backward()
+        assert (left.result is not None) == fuse
+        if fuse:
+            left.backward()
+        else:
+            model.loss(y, prediction).backward()
         gradients.append([weight.grad for weight in model.weights])
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
@@ -170,18 +173,28 @@ def test_the_model_stays_what_it_is() -> None:
         (losses.CategoricalCrossentropy(label_smoothing=0.1), lambda y: y),
     ],
 )
-def test_the_loss_writes_the_softmax(loss: Any, labels: Any) -> None:
+def test_the_last_chain_computes_the_loss(loss: Any, labels: Any) -> None:
     x, y = data()
     model = compiled(True, loss=loss)
     expected = model.predict(x, verbose=0)
-    with fusion.softmax_left_to(model.loss, model):
+    with fusion.loss_left_to(model, model.loss, labels(y)) as left:
         prediction = model(Tensor(x), training=True)
-        assert prediction.pending
-    value = model.loss(labels(y), prediction)
-    assert not prediction.pending
+    assert left.result is not None
     np.testing.assert_allclose(prediction.value, expected, rtol=1e-5)
-    alone = model.loss(labels(y), functions.softmax(prediction.logits))
-    assert value.item() == alone.item()
+    alone = model.loss(labels(y), model(Tensor(x), training=True))
+    assert left.result.losses.mean() == pytest.approx(alone.item(), rel=1e-6)
+    hits = expected.argmax(-1) == y.argmax(-1)
+    np.testing.assert_array_equal(left.result.hits, hits)
+
+
+def test_labels_that_do_not_fit_are_the_loss_to_tell() -> None:
+    x, _ = data()
+    model = compiled(True)
+    with fusion.loss_left_to(model, model.loss, np.zeros((len(x), 7), "float32")) as left:
+        prediction = model(Tensor(x), training=True)
+    assert left.result is None
+    with pytest.raises(ValueError, match=r"shape"):
+        model.loss(np.zeros((len(x), 7), "float32"), prediction)
 
 
 class OwnCrossentropy(losses.CategoricalCrossentropy):
@@ -192,12 +205,12 @@ class OwnCrossentropy(losses.CategoricalCrossentropy):
 @pytest.mark.parametrize(
     "loss", ["mse", OwnCrossentropy(), losses.CategoricalCrossentropy(from_logits=True)]
 )
-def test_no_other_loss_is_left_the_softmax(loss: Any) -> None:
-    x, _ = data()
+def test_no_other_loss_is_left_to_the_chain(loss: Any) -> None:
+    x, y = data()
     model = compiled(True, loss=loss)
-    with fusion.softmax_left_to(model.loss, model):
+    with fusion.loss_left_to(model, model.loss, y) as left:
         prediction = model(Tensor(x), training=True)
-    assert not prediction.pending
+    assert left.result is None
     np.testing.assert_allclose(prediction.value, model.predict(x, verbose=0), rtol=1e-6)
 
 

@@ -150,19 +150,14 @@ def softmax(x: Any, *, axis: int = -1) -> Tensor:
 
 
 @differentiable
-def softmax_cross_entropy(
-    logits: Array, labels: Array, *, probabilities_out: Array | None = None
-) -> Result:
+def softmax_cross_entropy(logits: Array, labels: Array) -> Result:
     """Return each sample's cross-entropy of softmax(logits) with its labels, stably.
 
     Arguments:
         logits: (batch, classes).
         labels: integers (batch,), or probabilities (batch, classes), which have no gradient.
-        probabilities_out: softmax(logits), made on the way, is written there if it is an array.
     """
     losses, probabilities = primitives.softmax_cross_entropy_forward(logits, labels)
-    if probabilities_out is not None:
-        probabilities_out[...] = probabilities
     return losses, lambda output_grad: (
         primitives.softmax_cross_entropy_backward(output_grad, probabilities, labels),
     )

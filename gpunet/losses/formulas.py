@@ -17,6 +17,8 @@ from gpunet.losses.targets import different_shapes, no_labels
 __all__ = [
     "binary_crossentropy",
     "categorical_crossentropy",
+    "class_numbers",
+    "class_shares",
     "mae",
     "mean_absolute_error",
     "mean_squared_error",
@@ -82,28 +84,35 @@ def categorical_crossentropy(
     """
     y_pred = _predictions(y_pred)
     y_true = _targets(y_true, y_pred)
-    _check_same_shape("categorical_crossentropy", y_true, y_pred)
-    if label_smoothing:
-        y_true = y_true * (1 - label_smoothing) + label_smoothing / y_pred.shape[-1]
+    labels = class_shares(y_true, y_pred.shape, y_pred.dtype, label_smoothing)
     logits = _logits("softmax", y_pred, from_logits)
     if logits is None:
-        return -functions.sum(_log_probabilities(y_pred) * y_true, axis=-1)
-    return _fused(logits, y_true.reshape(-1, y_pred.shape[-1]), y_pred)
+        return -functions.sum(_log_probabilities(y_pred) * labels, axis=-1)
+    return _fused(logits, labels.reshape(-1, y_pred.shape[-1]))
 
 
-def _fused(logits: Tensor, labels: Any, y_pred: Tensor) -> Tensor:
-    """Return the cross-entropy of softmax(logits), of shape (batch, ...) without the classes.
+def class_shares(y_true: Any, shape: tuple[int, ...], dtype: Any, label_smoothing: float) -> Any:
+    """Return the labels that `categorical_crossentropy` compares predictions with.
 
-    A softmax that was left to the loss is written to `y_pred`.
+    Arguments:
+        y_true, label_smoothing: as there; an array or a tensor.
+        shape, dtype: of the predictions.
     """
-    classes = logits.shape[-1]
-    out = y_pred.value.reshape(-1, classes) if y_pred.pending else None
-    y_pred.pending = False
+    if y_true.shape != shape:
+        where = "categorical_crossentropy"
+        raise ValueError(different_shapes(where, "y_true", y_true.shape, shape))
+    if y_true.dtype != dtype:
+        y_true = y_true.astype(dtype)
+    if label_smoothing:
+        return y_true * (1 - label_smoothing) + label_smoothing / shape[-1]
+    return y_true
+
+
+def _fused(logits: Tensor, labels: Any) -> Tensor:
+    """Return the cross-entropy of softmax(logits), of shape (batch, ...) without the classes."""
     if logits.ndim == 2:
-        return functions.softmax_cross_entropy(logits, labels, probabilities_out=out)
-    losses = functions.softmax_cross_entropy(
-        logits.reshape(-1, classes), labels, probabilities_out=out
-    )
+        return functions.softmax_cross_entropy(logits, labels)
+    losses = functions.softmax_cross_entropy(logits.reshape(-1, logits.shape[-1]), labels)
     return losses.reshape(logits.shape[:-1])
 
 
@@ -124,16 +133,10 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
     y_pred = _predictions(y_pred)
     y_true = y_true.value if isinstance(y_true, Tensor) else y_true
     y_true = y_true if hasattr(y_true, "shape") else asarray(y_true, like=y_pred.value)
-    samples = y_pred.shape[:-1]
-    if not samples or y_true.shape not in (samples, (*samples, 1)):
-        where = "sparse_categorical_crossentropy"
-        raise ValueError(no_labels(where, "y_true", y_true.shape, y_pred.shape))
-    labels = y_true.reshape(-1)
-    if labels.dtype.kind not in "iu":
-        labels = labels.astype("int64")
+    labels = class_numbers(y_true, y_pred.shape)
     logits = _logits("softmax", y_pred, from_logits)
     if logits is not None:
-        return _fused(logits, labels, y_pred)
+        return _fused(logits, labels)
     classes = y_pred.shape[-1]
     if ((labels < 0) | (labels >= classes)).any():  # one read, where they are on a GPU
         raise ValueError(
@@ -142,7 +145,22 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
         )
     rows = _log_probabilities(y_pred).reshape(-1, classes)
     losses = -rows[get_array_module(labels).arange(labels.size), labels]
-    return losses.reshape(samples)
+    return losses.reshape(y_pred.shape[:-1])
+
+
+def class_numbers(y_true: Any, shape: tuple[int, ...]) -> Any:
+    """Return the labels that `sparse_categorical_crossentropy` takes, flat and of integers.
+
+    Arguments:
+        y_true: as there; an array.
+        shape: of the predictions.
+    """
+    samples = shape[:-1]
+    if not samples or y_true.shape not in (samples, (*samples, 1)):
+        where = "sparse_categorical_crossentropy"
+        raise ValueError(no_labels(where, "y_true", y_true.shape, shape))
+    labels = y_true.reshape(-1)
+    return labels if labels.dtype.kind in "iu" else labels.astype("int64")
 
 
 def binary_crossentropy(

@@ -135,6 +135,21 @@ class _Crossentropy(Loss):
         self.from_logits = from_logits
         self.label_smoothing = label_smoothing
 
+    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array | None:
+        """Return the labels that predictions by softmax are compared with, for a fused kernel.
+
+        Arguments:
+            y_true: targets, an array.
+            shape, dtype: of the predictions.
+
+        Returns:
+            None where predictions are not such probabilities.
+
+        Raises:
+            ValueError: if the shapes do not fit.
+        """
+        return None
+
 
 class CategoricalCrossentropy(_Crossentropy):
     """Cross-entropy of predictions with one-hot labels; see `categorical_crossentropy`.
@@ -154,6 +169,11 @@ class CategoricalCrossentropy(_Crossentropy):
         return formulas.categorical_crossentropy(
             y_true, y_pred, self.from_logits, self.label_smoothing
         )
+
+    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array | None:
+        if self.from_logits:
+            return None
+        return formulas.class_shares(y_true, shape, dtype, self.label_smoothing)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` unless each row of `y` is a probability of each class."""
@@ -185,6 +205,9 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""
         return formulas.sparse_categorical_crossentropy(y_true, y_pred, self.from_logits)
+
+    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array | None:
+        return None if self.from_logits else formulas.class_numbers(y_true, shape)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` unless `y` holds the number of a class for each sample."""

@@ -36,12 +36,25 @@ class FlatParameters:
         self.buffer = xp.zeros(offsets[-1], dtypes.pop())
         self.values = self.buffer[:trained]
         self.gradients = xp.zeros_like(self.values)
+        self.offsets = offsets[: len(self.trainable)]  # of the trained ones' first elements
         for parameter, offset in zip(parameters, offsets[:-1], strict=True):
             view = _view(self.buffer, offset, parameter)
             view[...] = parameter.value
             parameter.value = view
             parameter.requires_grad = offset < trained
             parameter.grad = _view(self.gradients, offset, parameter) if offset < trained else None
+
+    def start(self) -> None:
+        """Let the gradients to come take the place of those that are there."""
+        for parameter in self.trainable:
+            parameter.stale, parameter.parts = True, None
+
+    def finish(self) -> None:
+        """Let weights without a new gradient have 0."""
+        for parameter in self.trainable:
+            if parameter.stale and parameter.grad is not None:
+                parameter.grad.fill(0)
+                parameter.stale = False
 
     def is_of(self, layer: Layer) -> bool:
         """Whether the weights of `layer` are the ones laid out here, trained and frozen alike."""

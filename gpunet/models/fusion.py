@@ -4,7 +4,8 @@ Convolutions, their max pooling and dense layers that follow one another are a c
 takes some images at a time through all of it, where a kernel for that is there. What goes into a
 pool is then never in memory as a whole, and outside of training nothing between two layers is. An
 activation other than those of `primitives.OUTPUT_ACTIVATIONS` ends a chain and comes after it. In
-training, a softmax at the end of the model is left to the cross-entropy of its output.
+training, a chain with a softmax at the end of the model is run with its cross-entropy, forward and
+backward in one go.
 
 Nothing that a user sees of a model changes: each layer is still there, with its weights, and can be
 called by itself. Only these layers themselves are taken, no subclass, and none whose `call` was
@@ -17,12 +18,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpunet import activations, functions, primitives
-from gpunet.autograd import Tensor, is_recording
-from gpunet.backend import get_array_module
+from gpunet.autograd import Array, Tensor, is_recording
 from gpunet.layers import (
     Activation,
     AveragePooling2D,
@@ -37,9 +37,9 @@ from gpunet.layers.layer import Layer, is_training
 from gpunet.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from gpunet.primitives import Stage
 
-__all__ = ["Chain", "softmax_left_to", "steps"]
+__all__ = ["Chain", "LeftLoss", "loss_left_to", "steps"]
 
-_softmax_left_by: ContextVar[Any] = ContextVar("softmax_left_by", default=None)
+_left: ContextVar[LeftLoss | None] = ContextVar("left", default=None)
 
 _KEEPING_RANK = (
     Activation, AveragePooling2D, Conv2D, Dense, Dropout, MaxPooling2D, Rescaling,
@@ -57,6 +57,7 @@ class Chain:
     parameters: Sequence[Tensor]  # the kernel of each stage, and the bias if it has one
     flat: bool  # whether each sample of the output is a row
     after: Step | None  # an activation that the primitive does not know
+    left: LeftLoss | None = None  # what takes the place of a softmax after it
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the last layer would."""
@@ -64,6 +65,8 @@ class Chain:
         try:
             first.check_input(x.shape)
             x = first._cast(x)
+            if self.left is not None:
+                return self.left.compute(x, self)
             if is_recording():
                 y = functions.chain(x, *self.parameters, stages=self.stages)
             else:
@@ -103,8 +106,9 @@ def steps(model: Layer, layers: Sequence[Any], rank: int) -> Iterator[Step]:
             continue
         rank = 2 if chain.flat else 4
         position += len(chain.layers)
-        if position == len(layers) and _softmax_left_by.get() is model:
-            chain = _without_softmax(chain)
+        if position == len(layers) and chain.flat and chain.after is activations.softmax:
+            left = _left.get()
+            chain.left = left if left is not None and left.model is model else None
         yield chain
 
 
@@ -182,36 +186,54 @@ def _pools_side_by_side(layer: Any) -> bool:
     )
 
 
-@contextmanager
-def softmax_left_to(loss: Any, model: Any) -> Iterator[None]:
-    """Let `model`, if it ends with a softmax, leave that to its loss while it is called inside.
+class LeftLoss:
+    """The loss of a model that the last chain computes, with its gradients, as it is called.
 
-    The output has its shape, and its numbers once the loss was computed from it.
+    Attributes:
+        result: what came out; None while nothing did, and the loss is still to be computed.
+    """
+
+    def __init__(self, model: Any, loss: Any, y: Array) -> None:
+        self.model, self.loss, self.y = model, loss, y
+        self.result: primitives.LossAndGrads | None = None
+        self._input: Tensor | None = None
+        self._parameters: Sequence[Tensor] = ()
+
+    def compute(self, x: Tensor, chain: Chain) -> Tensor:
+        """Compute the loss of a chain's softmax; return the probabilities."""
+        shape = len(x), chain.stages[-1].kernel.shape[1]
+        labels = self.loss.class_labels(self.y, shape, x.dtype)
+        wants = is_recording() and (x.node is not None or x.requires_grad)
+        self.result = primitives.chain_cross_entropy(
+            x.value, chain.stages, labels, with_input_grad=wants
+        )
+        self._input, self._parameters = (x if wants else None), chain.parameters
+        return Tensor(self.result.probabilities)
+
+    def backward(self) -> None:
+        """Hand the gradients on to the weights, and to what comes before the chain."""
+        assert self.result is not None
+        grads = [grad for pair in self.result.grads for grad in pair if grad is not None]
+        for parameter, grad in zip(self._parameters, grads, strict=True):
+            if parameter.requires_grad:
+                parameter.accumulate(grad)
+        if self._input is not None:
+            self._input.backward(self.result.input_grad)
+
+
+@contextmanager
+def loss_left_to(model: Any, loss: Any, y: Array) -> Iterator[LeftLoss]:
+    """Let `model`, if it ends with a softmax, compute its loss while it is called inside.
 
     Arguments:
+        model: a `Sequential`, or any other model, which leaves it undone.
         loss: a loss; it must be a cross-entropy of gpunet's own.
-        model: a `Sequential`, or any other model, which leaves nothing.
+        y: the targets, where the model's weights are.
     """
-    left = (
-        type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
-        and not loss.from_logits
-    )
-    token = _softmax_left_by.set(model if left else None)
+    left = LeftLoss(model, loss, y)
+    known = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
+    token = _left.set(left if known and not loss.from_logits else None)
     try:
-        yield
+        yield left
     finally:
-        _softmax_left_by.reset(token)
-
-
-def _without_softmax(chain: Chain) -> Chain:
-    """Return the last chain of a model up to its softmax, for the loss to go on."""
-    if chain.after is not activations.softmax:
-        return chain
-
-    def pending(logits: Tensor) -> Tensor:
-        library = get_array_module(logits.value)
-        y = Tensor(library.empty(logits.shape, logits.dtype))
-        y.activation, y.logits, y.pending = "softmax", logits, True
-        return y
-
-    return replace(chain, after=pending)
+        _left.reset(token)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.autograd import Array
-from gpunet.metrics import Metric
+from gpunet.metrics import Mean, Metric, counts_hits
 
 __all__ = ["Scores"]
 
@@ -25,12 +25,23 @@ class Scores:
         for metric in metrics:
             metric.reset_state()
 
-    def add(self, y: Array, prediction: Array, loss: Array) -> None:
-        """Take in a batch: its targets, its predictions, and its mean loss, one number."""
-        self.samples += len(prediction)
-        self._loss_sum += loss.astype("float64") * len(prediction)
+    def add(self, y: Array, prediction: Array, losses: Array, hits: Array | None = None) -> None:
+        """Take in a batch.
+
+        Arguments:
+            y: its targets.
+            prediction: its predictions.
+            losses: of each sample, or one number, their mean.
+            hits: uint8, whether each sample was classified right, where that is known.
+        """
+        samples = len(prediction)
+        self.samples += samples
+        self._loss_sum += losses.sum(dtype="float64") * (samples // losses.size)
         for metric in self.metrics:
-            metric.update_state(y, prediction)
+            if hits is not None and counts_hits(metric, y.shape, prediction.shape):
+                Mean.update_state(metric, hits.view(bool))
+            else:
+                metric.update_state(y, prediction)
 
     def logs(self) -> dict[str, float]:
         """Return the loss and the metrics by their names."""

@@ -7,23 +7,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from gpunet.autograd import Array, Tensor
-from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer
 from gpunet.models.flat import FlatParameters
-from gpunet.models.fusion import softmax_left_to
+from gpunet.models.fusion import loss_left_to
 from gpunet.models.scores import Scores
 from gpunet.optimizers import Optimizer
 
 __all__ = [
     "NonFiniteLossError",
+    "Outcome",
     "check_finite",
     "compute_gradients",
     "holding_interrupts_back",
+    "non_finite",
     "train_step",
     "whole",
 ]
@@ -31,6 +30,20 @@ __all__ = [
 
 class NonFiniteLossError(FloatingPointError):
     """The loss or a gradient became NaN or infinite; the weights are those of the step before."""
+
+
+class Outcome(NamedTuple):
+    """What a batch's way through a model gave.
+
+    Attributes:
+        prediction: the model's output.
+        losses: of each sample, or one number, their mean.
+        hits: uint8, whether each sample was classified right; None where that is not known.
+    """
+
+    prediction: Array
+    losses: Array
+    hits: Array | None
 
 
 def train_step(
@@ -46,8 +59,9 @@ def train_step(
 
     Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
     """
-    loss = compute_gradients(model, loss_function, parameters, scores, x, y)
-    check_finite(loss, parameters.gradients)
+    outcome = compute_gradients(model, loss_function, parameters, x, y)
+    scores.add(y, *outcome)
+    check_finite(outcome.losses, parameters.gradients)
     with whole():
         optimizer.apply(parameters.values, parameters.gradients)
 
@@ -56,37 +70,45 @@ def compute_gradients(
     model: Layer,
     loss_function: Callable[[Array, Tensor], Tensor],
     parameters: FlatParameters,
-    scores: Scores,
     x: Tensor,
     y: Array,
-) -> Array:
-    """Leave the gradients of a batch in `parameters`, and return its loss."""
-    with softmax_left_to(loss_function, model):
+) -> Outcome:
+    """Leave the gradients of a batch in `parameters`; return what else there is of it.
+
+    On a GPU, within `primitives.leaving_parts`, they may be left in parts.
+    """
+    parameters.start()
+    with loss_left_to(model, loss_function, y) as left:
         prediction = model(x, training=True)
-    loss = loss_function(y, prediction)
-    parameters.gradients.fill(0)
-    loss.backward()
-    scores.add(y, prediction.value, loss.value)
-    return loss.value
+    if left.result is None:
+        loss = loss_function(y, prediction)
+        loss.backward()
+        outcome = Outcome(prediction.value, loss.value.reshape(1), None)
+    else:
+        left.backward()
+        # Where labels are smoothed, the largest may be another.
+        hits = None if left.loss.label_smoothing else left.result.hits
+        outcome = Outcome(prediction.value, left.result.losses, hits)
+    parameters.finish()
+    return outcome
 
 
-def check_finite(loss: Array, gradients: Array) -> None:
+def check_finite(losses: Array, gradients: Array) -> None:
     """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
-    numbers: list[Any] = [loss, gradients.sum()]
-    library = get_array_module(gradients)
-    if library is not np:
-        # Read at once: that is the one time in a step that the host waits for a GPU.
-        numbers = library.stack([number.astype("float64") for number in numbers]).tolist()
-    loss_value, gradient_sum = map(float, numbers)
-    if not math.isfinite(loss_value + gradient_sum):
-        what, value = "the loss", loss_value
-        if math.isfinite(loss_value):
-            what, value = "the sum of the gradients", gradient_sum
-        raise NonFiniteLossError(
-            f"{what} is {value}. The weights are still those of the step before. A lower "
-            "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
-            "that has no activation often helps."
-        )
+    loss, gradient_sum = float(losses.mean()), float(gradients.sum())
+    if not math.isfinite(loss + gradient_sum):
+        if math.isfinite(loss):
+            raise non_finite("the sum of the gradients", gradient_sum)
+        raise non_finite("the loss", loss)
+
+
+def non_finite(what: str, value: float) -> NonFiniteLossError:
+    """Return the error that says of `what` that its value is not finite."""
+    return NonFiniteLossError(
+        f"{what} is {value}. The weights are still those of the step before. A lower "
+        "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
+        "that has no activation often helps."
+    )
 
 
 class _Handler:

@@ -121,9 +121,10 @@ def _rehearse(model: Model, x: Array, y: Any) -> None:
     for inputs, labels in ArrayBatches(x, targets, len(x), shuffle=True):
         tensor = model._as_input(inputs)
         labels = asarray(labels, like=tensor.value)
-        loss = compute_gradients(model, model.loss, parameters, scores, tensor, labels)
+        outcome = compute_gradients(model, model.loss, parameters, tensor, labels)
+        scores.add(labels, *outcome)
         with suppress(NonFiniteLossError):  # nothing was really computed
-            check_finite(loss, parameters.gradients)
+            check_finite(outcome.losses, parameters.gradients)
         optimizer.apply(parameters.values, parameters.gradients)
 
 
@@ -152,7 +153,7 @@ class _Recorder:
         self.launches: dict[tuple[str, str, Build], tuple[Kernel, Build]] = {}
         self.contiguous, self.address = executor.contiguous, executor.address
         self.multiprocessors, self.check_array = executor.multiprocessors, executor.check_array
-        self.compile = executor.compile
+        self.compile, self.constant = executor.compile, executor.constant
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return zeros: what is not computed shall be numbers, in whatever reads it."""

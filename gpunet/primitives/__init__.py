@@ -25,11 +25,14 @@ from gpunet.primitives import cuda, reference, selection, shapes
 from gpunet.primitives.checks import (
     OUTPUT_ACTIVATIONS,
 )
-from gpunet.primitives.stages import LARGE_STAGE, Stage
+from gpunet.primitives.parts import Parts, leaving_parts
+from gpunet.primitives.stages import LARGE_STAGE, LossAndGrads, Stage
 
 __all__ = [
     "LARGE_STAGE",
     "OUTPUT_ACTIVATIONS",
+    "LossAndGrads",
+    "Parts",
     "Stage",
     "activation_backward",
     "adam_update",
@@ -37,6 +40,7 @@ __all__ = [
     "average_pool2d_forward",
     "bias_backward",
     "chain_backward",
+    "chain_cross_entropy",
     "chain_forward",
     "chain_forward_kept",
     "conv2d_backward_input",
@@ -56,6 +60,7 @@ __all__ = [
     "hard_sigmoid_forward",
     "leaky_relu_backward",
     "leaky_relu_forward",
+    "leaving_parts",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul",
@@ -148,6 +153,7 @@ average_pool2d_backward = _by_array(reference.average_pool2d_backward)
 average_pool2d_forward = _by_array(reference.average_pool2d_forward)
 bias_backward = _by_array(reference.bias_backward)
 chain_backward = _by_array(reference.chain_backward)
+chain_cross_entropy = _by_array(reference.chain_cross_entropy)
 chain_forward = _by_array(reference.chain_forward)
 chain_forward_kept = _by_array(reference.chain_forward_kept)
 conv2d_backward_input = _by_array(reference.conv2d_backward_input)

@@ -164,7 +164,12 @@ def check_dropout(key: Any, rate: float) -> tuple[int, float]:
 
 
 def check_update(
-    where: str, parameters: Any, learning_rate: Any, step: Any = None, **buffers: Any
+    where: str,
+    parameters: Any,
+    learning_rate: Any,
+    step: Any = None,
+    skip: Any = None,
+    **buffers: Any,
 ) -> None:
     """Raise unless the buffers of an update are flat and fit each other; None is passed over."""
     if parameters.ndim != 1:
@@ -176,9 +181,10 @@ def check_update(
         if buffer is not None:
             check_shape(where, name, buffer.shape, parameters.shape)
     check_shape(where, "learning_rate", learning_rate.shape, (1,))
-    if step is not None:
-        check_shape(where, "step", step.shape, (1,))
-        _check_int64(where, "step", step)
+    for name, array, size in (("step", step, 1), ("skip", skip, 3)):
+        if array is not None:
+            check_shape(where, name, array.shape, (size,))
+            _check_int64(where, name, array)
 
 
 def check_gather(data: Any, rows: Any, dtype: Any, scale: float) -> np.dtype[Any]:

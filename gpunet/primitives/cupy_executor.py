@@ -44,6 +44,7 @@ class CupyExecutor:
         self._modules: dict[tuple[int, Build], Any] = {}
         self._functions: dict[tuple[int, Build, str], Any] = {}
         self._multiprocessors: dict[int, int] = {}
+        self._constants: dict[tuple[int, bytes], Any] = {}  # kept: captured steps read them
 
     @property
     def cupy(self) -> Any:
@@ -71,6 +72,13 @@ class CupyExecutor:
         copy = self.empty(array.shape, array.dtype)
         copy[...] = array
         return copy
+
+    def constant(self, data: bytes) -> Any:
+        """Return the numbers of int64 that are in `data` as an array, copied there once."""
+        key = (self._device(), data)
+        if key not in self._constants:
+            self._constants[key] = self.cupy.asarray(np.frombuffer(data, np.int64))
+        return self._constants[key]
 
     def address(self, array: Any) -> int:
         """Return where the array's memory begins."""

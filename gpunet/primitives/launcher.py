@@ -31,6 +31,7 @@ __all__ = [
     "address",
     "blocks_for",
     "ceil_div",
+    "constant",
     "contiguous",
     "current_executor",
     "empty",
@@ -97,6 +98,9 @@ class Executor(Protocol):
     def contiguous(self, array: Array) -> Array:
         """Return the array, or a contiguous copy of it."""
 
+    def constant(self, data: bytes) -> Array:
+        """Return the numbers of int64 that are in `data` as an array, made once."""
+
     def address(self, array: Array) -> int:
         """Return where the array's memory begins."""
 
@@ -141,6 +145,11 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
 def contiguous(array: Array) -> Array:
     """Return an array that kernels can read: itself, or a contiguous copy of a view."""
     return array if array.flags.c_contiguous else _executor.get().contiguous(array)
+
+
+def constant(data: bytes) -> Array:
+    """Return the numbers of int64 that are in `data` as an array where launches go, made once."""
+    return _executor.get().constant(data)
 
 
 def address(array: Array) -> int:

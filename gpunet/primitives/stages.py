@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 from gpunet.primitives.checks import check_same_dtype
 from gpunet.primitives.shapes import conv2d_max_pool_geometry
 
-__all__ = ["LARGE_STAGE", "Kept", "Operations", "Stage", "output_shape"]
+__all__ = [
+    "LARGE_STAGE",
+    "Kept",
+    "LossAndGrads",
+    "Operations",
+    "Stage",
+    "cross_entropy_by",
+    "output_shape",
+]
 
 LARGE_STAGE = 1 << 18
 """Weights beyond which a stage is better off alone: a few images at a time would be too few."""
@@ -38,6 +46,25 @@ class Stage(NamedTuple):
     padding: Any = "valid"
     dilation: tuple[int, int] = (1, 1)
     pool_size: tuple[int, int] = (1, 1)
+
+
+class LossAndGrads(NamedTuple):
+    """What `chain_cross_entropy` gives.
+
+    Attributes:
+        losses: (batch,), of each sample.
+        probabilities: (batch, classes), the softmax of the last stage's outputs.
+        hits: uint8 (batch,), 1 where the first largest probability is that of the label.
+        input_grad: gradient of the input, or None; as the next, of the mean of the losses.
+        grads: for each stage the gradients of its kernel and its bias. On a GPU they may be
+            `parts.Parts`, within `parts.leaving_parts`.
+    """
+
+    losses: Array
+    probabilities: Array
+    hits: Array
+    input_grad: Array | None
+    grads: list[tuple[Any, Any]]
 
 
 def output_shape(
@@ -160,6 +187,30 @@ class Operations(NamedTuple):
             )  # fmt: skip
             grads.append(found)
         return grad, grads[::-1]
+
+
+def cross_entropy_by(
+    twins: Any,
+    x: Array,
+    stages: Sequence[Stage],
+    labels: Array,
+    share: Array,
+    with_input_grad: bool,
+) -> LossAndGrads:
+    """Return what `chain_cross_entropy` does, by the other primitives of one kind of arrays.
+
+    Arguments:
+        twins: has these primitives.
+        x, stages, labels, with_input_grad: those of `chain_cross_entropy`.
+        share: (batch,), what each sample's loss counts in the mean.
+    """
+    logits, kept = twins.chain_forward_kept(x, stages)
+    losses, probabilities = twins.softmax_cross_entropy_forward(logits, labels)
+    grad = twins.softmax_cross_entropy_backward(share, probabilities, labels)
+    input_grad, grads = twins.chain_backward(grad, x, stages, kept, with_input_grad=with_input_grad)
+    numbers = labels if labels.ndim == 1 else labels.argmax(-1)
+    hits = (probabilities.argmax(-1) == numbers).view("u1")
+    return LossAndGrads(losses, probabilities, hits, input_grad, grads)
 
 
 def _rows(x: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import Stage, reference
+from gpunet.primitives import reference
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -27,12 +27,14 @@ class Case:
     """One call of a primitive.
 
     Attributes:
-        primitive: its name.
+        primitive: its name; or that of what has no twin, see `function`.
         label: what tells the case from the others of its primitive.
         make: makes its positional and keyword arguments.
         terms: how many products the longest sum adds up, for the tolerance.
         in_place: positions of arguments that are changed.
         dtypes: the element types it is tried in.
+        function, oracle: for what launches a kernel and is no primitive: itself, and what gives the
+            same by NumPy.
     """
 
     primitive: str
@@ -41,6 +43,14 @@ class Case:
     terms: int = 1
     in_place: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ("float32", "float64")
+    function: Callable[..., Any] | None = None
+    oracle: Callable[..., Any] | None = None
+
+    def twin_of(self, twins: Any) -> Callable[..., Any]:
+        """Return what to call for these twins."""
+        if self.function is None or self.oracle is None:
+            return getattr(twins, self.primitive)
+        return self.oracle if twins is reference else self.function
 
     def __str__(self) -> str:
         return f"{self.primitive}-{self.label}"
@@ -68,11 +78,11 @@ def arguments_of(case: Case, dtype: str) -> Arguments:
 
 
 def _each_array(change: Callable[[Array], Any], value: Any) -> Any:
-    """Return `value` with `change` made to each array in it, also in containers and stages."""
+    """Return `value` with `change` made to each array in it, also in containers."""
     if isinstance(value, dict):
         return {name: _each_array(change, item) for name, item in value.items()}
-    if isinstance(value, Stage):
-        return Stage(*[_each_array(change, item) for item in value])
+    if hasattr(value, "_fields"):  # a NamedTuple, such as a stage
+        return type(value)(*[_each_array(change, item) for item in value])
     if isinstance(value, list | tuple):
         return type(value)(_each_array(change, item) for item in value)
     return change(value) if isinstance(value, np.ndarray) else value
@@ -120,7 +130,7 @@ def call(
     """
     convert = convert or laid_out_like
     args, options = _each_array(convert, args), _each_array(convert, options)
-    result = getattr(twins, case.primitive)(*args, **options)
+    result = case.twin_of(twins)(*args, **options)
     return [*_arrays_in(result), *(args[i] for i in case.in_place)]
 
 

@@ -51,6 +51,28 @@ def make_backward(with_input_grad: bool, rng: np.random.Generator) -> Arguments:
     return [rng.standard_normal(y.shape), x, stages, kept], options
 
 
+def make_cross_entropy(
+    shape: tuple[int, ...],
+    kernels: list[tuple[Any, ...]],
+    rng: np.random.Generator,
+    sparse: bool = False,
+    with_input_grad: bool = False,
+) -> Arguments:
+    """Return inputs, stages and the labels of as many classes as the last stage has outputs."""
+    (x, stages), _ = make(shape, kernels, rng)
+    labels = rng.integers(0, kernels[-1][0][-1], shape[0])
+    if not sparse:
+        labels = np.eye(kernels[-1][0][-1])[labels]
+    return [x, stages, labels], {"with_input_grad": with_input_grad}
+
+
+DENSE: list[tuple[Any, ...]] = [
+    ((7, 6), True, "relu", {}),
+    ((6, 5), False, "sigmoid", {}),
+    ((5, 9), True, "tanh", {}),
+    ((9, 4), True, None, {}),
+]
+
 CASES = [
     Case("chain_forward", "network", partial(make, (3, 6, 12, 1), NETWORK), 36, dtypes=SINGLE),
     Case("chain_forward", "no image", partial(make, (0, 6, 12, 1), NETWORK), dtypes=SINGLE),
@@ -63,5 +85,17 @@ CASES = [
         partial(make, (5, 7), [((7, 3), True, "relu", {})]),
         7,
         dtypes=SINGLE,
+    ),
+    *(
+        Case("chain_cross_entropy", f"{label}{' sparse' * sparse}{' with input' * wanted}",
+             partial(make_cross_entropy, shape, kernels, sparse=sparse, with_input_grad=wanted),
+             100, dtypes=SINGLE)
+        for label, shape, kernels in (
+            ("network", (5, 6, 12, 1), NETWORK),
+            ("one dense", (4, 7), [((7, 3), False, None, {})]),
+            ("dense", (37, 7), DENSE),
+        )
+        for sparse in (False, True)
+        for wanted in (False, True)
     ),
 ]  # fmt: skip

@@ -41,6 +41,12 @@ def strided_gradients(rng: np.random.Generator, make: Any) -> Arguments:
     return arrays, options
 
 
+def skipped(rng: np.random.Generator, make: Any, skip: tuple[int, ...]) -> Arguments:
+    """An update that is to be left out, unless the first two numbers are 0."""
+    arrays, options = make(rng, count=300)
+    return arrays, options | {"skip": np.array(skip)}
+
+
 SGD_OPTIONS: list[dict[str, Any]] = [
     {},
     {"momentum": 0.9},
@@ -89,6 +95,12 @@ CASES = [
         for label, make in (
             ("off-boundary", off_boundary), ("strided-gradients", strided_gradients),
         )
+    ),
+    *(
+        Case(f"{name}_update", f"skip={skip}", partial(skipped, make=update, skip=skip),
+             in_place=(0, 2, 3)[: 3 if name == "adam" else 2])
+        for name, update in (("sgd", sgd_momentum), ("adam", adam))
+        for skip in ((0, 0, 0), (0, 1, 4), (1, 0, 0))
     ),
     Case("sgd_update", "empty", partial(sgd_momentum, count=0), in_place=(0, 2)),
     Case("adam_update", "empty", partial(adam, count=0), in_place=(0, 2, 3)),

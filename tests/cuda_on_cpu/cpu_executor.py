@@ -97,6 +97,9 @@ class CpuExecutor:
     def contiguous(self, array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array)
 
+    def constant(self, data: bytes) -> np.ndarray:
+        return np.frombuffer(data, np.int64)
+
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
 

@@ -11,12 +11,13 @@ from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_gather, check_rescale
 from gpunet.primitives.launcher import Kernel
 
-__all__ = ["gather_batch", "rescale_forward"]
+__all__ = ["gather_batch", "gather_pair", "rescale_forward"]
 
 Array = Any
 
 _COPY = Kernel("batch.cu", "gather_copy")
 _CONVERT = Kernel("batch.cu", "gather_convert")
+_PAIR = Kernel("batch.cu", "gather_pair")
 _RESCALE = Kernel("batch.cu", "rescale")
 
 _BLOCK = 256
@@ -47,6 +48,46 @@ def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 
         types = {"T": result, "D": data.dtype}
         _CONVERT(grid, block, *shape, scale, data, rows, batch, types=types, VECTOR=vector)
     return batch
+
+
+def gather_pair(x: Array, y: Array, rows: Array, first: Array, count: int) -> tuple[Array, Array]:
+    """Return copies of the same rows of two arrays, by one launch.
+
+    Arguments:
+        x, y: contiguous, with one row a sample.
+        rows: int64 (samples,), which rows there are to choose from, in their order.
+        first: int64 (1,), the first of `rows` that is chosen; read on the device.
+        count: how many are chosen.
+    """
+    batch_x = launcher.empty((count, *x.shape[1:]), x.dtype)
+    batch_y = launcher.empty((count, *y.shape[1:]), y.dtype)
+    sizes = [math.prod(array.shape[1:]) for array in (x, y)]
+    vectors = [
+        math.gcd(launcher.vector_width(data, batch), size)
+        for data, batch, size in zip((x, y), (batch_x, batch_y), sizes, strict=True)
+    ]
+    longest = max(
+        launcher.ceil_div(size, vector) for size, vector in zip(sizes, vectors, strict=True)
+    )
+    (blocks, parts), block = _launch_size(count, longest)
+    word_x, word_y = (np.dtype(f"u{array.dtype.itemsize}") for array in (x, y))
+    _PAIR(
+        (blocks, parts, 2),
+        block,
+        len(x),
+        count,
+        *sizes,
+        first,
+        rows,
+        x.view(word_x),
+        y.view(word_y),
+        batch_x.view(word_x),
+        batch_y.view(word_y),
+        types={"T": word_x, "D": word_y},
+        VECTOR=vectors[0],
+        VECTOR_Y=vectors[1],
+    )
+    return batch_x, batch_y
 
 
 def rescale_forward(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Array:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
+from gpunet.primitives import launcher
 from gpunet.primitives.cuda.activation import activation_backward
 from gpunet.primitives.cuda.conv_pool import (
     conv2d_max_pool_backward_input,
@@ -18,9 +20,13 @@ from gpunet.primitives.cuda.convolution import (
 )
 from gpunet.primitives.cuda.linear import matmul
 from gpunet.primitives.cuda.reduction import bias_backward
-from gpunet.primitives.stages import Kept, Operations, Stage
+from gpunet.primitives.cuda.softmax import (
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from gpunet.primitives.stages import Kept, LossAndGrads, Operations, Stage, cross_entropy_by
 
-__all__ = ["chain_backward", "chain_forward", "chain_forward_kept"]
+__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
 Array = Any
 
@@ -58,3 +64,20 @@ def chain_backward(
 ) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
     """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
     return _OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)
+
+
+def chain_cross_entropy(
+    x: Array, stages: Sequence[Stage], labels: Array, *, with_input_grad: bool = False
+) -> LossAndGrads:
+    """Return the losses and all gradients; arguments as in the reference twin."""
+    share = launcher.empty((len(x),), x.dtype)
+    share.fill(1 / len(x))
+    return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+
+
+_TWINS = SimpleNamespace(
+    chain_backward=chain_backward,
+    chain_forward_kept=chain_forward_kept,
+    softmax_cross_entropy_backward=softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward=softmax_cross_entropy_forward,
+)

@@ -27,6 +27,7 @@ def sgd_update(
     *,
     momentum: float = 0.0,
     nesterov: bool = False,
+    skip: Array | None = None,
 ) -> None:
     """Take one step of gradient descent, in place, by Keras' formulas.
 
@@ -35,7 +36,9 @@ def sgd_update(
     """
     if momentum and velocity is None:
         raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
-    check_update("sgd_update", parameters, learning_rate, gradients=gradients, velocity=velocity)
+    check_update(
+        "sgd_update", parameters, learning_rate, skip=skip, gradients=gradients, velocity=velocity
+    )
     gradients = launcher.contiguous(gradients)
     buffers = [parameters] if velocity is None else [parameters, velocity]
     vector = launcher.vector_width(gradients, *buffers)
@@ -49,6 +52,7 @@ def sgd_update(
         gradients,
         parameters,
         velocity,
+        skip,
         types={"T": parameters.dtype},
         VECTOR=vector,
     )
@@ -65,6 +69,7 @@ def adam_update(
     beta_1: float = 0.9,
     beta_2: float = 0.999,
     epsilon: float = 1e-7,
+    skip: Array | None = None,
 ) -> None:
     """Take one step of Adam, in place, by Keras' formulas (Kingma and Ba, 2014, section 2).
 
@@ -72,7 +77,7 @@ def adam_update(
         ValueError: what is changed is a view that is not contiguous; nothing is changed then.
     """
     others = {"gradients": gradients, "mean": mean, "variance": variance}
-    check_update("adam_update", parameters, learning_rate, step, **others)
+    check_update("adam_update", parameters, learning_rate, step, skip, **others)
     gradients = launcher.contiguous(gradients)
     vector = launcher.vector_width(parameters, gradients, mean, variance)
     _ADAM(
@@ -90,6 +95,7 @@ def adam_update(
         parameters,
         mean,
         variance,
+        skip,
         types={"T": parameters.dtype},
         VECTOR=vector,
     )

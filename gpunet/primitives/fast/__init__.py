@@ -64,7 +64,11 @@ from gpunet.primitives.fast.softmax import (
     softmax_cross_entropy_forward,
     softmax_forward,
 )
-from gpunet.primitives.fast.training import chain_backward, chain_forward_kept
+from gpunet.primitives.fast.training import (
+    chain_backward,
+    chain_cross_entropy,
+    chain_forward_kept,
+)
 from gpunet.primitives.reference import (
     dropout_backward,
     dropout_forward,
@@ -77,6 +81,7 @@ __all__ = [
     "average_pool2d_forward",
     "bias_backward",
     "chain_backward",
+    "chain_cross_entropy",
     "chain_forward",
     "chain_forward_kept",
     "conv2d_backward_input",

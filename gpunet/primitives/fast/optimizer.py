@@ -15,6 +15,7 @@ from gpunet.primitives.fast.elementwise import share, tasks_for
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
+from gpunet.primitives.reference.optimizer import is_skipped
 
 __all__ = ["adam_update", "sgd_update"]
 
@@ -29,11 +30,16 @@ def sgd_update(
     *,
     momentum: float = 0.0,
     nesterov: bool = False,
+    skip: Array | None = None,
 ) -> None:
     """Take one step of gradient descent, in place; arguments as in the reference twin."""
     if momentum and velocity is None:
         raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
-    check_update("sgd_update", parameters, learning_rate, gradients=gradients, velocity=velocity)
+    check_update(
+        "sgd_update", parameters, learning_rate, skip=skip, gradients=gradients, velocity=velocity
+    )
+    if is_skipped(skip):
+        return
     if not _can_change(parameters, parameters if velocity is None else velocity):
         reference.sgd_update(
             parameters, gradients, velocity, learning_rate, momentum=momentum, nesterov=nesterov
@@ -56,10 +62,13 @@ def adam_update(
     beta_1: float = 0.9,
     beta_2: float = 0.999,
     epsilon: float = 1e-7,
+    skip: Array | None = None,
 ) -> None:
     """Take one step of Adam, in place; arguments as in the reference twin."""
     others = {"gradients": gradients, "mean": mean, "variance": variance}
-    check_update("adam_update", parameters, learning_rate, step, **others)
+    check_update("adam_update", parameters, learning_rate, step, skip, **others)
+    if is_skipped(skip):
+        return
     if not _can_change(parameters, mean, variance):
         reference.adam_update(
             parameters, gradients, mean, variance, step, learning_rate,

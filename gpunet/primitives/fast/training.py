@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,12 +36,16 @@ from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, pack
 from gpunet.primitives.fast.simd import LANES
+from gpunet.primitives.fast.softmax import (
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import Conv2DGeometry
-from gpunet.primitives.stages import Kept, Stage
+from gpunet.primitives.stages import Kept, LossAndGrads, Stage, cross_entropy_by
 
-__all__ = ["chain_backward", "chain_forward_kept"]
+__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward_kept"]
 
 Array = Any
 Ints = NDArray[np.int64]
@@ -136,6 +141,22 @@ def chain_backward(
         p.groups.reshape(-1), parts, grads,
     )  # fmt: skip
     return None, list(_split(p, stages, grads))
+
+
+def chain_cross_entropy(
+    x: Array, stages: Sequence[Stage], labels: Array, *, with_input_grad: bool = False
+) -> LossAndGrads:
+    """Return the losses and all gradients; arguments as in the reference twin."""
+    share = np.full(len(x), 1 / len(x), x.dtype)
+    return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+
+
+_TWINS = SimpleNamespace(
+    chain_backward=chain_backward,
+    chain_forward_kept=chain_forward_kept,
+    softmax_cross_entropy_backward=softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward=softmax_cross_entropy_forward,
+)
 
 
 def _lay_out(back: Back, stage: Stage, weights: Array) -> None:

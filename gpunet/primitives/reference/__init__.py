@@ -26,7 +26,12 @@ from gpunet.primitives.reference.activation import (
     tanh_forward,
 )
 from gpunet.primitives.reference.batch import gather_batch, rescale_forward
-from gpunet.primitives.reference.chain import chain_backward, chain_forward, chain_forward_kept
+from gpunet.primitives.reference.chain import (
+    chain_backward,
+    chain_cross_entropy,
+    chain_forward,
+    chain_forward_kept,
+)
 from gpunet.primitives.reference.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
@@ -62,6 +67,7 @@ __all__ = [
     "average_pool2d_forward",
     "bias_backward",
     "chain_backward",
+    "chain_cross_entropy",
     "chain_forward",
     "chain_forward_kept",
     "conv2d_backward_input",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
 
 from gpunet.primitives.reference.activation import activation_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
@@ -19,9 +22,20 @@ from gpunet.primitives.reference.convolution import (
 )
 from gpunet.primitives.reference.linear import bias_backward, matmul
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.stages import Kept, Operations, Stage, output_shape
+from gpunet.primitives.reference.softmax import (
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from gpunet.primitives.stages import (
+    Kept,
+    LossAndGrads,
+    Operations,
+    Stage,
+    cross_entropy_by,
+    output_shape,
+)
 
-__all__ = ["chain_backward", "chain_forward", "chain_forward_kept"]
+__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
 _OPERATIONS = Operations(
     conv2d_forward,
@@ -91,3 +105,37 @@ def chain_backward(
         TypeError, ValueError: an argument does not fit the others.
     """
     return _OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)
+
+
+def chain_cross_entropy(
+    x: Array, stages: Sequence[Stage], labels: Array, *, with_input_grad: bool = False
+) -> LossAndGrads:
+    """Return the cross-entropy of the softmax of what the last stage puts out, with gradients.
+
+    The gradients are those of the mean of the samples' losses.
+
+    Arguments:
+        x: (batch, height, width, channels), or (batch, inputs) if the first stage is dense.
+        stages: convolutions and dense layers; the last is dense, without activation.
+        labels: integers (batch,), or probabilities (batch, classes).
+        with_input_grad: whether the gradient of `x` is wanted.
+
+    Raises:
+        TypeError, ValueError: a stage does not fit what comes before it, or the labels its output.
+
+    >>> import numpy as np
+    >>> x, kernel = np.zeros((1, 3)), np.zeros((3, 2))
+    >>> found = chain_cross_entropy(x, [Stage(kernel, None, None)], np.array([0]))
+    >>> found.losses.round(4), found.probabilities, found.hits
+    (array([0.6931]), array([[0.5, 0.5]]), array([1], dtype=uint8))
+    """
+    share = np.full(len(x), 1 / len(x), x.dtype)
+    return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+
+
+_TWINS = SimpleNamespace(
+    chain_backward=chain_backward,
+    chain_forward_kept=chain_forward_kept,
+    softmax_cross_entropy_backward=softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward=softmax_cross_entropy_forward,
+)

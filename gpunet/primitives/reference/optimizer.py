@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.primitives.checks import check_update
 from gpunet.primitives.reference.blocks import Array, blocks_of
 
-__all__ = ["adam_update", "sgd_update"]
+__all__ = ["adam_update", "is_skipped", "sgd_update"]
 
 _CHUNK = 1 << 13  # elements; five arrays of that size stay in a level-2 cache
 
@@ -22,6 +22,7 @@ def sgd_update(
     *,
     momentum: float = 0.0,
     nesterov: bool = False,
+    skip: Array | None = None,
 ) -> None:
     """Take one step of gradient descent, in place, by Keras' formulas.
 
@@ -35,13 +36,19 @@ def sgd_update(
         learning_rate: (1,), of the type of `parameters`.
         momentum: from 0 to below 1.
         nesterov: look ahead.
+        skip: int64 (3,), or None. Where its first or second element is not 0, nothing is changed
+            but its third, which counts the steps that were left out.
 
     Raises:
         TypeError, ValueError: the arrays do not fit each other, or there is no velocity.
     """
     if momentum and velocity is None:
         raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
-    check_update("sgd_update", parameters, learning_rate, gradients=gradients, velocity=velocity)
+    check_update(
+        "sgd_update", parameters, learning_rate, skip=skip, gradients=gradients, velocity=velocity
+    )
+    if is_skipped(skip):
+        return
     rate = learning_rate.item()
     for part in blocks_of(parameters.size, _CHUNK):
         step = gradients[part] * -rate
@@ -66,6 +73,7 @@ def adam_update(
     beta_1: float = 0.9,
     beta_2: float = 0.999,
     epsilon: float = 1e-7,
+    skip: Array | None = None,
 ) -> None:
     """Take one step of Adam, in place, by Keras' formulas (Kingma and Ba, 2014, section 2).
 
@@ -83,12 +91,15 @@ def adam_update(
         beta_1: decay of `mean`.
         beta_2: decay of `variance`.
         epsilon: added to the denominator.
+        skip: as in `sgd_update`.
 
     Raises:
         TypeError, ValueError: the arrays do not fit each other.
     """
     others = {"gradients": gradients, "mean": mean, "variance": variance}
-    check_update("adam_update", parameters, learning_rate, step, **others)
+    check_update("adam_update", parameters, learning_rate, step, skip, **others)
+    if is_skipped(skip):
+        return
     count = step.item()
     alpha = learning_rate.item() * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
     buffer = np.empty(min(parameters.size, _CHUNK), parameters.dtype)
@@ -107,3 +118,11 @@ def adam_update(
         np.divide(m, change, out=change)
         change *= alpha
         parameters[part] -= change
+
+
+def is_skipped(skip: Array | None) -> bool:
+    """Return whether a step is to be left out, and count it then; see `sgd_update`."""
+    if skip is None or not skip[:2].any():
+        return False
+    skip[2] += 1
+    return True

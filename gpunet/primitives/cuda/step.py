@@ -1,0 +1,122 @@
+"""The end of a training step's backward pass, as the kernel of kernels/step.cu."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.primitives import launcher
+from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.parts import Parts
+
+__all__ = ["NO_SCORES", "Scored", "Segment", "add_up", "finish_gradients", "segments_of"]
+
+Array = Any
+
+_FINISH = Kernel("step.cu", "finish_gradients")
+
+_BLOCK = 256
+
+
+class Segment(NamedTuple):
+    """Where a weight's gradient goes in the flat buffer, and where its parts are, if it has any."""
+
+    destination: int
+    size: int
+    first: int = 0
+    stride: int = 0
+    parts: int = 0
+
+
+class Scored(NamedTuple):
+    """What a batch gives to the scores, and what is counted after it.
+
+    Attributes:
+        losses: (samples,) or one number of the whole batch, in the weights' type.
+        weight: how many samples each of these stands for.
+        hits: (samples,) of uint8, whether each was classified right, or None.
+        totals: float64 (2,), changed: the sum of the losses so far, and that of the hits.
+        increments, counters: int64 (count,); the latter is changed.
+    """
+
+    losses: Array
+    weight: int
+    hits: Array | None
+    totals: Array
+    increments: Array
+    counters: Array
+
+
+NO_SCORES = Scored(None, 0, None, None, None, None)
+
+
+def segments_of(parts: Sequence[tuple[int, Parts]]) -> tuple[Segment, ...]:
+    """Return the segments of gradients whose parts are in one buffer.
+
+    Arguments:
+        parts: each with its destination, an element of the flat buffer.
+    """
+    return tuple(
+        Segment(destination, math.prod(part.shape), part.first, part.stride, part.count)
+        for destination, part in parts
+    )
+
+
+def finish_gradients(
+    gradients: Array,
+    parts: Array | None,
+    segments: tuple[Segment, ...],
+    failed: Array,
+    scored: Scored = NO_SCORES,
+) -> None:
+    """Add up the parts into `gradients`, note what is not finite, and take in the batch.
+
+    Arguments:
+        gradients: flat, changed.
+        parts: the buffer that the segments' parts are in; None if they have none.
+        segments: at least one.
+        failed: int64 (3,); its first element is set if a loss is not finite, its second if a
+            gradient is not.
+        scored: what else there is to do.
+    """
+    blocks, table = _table(segments)
+    samples = 0 if scored.losses is None else scored.losses.size
+    _FINISH(
+        blocks + (samples > 0),
+        _BLOCK,
+        len(segments),
+        launcher.constant(table),
+        parts,
+        gradients,
+        samples,
+        scored.weight,
+        scored.losses,
+        scored.hits,
+        scored.totals,
+        0 if scored.counters is None else scored.counters.size,
+        scored.increments,
+        scored.counters,
+        failed,
+        types={"T": gradients.dtype},
+    )
+
+
+def add_up(parts: Parts) -> Array:
+    """Return the sum of parts."""
+    total = launcher.empty(parts.shape, parts.dtype)
+    failed = launcher.empty((3,), np.int64)  # nobody asks
+    finish_gradients(total.reshape(-1), parts.buffer, segments_of([(0, parts)]), failed)
+    return total
+
+
+@lru_cache(maxsize=256)
+def _table(segments: tuple[Segment, ...]) -> tuple[int, bytes]:
+    """Return how many blocks the segments take, and the kernel's table of them."""
+    blocks = [max(1, launcher.ceil_div(segment.size, _BLOCK)) for segment in segments]
+    first_blocks = np.cumsum([0, *blocks[:-1]])
+    rows = [[first, *segment] for first, segment in zip(first_blocks, segments, strict=True)]
+    return sum(blocks), np.array(rows, np.int64).tobytes()

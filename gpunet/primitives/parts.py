@@ -1,0 +1,64 @@
+"""Gradients of weights in parts, whose sum is left to a later launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Parts", "leaving_parts", "parts_are_left"]
+
+Array = Any
+
+_left: ContextVar[bool] = ContextVar("parts_left", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A gradient as its parts, one of each block that worked on it; the gradient is their sum.
+
+    Attributes:
+        buffer: flat array that holds them, and those of other gradients.
+        first: the element with which the first part begins.
+        stride: elements from the beginning of a part to that of the next.
+        count: how many parts there are.
+        shape: of the gradient; a part has its elements in this order.
+    """
+
+    buffer: Array
+    first: int
+    stride: int
+    count: int
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the elements."""
+        return self.buffer.dtype
+
+    def astype(self, dtype: Any, copy: bool = True) -> Parts | Array:
+        """Return the gradient in a type: as the parts they are, if that is theirs."""
+        return self if dtype == self.dtype else self.total().astype(dtype, copy=copy)
+
+    def total(self) -> Array:
+        """Return the gradient."""
+        from gpunet.primitives.cuda.step import add_up
+
+        return add_up(self)
+
+
+@contextmanager
+def leaving_parts() -> Iterator[None]:
+    """Let CUDA twins give the gradients of weights as `Parts` inside, where they come in parts."""
+    token = _left.set(True)
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def parts_are_left() -> bool:
+    """Return whether gradients of weights may be given as `Parts` here."""
+    return _left.get()
