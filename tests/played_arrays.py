@@ -7,34 +7,22 @@ _routines_indexing.pyx, _routines_manipulation.pyx and _kernel.pyx.
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import played_gpu
-from played_gpu import Device
+from played_gpu import Device, refuse
+from played_memory import MemoryPointer, alloc, pinned, watch
+from played_streams import Stream, get_current_stream, perform
 
-__all__ = ["PLAYED", "memory_of", "ndarray"]
+__all__ = ["UFUNCTIONS", "carry_out", "memory_of", "ndarray", "new", "store", "taken"]
 
-# The functions of the module; each does what NumPy's of its name does. A test compares the names
-# with those of the installed CuPy: what CuPy does not have must not be here.
-_UFUNCS = [
-    "absolute", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "cos", "divide", "equal",
-    "exp", "floor_divide", "greater", "greater_equal", "invert", "isfinite", "isnan",
-    "left_shift", "less", "less_equal", "log", "logical_and", "logical_not", "logical_or",
-    "maximum", "minimum", "multiply", "negative", "not_equal", "power", "remainder",
-    "right_shift", "sign", "sin", "sqrt", "square", "subtract", "tanh", "true_divide",
-]  # fmt: skip
-_OTHERS = [
-    "all", "any", "argmax", "argmin", "argsort", "argwhere", "broadcast_to", "clip",
-    "concatenate", "cumsum", "diff", "expand_dims", "flatnonzero", "matmul", "max", "mean",
-    "min", "moveaxis", "ndim", "nonzero", "pad", "prod", "ravel", "repeat", "reshape",
-    "searchsorted", "shape", "size", "split", "squeeze", "stack", "sum", "take",
-    "take_along_axis", "transpose", "unique", "var", "where",
-]  # fmt: skip
+UFUNCTIONS: dict[str, Callable[..., Any]] = {}  # of the module; `played_functions` fills it
+_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 _SCALARS = (bool, int, float, complex, np.generic)
 
 
@@ -43,24 +31,19 @@ def memory_of(array: ndarray) -> np.ndarray:
     return array._value
 
 
-class OutOfMemoryError(MemoryError):
-    """cupy.cuda.memory.OutOfMemoryError."""
-
-
 class ndarray:
     """cupy.ndarray: nothing goes between it and NumPy's by itself."""
 
-    __slots__ = ("__weakref__", "_device", "_value", "base")
+    __slots__ = ("__weakref__", "_device", "_memory", "_value", "base")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
     # There is no __index__: range(x) and [...][x] fail even for whole numbers.
 
-    def __init__(self, shape: Any, dtype: Any = float) -> None:
-        self._own(played_gpu.now().allocate(shape, dtype))
-
-    def _own(self, value: np.ndarray, base: ndarray | None = None) -> ndarray:
-        self._value, self.base, self._device = value, base, played_gpu.now().device
-        return self
+    def __init__(self, shape: Any, dtype: Any = float, memptr: MemoryPointer | None = None) -> None:
+        sizes, dtype = tuple(shape) if np.iterable(shape) else (shape,), np.dtype(dtype)
+        pointer = memptr or alloc(int(np.prod(sizes, dtype=np.int64)) * dtype.itemsize)
+        self._value, self._memory = pointer.array(sizes, dtype), pointer.mem
+        self.base, self._device = None, played_gpu.now().device
 
     # What it is
 
@@ -73,7 +56,7 @@ class ndarray:
     itemsize = property(lambda self: self._value.itemsize)
     T = property(lambda self: self if self.ndim < 2 else _view(self._value.T, self))
     data = property(
-        lambda self: SimpleNamespace(ptr=self._value.ctypes.data, device_id=self._device)
+        lambda self: MemoryPointer(self._memory, self._value.ctypes.data - self._memory.ptr)
     )
     device = property(lambda self: Device(self._device))
 
@@ -88,12 +71,45 @@ class ndarray:
 
     # To the host, and only when asked
 
-    def get(self, stream: Any = None, order: str = "C", out: Any = None) -> np.ndarray:
+    def get(
+        self,
+        stream: Stream | None = None,
+        order: str = "C",
+        out: np.ndarray | None = None,
+        blocking: bool = True,
+    ) -> np.ndarray:
+        stream = stream or get_current_stream()
+        refuse(played_gpu.now().captures.get(stream.ptr))
+        if out is not None and out.dtype != self.dtype:
+            raise TypeError(f"{out.dtype} array cannot be obtained from {self.dtype} array")
         played_gpu.now().reads += 1
-        if out is None:
-            return self._value.copy(order)
-        out[...] = self._value
-        return out
+        on_host = np.empty_like(self._value, order=order, subok=False) if out is None else out
+        on_host.ravel("K").view(np.uint8)[...] = 0xFF  # until the host has waited for the copy
+        value = self._value.copy()
+        copy = partial(np.copyto, on_host, value)
+        perform("get", lambda: None, [self], stream=stream, after=lambda: copy)
+        if blocking:
+            stream.synchronize()
+        return on_host
+
+    def set(self, arr: np.ndarray, stream: Stream | None = None) -> None:
+        if not isinstance(arr, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if self.dtype != arr.dtype:
+            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
+        if self.shape != arr.shape:
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+        if not (self._value.flags.c_contiguous or self._value.flags.f_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
+        stream = stream or get_current_stream()
+        host, unchanged = pinned(arr), None
+        if host is None:  # CUDA takes it into memory of its own before it returns
+            host = arr
+            refuse(played_gpu.now().captures.get(stream.ptr))
+        else:
+            unchanged = partial(watch, host, stream.ptr)
+        copied = partial(np.copyto, self._value, host)
+        perform("set", copied, writes=[self], stream=stream, after=unchanged)
 
     def __array__(self, *arguments: Any, **keywords: Any) -> np.ndarray:
         raise TypeError(
@@ -140,7 +156,7 @@ class ndarray:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        function = _UFUNCTIONS.get(ufunc.__name__)
+        function = UFUNCTIONS.get(ufunc.__name__)
         if method != "__call__" or function is None:
             return NotImplemented
         if "out" in options:
@@ -165,24 +181,31 @@ class ndarray:
     def __getitem__(self, index: Any) -> ndarray:
         # Lists and NumPy arrays of integers are copied to the GPU; an index of an element gives
         # an array of no dimensions, and a view.
-        index = _index(index, self)
-        return _view(_numpy_array(self._value[index]), self)
+        parts, shape, value = _index(index), self.shape, self._value
+        return self._derived("getitem", lambda: value[_wrapped(parts, shape)], _as_tuple(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        index = _index(index, self)
-        if isinstance(value, ndarray) or not _is_basic(index):
-            self._value[index] = value if isinstance(value, np.ndarray) else _taken(value)
+        parts, shape = _index(index), self.shape
+        if isinstance(value, ndarray) or not _is_basic(parts):
+            if isinstance(value, np.ndarray):
+                refuse(played_gpu.now().capture)  # it is copied to the GPU
+            values = value if isinstance(value, np.ndarray) else taken(value)
+
+            def write(target: np.ndarray) -> None:
+                target[_wrapped(parts, shape)] = values
+
+            name = "copy" if _is_basic(parts) else "setitem"
+            store(name, write, self, (value, *_as_tuple(index)))
         else:  # CuPy fills what the index names: it takes numbers, and no NumPy array
-            parts = _as_tuple(index)
-            dots = () if any(part is ... for part in parts) else (...,)
-            _view(self._value[(*parts, *dots)], self).fill(value)
+            _view(self._value[parts], self).fill(value)
 
     def fill(self, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.shape != ():
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         if not isinstance(value, (ndarray, np.ndarray, *_SCALARS)):
             raise TypeError(f"Unsupported type {type(value)}")
-        self._value.fill(_taken(value) if isinstance(value, ndarray) else value)
+        number = taken(value) if isinstance(value, ndarray) else value
+        store("fill", lambda target: target.fill(number), self, [value])
 
     # Copies and views
 
@@ -193,16 +216,23 @@ class ndarray:
             raise TypeError("casting and subok are not supported yet")
         if not copy and self.dtype == dtype:
             return self
-        return _new(self._value.astype(dtype, order=order), order)
+        return carry_out("copy", partial(self._value.astype, dtype, order), [self], order)
 
     def copy(self, order: str = "C") -> ndarray:
-        return _new(self._value, order)
+        return carry_out("copy", partial(self._value.copy, order), [self], order)
+
+    def __copy__(self) -> ndarray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> ndarray:
+        with self.device:
+            return self.copy()
 
     def view(self, dtype: Any = None) -> ndarray:
         return _view(self._value if dtype is None else self._value.view(dtype), self)
 
     def reshape(self, *shape: Any, order: str = "C") -> ndarray:
-        return _view(self._value.reshape(*shape, order=order), self)
+        return self._derived("copy", partial(self._value.reshape, *shape, order=order))
 
     def transpose(self, *axes: Any) -> ndarray:
         return _view(self._value.transpose(*axes), self)
@@ -214,10 +244,19 @@ class ndarray:
         return _view(self._value.squeeze(axis), self)
 
     def ravel(self, order: str = "C") -> ndarray:
-        return _view(self._value.ravel(order), self)
+        return self._derived("copy", partial(self._value.ravel, order))
 
     def flatten(self) -> ndarray:
         return self.copy().reshape(-1)
+
+    def _derived(
+        self, name: str, compute: Callable[[], np.ndarray], sources: Iterable[Any] = ()
+    ) -> ndarray:
+        """Return a view where NumPy gives one, and else what `compute` gives, in a new array."""
+        value = compute()
+        if not value.size or np.may_share_memory(value, self._value):
+            return _view(value, self)
+        return carry_out(name, compute, [self, *sources])
 
 
 ndarray.__module__ = "cupy"
@@ -227,26 +266,23 @@ def _numpy_array(value: Any) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else np.asarray(value)
 
 
-def _new(value: np.ndarray, order: str = "C") -> ndarray:
-    """Return an array in memory of its own; elementwise results are always contiguous."""
-    own = played_gpu.now().allocate(value.shape, value.dtype)
+def new(value: np.ndarray, order: str = "C") -> ndarray:
+    """Return an array for `value` in memory of its own; it is contiguous, its contents any."""
+    made = ndarray(value.shape, value.dtype)
     if order == "K" and not value.flags.c_contiguous and value.flags.f_contiguous:
-        own = own.reshape(value.shape[::-1]).T
-    own[...] = value
-    return ndarray.__new__(ndarray)._own(own)
+        made._value = made._value.reshape(value.shape[::-1]).T
+    return made
 
 
 def _view(value: np.ndarray, of: ndarray) -> ndarray:
-    """Return `value` as a view of `of` if it is one; the base of a view of a view is the root."""
-    if not np.may_share_memory(value, of._value) and value.size:
-        return _new(value)
-    base = of if of.base is None else of.base
-    view = ndarray.__new__(ndarray)._own(value, base)
-    view._device = of._device
+    """Return `value` as a view of `of`; the base of a view of a view is the root."""
+    view = ndarray.__new__(ndarray)
+    view._value, view._memory, view._device = value, of._memory, of._device
+    view.base = of if of.base is None else of.base
     return view
 
 
-def _taken(value: Any) -> Any:
+def taken(value: Any) -> Any:
     """Return what a kernel of CuPy would get: NumPy arrays it refuses."""
     if isinstance(value, ndarray):
         if value._device != played_gpu.now().device:
@@ -258,22 +294,64 @@ def _taken(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {type(value)}")
     if isinstance(value, list | tuple):
-        return type(value)(_taken(item) for item in value)
+        return type(value)(taken(item) for item in value)
     return value
 
 
-def _result(value: Any, *sources: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return type(value)(_result(item, *sources) for item in value)
-    if not isinstance(value, np.ndarray | np.generic):
-        return value
-    for source in sources:
-        if isinstance(source, ndarray):
-            if value is source._value:
-                return source
-            if np.may_share_memory(value, source._value):
-                return _view(_numpy_array(value), source)
-    return _new(_numpy_array(value))
+def _arrays(sources: Iterable[Any]) -> list[ndarray]:
+    """Return the arrays of the GPU among some arguments and in the lists among them."""
+    flat = (x for source in sources for x in _as_list(source))
+    return [x for x in flat if isinstance(x, ndarray)]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def carry_out(
+    name: str, compute: Callable[[], Any], sources: Iterable[Any], order: str = "C"
+) -> Any:
+    """Return what `compute` gives as arrays: views of the sources, or new ones and work for them.
+
+    While a stream is capturing, what it gives now tells only shapes.
+    """
+    sources = _arrays(sources)
+    given = compute()
+    values = _as_list(given)
+    made, written, targets = [], [], []
+    for value in values:
+        target = None
+        if isinstance(value, np.ndarray | np.generic):
+            value = _numpy_array(value)
+            of = next((s for s in sources if np.may_share_memory(value, s._value)), None)
+            if of is None:
+                value = new(value, order)
+                target = value._value
+                written.append(value)
+            else:
+                value = _view(value, of)
+        made.append(value)
+        targets.append(target)
+    first = [] if played_gpu.now().capture else [values]
+
+    def write() -> None:
+        again = first.pop() if first else _as_list(compute())
+        for target, value in zip(targets, again, strict=True):
+            if target is not None:
+                target[...] = value
+
+    if written:
+        perform(name, write, sources, written)
+    return type(given)(made) if isinstance(given, tuple | list) else made[0]
+
+
+def store(
+    name: str, write: Callable[[np.ndarray], None], target: ndarray, sources: Iterable[Any] = ()
+) -> None:
+    """Let `write` change an array; while a stream is capturing, a copy first, to find errors."""
+    if played_gpu.now().capture:
+        write(target._value.copy())
+    perform(name, partial(write, target._value), _arrays(sources), [target])
 
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
@@ -284,112 +362,37 @@ def _is_basic(index: Any) -> bool:
     return not any(isinstance(part, np.ndarray | list) for part in _as_tuple(index))
 
 
-def _index(index: Any, array: ndarray) -> Any:
-    """Return an index for NumPy; integers in arrays wrap around where they are out of range."""
+def _index(index: Any) -> tuple[Any, ...]:
+    """Return an index for NumPy, of which `_wrapped` is still to be taken.
+
+    While a stream is capturing, no mask is taken, as the host asks how many elements it has, and
+    no list or NumPy array, which is copied to the GPU.
+    """
     parts = []
-    for part in _as_tuple(index):
-        if isinstance(part, ndarray):
-            part = _taken(part)
-        elif isinstance(part, list):
+    for given in _as_tuple(index):
+        part = taken(given) if isinstance(given, ndarray) else given
+        if isinstance(part, list):
             part = np.asarray(part, None if part else np.int32)
-        if isinstance(part, np.ndarray) and part.dtype.kind not in "biu":
-            raise IndexError("arrays used as indices must be of integer or boolean type.")
+        if isinstance(part, np.ndarray):
+            if part.dtype.kind not in "biu":
+                raise IndexError("arrays used as indices must be of integer or boolean type.")
+            if part.dtype.kind == "b" or not isinstance(given, ndarray):
+                refuse(played_gpu.now().capture)
         parts.append(part)
     if sum(isinstance(part, np.ndarray) and part.dtype.kind == "b" for part in parts) > 1:
         raise NotImplementedError("CuPy takes one mask in an index")
-    axis = 0
+    if _is_basic(tuple(parts)) and not any(part is ... for part in parts):
+        parts.append(...)  # NumPy, too, then gives a view where the index is of an element
+    return tuple(parts)
+
+
+def _wrapped(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return an index whose integers in arrays wrap around where they are out of range."""
+    parts, axis = list(index), 0
     for position, part in enumerate(parts):
         if part is ...:
             break  # what comes after it is not wrapped around here
-        if isinstance(part, np.ndarray) and part.dtype.kind != "b" and array.shape[axis]:
-            parts[position] = part % array.shape[axis]
+        if isinstance(part, np.ndarray) and part.dtype.kind != "b" and shape[axis]:
+            parts[position] = part % shape[axis]
         axis += part.ndim if str(getattr(part, "dtype", "")) == "bool" else part is not None
-    return tuple(parts) if isinstance(index, tuple) else parts[0]
-
-
-def _played(name: str) -> Callable[..., Any]:
-    """Return the module's function of a name: NumPy's, between arrays of the GPU."""
-    function = getattr(np, name)
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        if name in _NEED_AN_ARRAY and not isinstance(arguments[0], ndarray):
-            # CuPy asks its first argument for a method, or checks its type.
-            raise TypeError(f"{name} expects cupy.ndarray, received {type(arguments[0])}")
-        with np.errstate(all="ignore"):  # the GPU does not warn
-            value = function(
-                *_taken(list(arguments)), **{key: _taken(item) for key, item in options.items()}
-            )
-        flat = [x for a in arguments for x in (a if isinstance(a, list | tuple) else [a])]
-        return _result(value, *flat, *options.values())
-
-    call.__name__ = name
-    return call
-
-
-_NEED_AN_ARRAY = {
-    "argwhere", "broadcast_to", "clip", "expand_dims", "pad", "split", "take_along_axis", "where",
-}  # fmt: skip
-_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
-PLAYED = {name: _played(name) for name in (*_UFUNCS, *_OTHERS)}
-_UFUNCTIONS = {name: PLAYED[name] for name in (*_UFUNCS, "matmul")}
-
-
-def _operator(ufunc: str, *, reflected: bool = False) -> Callable[[Any, Any], Any]:
-    def operate(self: ndarray, other: Any) -> Any:
-        if not isinstance(other, ndarray):
-            if getattr(other, "__array_ufunc__", ()) is None:
-                return NotImplemented
-            # By way of NumPy: for others' __array_ufunc__, such as that of Tensor.
-            return getattr(np, ufunc)(*((other, self) if reflected else (self, other)))
-        return _UFUNCTIONS[ufunc](self, other)
-
-    return operate
-
-
-def _in_place(ufunc: str) -> Callable[[Any, Any], Any]:
-    return lambda self, other: _UFUNCTIONS[ufunc](self, other, out=self)
-
-
-def _method(name: str, parameters: str, **fixed: Any) -> Callable[..., Any]:
-    """Return a method that takes the parameters CuPy's has, and gives arrays, never scalars."""
-    signature = inspect.Signature(
-        [
-            inspect.Parameter(word, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-            for word in ("self", *parameters.split())
-        ]
-    )
-
-    def method(self: ndarray, *arguments: Any, **options: Any) -> Any:
-        given = signature.bind_partial(self, *arguments, **options).arguments
-        given.pop("self")
-        given = {key: _taken(value) for key, value in given.items()}
-        return _result(getattr(_taken(self), name)(**given, **fixed))
-
-    return method
-
-
-for _name in ("sum", "mean", "prod"):
-    setattr(ndarray, _name, _method(_name, "axis dtype out keepdims"))
-for _name in ("max", "min", "all", "any", "argmax"):
-    setattr(ndarray, _name, _method(_name, "axis out keepdims"))
-ndarray.cumsum = _method("cumsum", "axis dtype out")
-ndarray.round = _method("round", "decimals out")
-ndarray.take = _method("take", "indices axis out", mode="wrap")
-ndarray.argsort = _method("argsort", "axis", kind="stable")
-_OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "pow": "power",
-    "floordiv": "floor_divide", "mod": "remainder", "matmul": "matmul", "and": "bitwise_and",
-    "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift", "rshift": "right_shift",
-}  # fmt: skip
-for _name, _ufunc in _OPERATORS.items():
-    setattr(ndarray, f"__{_name}__", _operator(_ufunc))
-    setattr(ndarray, f"__r{_name}__", _operator(_ufunc, reflected=True))
-    if _name != "matmul":
-        setattr(ndarray, f"__i{_name}__", _in_place(_ufunc))
-for _name, _ufunc in {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal",
-}.items():  # fmt: skip
-    setattr(ndarray, f"__{_name}__", _operator(_ufunc))
-for _name, _ufunc in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
-    setattr(ndarray, f"__{_name}__", lambda self, _ufunc=_ufunc: _UFUNCTIONS[_ufunc](self))
+    return tuple(parts)

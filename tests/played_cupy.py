@@ -10,14 +10,35 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import played_gpu
 from cuda_on_cpu.cpu_executor import CompileError, CpuExecutor
-from played_arrays import PLAYED, memory_of, ndarray
-from played_gpu import Device, Gpu, OutOfMemoryError
+from played_arrays import carry_out, memory_of, ndarray, new, store
+from played_functions import PLAYED
+from played_gpu import CUDARuntimeError, Device, Gpu, OutOfMemoryError
+from played_memory import (
+    MemoryPointer,
+    MemoryPool,
+    PinnedMemoryPointer,
+    PinnedMemoryPool,
+    alloc,
+    alloc_pinned_memory,
+    get_default_memory_pool,
+    set_allocator,
+    using_allocator,
+)
+from played_streams import (
+    Event,
+    Graph,
+    Stream,
+    get_current_stream,
+    get_elapsed_time,
+    perform,
+)
 
 from gpunet import backend
 from gpunet.primitives import launcher
@@ -29,6 +50,12 @@ __all__ = ["Gpu", "install"]
 _DTYPES = [
     "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16",
     "float32", "float64",
+]  # fmt: skip
+
+
+_IN_CUDA = [
+    Event, Graph, MemoryPointer, MemoryPool, PinnedMemoryPointer, PinnedMemoryPool, Stream, alloc,
+    alloc_pinned_memory, get_current_stream, get_elapsed_time, set_allocator, using_allocator,
 ]  # fmt: skip
 
 
@@ -75,18 +102,23 @@ class RawKernel:
         self.executor, self.kernel, self.build = executor, kernel, build
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Any) -> None:
-        values = []
+        values, reads, writes = [], [], []
         for parameter, value in zip(self.kernel.parameters, args, strict=True):
             if isinstance(value, ndarray):
                 # Only its address would arrive: a view would be read as if it were contiguous.
                 assert value.flags.c_contiguous, f"a view is passed as {parameter.name}"
                 assert value.device.id == played_gpu.now().device
                 values.append(memory_of(value))
+                (writes if parameter.is_written else reads).append(value)
             else:
                 assert isinstance(value, np.generic), f"{parameter.name}: no C type for {value!r}"
                 values.append(None if parameter.is_array and value == 0 else value)
-        self.executor.run(Launch(self.kernel, self.build, grid, block, tuple(values)))
-        self.executor.launches.clear()  # they would keep the arrays from being freed
+        launch = Launch(self.kernel, self.build, grid, block, tuple(values))
+        perform(self.kernel.name, lambda: self._run(launch), reads, writes)
+
+    def _run(self, launch: Launch) -> None:
+        self.executor.run(launch)
+        self.executor.launches.clear()  # they would keep the memory
 
 
 def _source_of(code: str) -> str:
@@ -115,7 +147,10 @@ def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K") -> n
     if value.dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {value.dtype}")
     made = ndarray(value.shape, value.dtype)
-    memory_of(made)[...] = value
+    if value.ndim:
+        made.set(value.copy())  # CuPy takes it into pinned memory of its own
+    else:
+        made.fill(value)
     return made
 
 
@@ -125,11 +160,20 @@ def _full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> n
     return made
 
 
-def _full_like(array: Any, fill_value: Any, dtype: Any = None) -> ndarray:
+def _empty_like(array: Any, dtype: Any = None) -> ndarray:
     if not isinstance(array, ndarray):
         raise TypeError(f"expected cupy.ndarray, received {type(array)}")
-    made = array.astype(dtype or array.dtype)  # keeps the order of the axes in memory
+    return new(np.empty_like(memory_of(array), dtype), "K")  # keeps the order of the axes
+
+
+def _full_like(array: Any, fill_value: Any, dtype: Any = None) -> ndarray:
+    made = _empty_like(array, dtype)
     made.fill(fill_value)
+    return made
+
+
+def _zero(made: ndarray) -> ndarray:
+    store("memset", lambda target: target.fill(0), made)
     return made
 
 
@@ -140,21 +184,23 @@ def _count_nonzero(array: Any, axis: Any = None) -> ndarray:
 
 def _cuda() -> Any:
     gpu = played_gpu.now()
-    pool = SimpleNamespace(
-        total_bytes=lambda: gpu.used, used_bytes=lambda: gpu.used, free_all_blocks=lambda: None
-    )
-    return SimpleNamespace(
+    cuda = SimpleNamespace(
         Device=Device,
         is_available=lambda: gpu.devices > 0,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=CompileException),
         runtime=SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
             getDevice=lambda: gpu.device,
             getDeviceCount=lambda: gpu.devices,
             memGetInfo=lambda: (gpu.memory - gpu.used, gpu.memory),
+            streamCaptureModeGlobal=0,
+            streamCaptureModeThreadLocal=1,
+            streamCaptureModeRelaxed=2,
         ),
-        pool=pool,
     )
+    vars(cuda).update({thing.__name__: thing for thing in _IN_CUDA})
+    return cuda
 
 
 def make_module() -> Any:
@@ -162,7 +208,7 @@ def make_module() -> Any:
     cupy: Any = ModuleType("cupy")
     cupy.__version__ = "14.2.0"
     cupy.ndarray, cupy.RawModule, cupy.cuda = ndarray, RawModule, _cuda()
-    cupy.get_default_memory_pool = lambda: cupy.cuda.pool
+    cupy.get_default_memory_pool = get_default_memory_pool
     vars(cupy).update({name: getattr(np, name) for name in _DTYPES})
     vars(cupy).update(PLAYED)
     cupy.abs, cupy.divide, cupy.count_nonzero = cupy.absolute, cupy.true_divide, _count_nonzero
@@ -172,13 +218,15 @@ def make_module() -> Any:
         a if a.flags.c_contiguous and dtype in (None, a.dtype) else a.astype(dtype or a.dtype, "C")
     )
     cupy.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
-    cupy.empty = ndarray
+    cupy.empty, cupy.empty_like = ndarray, _empty_like
     cupy.full, cupy.full_like = _full, _full_like
-    cupy.zeros = lambda shape, dtype=float: _full(shape, 0, dtype)
+    cupy.zeros = lambda shape, dtype=float: _zero(ndarray(shape, dtype))
     cupy.ones = lambda shape, dtype=float: _full(shape, 1, dtype)
-    cupy.zeros_like = lambda a, dtype=None: _full_like(a, 0, dtype)
+    cupy.zeros_like = lambda a, dtype=None: _zero(_empty_like(a, dtype))
     cupy.ones_like = lambda a, dtype=None: _full_like(a, 1, dtype)
-    cupy.arange = lambda *bounds, dtype=None: _array(np.arange(*bounds, dtype=dtype))
+    cupy.arange = lambda *bounds, dtype=None: carry_out(
+        "arange", partial(np.arange, *bounds, dtype=dtype), []
+    )
     return cupy
 
 

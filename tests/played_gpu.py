@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-import weakref
+import threading
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from played_timeline import NULL, Timeline
 
-__all__ = ["Device", "Gpu", "OutOfMemoryError", "insert", "now"]
+__all__ = [
+    "CUDARuntimeError",
+    "Device",
+    "Gpu",
+    "OutOfMemoryError",
+    "insert",
+    "now",
+    "refuse",
+]
 
-_ALIGNMENT = 512  # of what CuPy's memory pool gives out
-_POISON = 0xFF
+_ERRORS = {
+    400: "cudaErrorInvalidResourceHandle: invalid resource handle",
+    401: "cudaErrorIllegalState: the operation cannot be performed in the present state",
+    900: "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing",
+    901: "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during "
+    "capture",
+    905: "cudaErrorStreamCaptureIsolation: dependency created on uncaptured work in another stream",
+    906: "cudaErrorStreamCaptureImplicit: operation would make the legacy stream depend on a "
+    "capturing blocking stream",
+    907: "cudaErrorCapturedEvent: operation not permitted on an event last recorded in a capturing "
+    "stream",
+}
+
+
+class CUDARuntimeError(RuntimeError):
+    """cupy.cuda.runtime.CUDARuntimeError."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(_ERRORS[status])
+
+
+class _OfThread(threading.local):
+    """What each thread has of its own: the streams it is within, and where it gets memory."""
+
+    def __init__(self) -> None:
+        self.stream: Any = None  # the current one, or None for the null stream
+        self.within: list[Any] = []  # of which the last is current when a `with` ends
+        self.allocator: Callable[[int], Any] | None = None
 
 
 class Gpu:
@@ -23,31 +59,36 @@ class Gpu:
         used: bytes in use.
         reads: how often the host waited for the device and read from it.
         compiled: names of kernels with the options they were compiled with.
+        launched: names of what was put in streams: of kernels, and of CuPy's functions, where a
+            function may be more than one kernel. The launch of a graph is one "graph".
         order: in which the threads of kernels take turns.
+        timeline: what was waited for.
+        captures: for a stream that is capturing, what it has captured.
+        pool: the default memory pool.
+        allocator: where threads get memory that have no allocator of their own.
     """
 
     def __init__(self, devices: int = 1, memory: int = 1 << 30, order: str = "forward") -> None:
         self.devices, self.memory, self.order = devices, memory, order
         self.device = self.used = self.reads = 0
         self.compiled: list[tuple[str, tuple[str, ...]]] = []
+        self.launched: list[str] = []
+        self.timeline = Timeline()
+        self.captures: dict[int, Any] = {}
+        self.pool: Any = None
+        self.allocator: Callable[[int], Any] | None = None
+        self.of_thread = _OfThread()
 
-    def allocate(self, shape: Any, dtype: Any) -> np.ndarray:
-        """Return memory full of what is no number."""
-        dtype = np.dtype(dtype)
-        sizes = tuple(shape) if np.iterable(shape) else (shape,)
-        count = int(np.prod(sizes, dtype=np.int64)) * dtype.itemsize
-        if self.used + count > self.memory:
-            raise OutOfMemoryError(
-                f"Out of memory allocating {count:,} bytes (allocated so far: {self.used:,} bytes)."
-            )
-        block = np.full(count + _ALIGNMENT, _POISON, np.uint8)
-        self.used += count
-        weakref.finalize(block, self._free, count)
-        start = -block.ctypes.data % _ALIGNMENT
-        return block[start : start + count].view(dtype).reshape(sizes)
+    @property
+    def stream(self) -> int:
+        """The number of the current stream."""
+        stream = self.of_thread.stream
+        return NULL if stream is None else stream.ptr
 
-    def _free(self, count: int) -> None:
-        self.used -= count
+    @property
+    def capture(self) -> Any:
+        """What the current stream is capturing, or None."""
+        return self.captures.get(self.stream)
 
 
 _machine = Gpu()
@@ -64,6 +105,13 @@ def insert(machine: Gpu) -> None:
     _machine = machine
 
 
+def refuse(capture: Any, status: int = 900) -> None:
+    """Refuse an operation that ends a capture, if there is one."""
+    if capture is not None:
+        capture.valid = False
+        raise CUDARuntimeError(status)
+
+
 class OutOfMemoryError(MemoryError):
     """cupy.cuda.memory.OutOfMemoryError."""
 
@@ -73,6 +121,8 @@ OutOfMemoryError.__module__ = "cupy.cuda.memory"
 
 class Device:
     """cupy.cuda.Device."""
+
+    compute_capability = "90"
 
     def __init__(self, device: int | None = None) -> None:
         self.id = now().device if device is None else device
@@ -89,3 +139,8 @@ class Device:
 
     def use(self) -> None:
         now().device = self.id
+
+    def synchronize(self) -> None:
+        for capture in now().captures.values():
+            refuse(capture)
+        now().timeline.wait_on_host(now().timeline.everything())

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from played_arrays import PLAYED
 from played_cupy import install
+from played_functions import PLAYED
 
 
 def test_what_is_played_is_what_cupy_has() -> None:
@@ -18,7 +18,7 @@ def test_what_is_played_is_what_cupy_has() -> None:
     with install() as cupy:
         assert not [name for name in vars(cupy) if not hasattr(real, name)]
         played = {name for name in dir(cupy.ndarray) if not name.startswith("__")}
-    own = {"_value", "_device", "_own"}
+    own = {"_derived", "_device", "_memory", "_value"}
     assert not [name for name in played - own if not hasattr(real.ndarray, name)]
 
 
