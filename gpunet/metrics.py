@@ -255,6 +255,10 @@ class Mean(Metric):
         """Return the mean of the values since `reset_state`."""
         return float(self._total) / self._count if self._count else 0.0
 
+    def set_state(self, total: float, count: int) -> None:
+        """Let the state be that after `count` values that add up to `total`."""
+        self._total, self._count = total, count
+
     def _add(self, values: Array, weight: int = 1) -> None:
         xp = get_array_module(values)
         is_bool = values.dtype == bool

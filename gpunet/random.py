@@ -23,7 +23,9 @@ import math
 import operator
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,6 +40,7 @@ __all__ = [
     "check_key",
     "get_state",
     "global_generator",
+    "keys_from",
     "next_key",
     "normal",
     "permutation",
@@ -74,6 +77,9 @@ _FAR_TAIL = (
      0.014875361290850615, 0.1369298809227358, 0.599832206555888, 1.0),
 )
 # fmt: on
+
+
+_key_source: ContextVar[Callable[[Any], Any] | None] = ContextVar("key_source", default=None)
 
 
 class State(NamedTuple):
@@ -138,6 +144,9 @@ class Generator:
         >>> Generator(5).next_key()
         array([5, 0], dtype=uint64)
         """
+        source = _key_source.get()
+        if source is not None and (key := source(self)) is not None:
+            return key
         with self._lock:
             key = np.array([self._known_seed(), self._draw], dtype=np.uint64)
             self._draw += 1
@@ -366,6 +375,20 @@ def _check_float(dtype: DTypeLike) -> np.dtype[Any]:
     if checked not in (np.float32, np.float64):
         raise TypeError(f"Random numbers are float32 or float64, received dtype {checked.name}.")
     return checked
+
+
+@contextmanager
+def keys_from(source: Callable[[Generator], Any]) -> Iterator[None]:
+    """Let `next_key` return ``source(generator)`` inside the block, and count no draw.
+
+    Where that is None, it returns what it does outside. A step that is captured on a GPU reads its
+    keys from memory there, which is changed before it is run again.
+    """
+    token = _key_source.set(source)
+    try:
+        yield
+    finally:
+        _key_source.reset(token)
 
 
 # The generator of the whole process. The functions of this module are its methods, bound once:

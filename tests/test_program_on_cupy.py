@@ -6,6 +6,7 @@ that losses and weights of a few steps agree to about a hundred roundings of 6e-
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -135,12 +136,28 @@ def assert_agree(found: dict[str, Any], expected: dict[str, Any], **tolerance: f
         )
 
 
+# What reads from the device, or copies to it, in each step: that cannot be captured.
+NOT_CAPTURED = {
+    "mixed": r"layer 'mixed': test_program_on_cupy\.py, line \d+: ",  # a list as an index
+    "sparse_categorical_crossentropy of probabilities": "",  # looks for wrong labels
+}
+
+
+def warned(name: str) -> Any:
+    """Return a context that wants the warning that steps are not captured, if they cannot be."""
+    if name not in NOT_CAPTURED:
+        return nullcontext()
+    return pytest.warns(UserWarning, match=f"one kernel at a time: {NOT_CAPTURED[name]}")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_models_train_as_on_numpy(name: str, cupy: Any) -> None:
     with backend.use_backend("numpy"):
         expected = trained(MODELS[name], validation_split=0.2)
-    assert_agree(trained(MODELS[name], validation_split=0.2), expected)
-    on_gpu = trained(MODELS[name], x=cupy.asarray(X), y=cupy.asarray(Y), validation_split=0.2)
+    with warned(name):
+        assert_agree(trained(MODELS[name], validation_split=0.2), expected)
+    with warned(name):
+        on_gpu = trained(MODELS[name], x=cupy.asarray(X), y=cupy.asarray(Y), validation_split=0.2)
     assert_agree(on_gpu, expected)
 
 
@@ -199,8 +216,10 @@ def test_losses_and_metrics_agree_with_numpy(name: str, cupy: Any) -> None:
     y = TARGETS[targets]
     with backend.use_backend("numpy"):
         expected = run(y=y)
-    assert_agree(run(y=y), expected)
-    assert_agree(run(x=cupy.asarray(X), y=cupy.asarray(y)), expected)
+    with warned(name):
+        assert_agree(run(y=y), expected)
+    with warned(name):
+        assert_agree(run(x=cupy.asarray(X), y=cupy.asarray(y)), expected)
 
 
 def test_every_loss_and_metric_is_tried():
@@ -371,7 +390,7 @@ def test_gradients_of_an_element_named_often_are_added_without_atomics(cupy: Any
     assert not hasattr(cupy.add, "at"), "it adds by atomics, in any order"
 
 
-def test_a_step_reads_once_and_an_evaluation_at_its_end(cupy: Any) -> None:
+def test_epochs_and_evaluations_read_at_their_end(cupy: Any) -> None:
     model = convolutional()
     model.compile("adam", "categorical_crossentropy", ["accuracy"])
     x, y = cupy.asarray(X), cupy.asarray(Y)
@@ -382,7 +401,8 @@ def test_a_step_reads_once_and_an_evaluation_at_its_end(cupy: Any) -> None:
         call(x, y, verbose=0, **options)
         return played_gpu.now().reads - before
 
-    assert reads(model.fit, batch_size=2) - reads(model.fit, batch_size=4) == 5
+    assert reads(model.fit, batch_size=2) == reads(model.fit, batch_size=4)
+    assert reads(model.fit, epochs=3) - reads(model.fit, epochs=2) == 1
     assert reads(model.evaluate, batch_size=2) == reads(model.evaluate, batch_size=4)
 
 

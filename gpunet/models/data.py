@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from numbers import Real
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ __all__ = [
     "ArrayBatches",
     "Batches",
     "IterableBatches",
+    "Rows",
     "as_array",
     "is_pair_of_arrays",
     "make_batches",
@@ -58,6 +59,19 @@ class Batches:
             yield x, y, [len(x)]
 
 
+class Rows(NamedTuple):
+    """Which samples a batch takes.
+
+    Attributes:
+        order: the order of all samples in this pass; None as they come.
+        start, stop: which part of it.
+    """
+
+    order: np.ndarray | None
+    start: int
+    stop: int
+
+
 class ArrayBatches(Batches):
     """Slices of arrays, in order or shuffled anew in each epoch.
 
@@ -92,10 +106,28 @@ class ArrayBatches(Batches):
         self.samples = min(len(x), self.steps * batch_size)
         self.free = free and not shuffle and self.steps == available
         self._stream = self._passes()
+        self._orders: tuple[np.ndarray | None, dict[ModuleType, Array]] = None, {}
 
     def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
         # An epoch of fewer steps than there are batches is gone on from in the next.
-        return itertools.islice(self._stream, self.steps)
+        for rows in itertools.islice(self._stream, self.steps):
+            yield self._taken(self.x, rows), self._taken(self.y, rows)
+
+    def runs(self, most: int) -> Iterator[tuple[Rows, int]]:
+        """Yield the batches of an epoch as the first of some of one size, and how many these are.
+
+        Arguments:
+            most: of them at a time; they are of one pass over the arrays.
+        """
+        left = self.steps
+        while left > 0:
+            rows = next(self._stream)
+            whole = (len(self.x) - rows.start) // self.batch_size
+            count = max(1, min(most, left, whole))
+            for _ in range(count - 1):
+                next(self._stream)
+            left -= count
+            yield rows, count
 
     def params(self) -> dict[str, Any]:
         """Return what callbacks may know of the batches, their size too."""
@@ -112,27 +144,26 @@ class ArrayBatches(Batches):
             sizes = [min(size, rows.stop - start) for start in range(first, rows.stop, size)]
             yield self.x[rows], None if self.y is None else self.y[rows], sizes
 
-    def _passes(self) -> Iterator[tuple[Array, Array | None]]:
+    def _passes(self) -> Iterator[Rows]:
         """Yield the batches of one pass over the arrays after another, without end."""
-        libraries = {get_array_module(self.x), get_array_module(self.y)}
         while True:
-            orders: dict[ModuleType, Array] = {}
-            if self.shuffle:
-                order = random.permutation(len(self.x))
-                # To a GPU it goes once a pass; the rows of a batch are then a slice of it there.
-                orders = {library: library.asarray(order) for library in libraries}
+            order = random.permutation(len(self.x)) if self.shuffle else None
             for start in range(0, len(self.x), self.batch_size):
-                batch = slice(start, start + self.batch_size)
-                yield _taken(self.x, orders, batch), _taken(self.y, orders, batch)
+                yield Rows(order, start, min(start + self.batch_size, len(self.x)))
 
-
-def _taken(array: Any, orders: Mapping[ModuleType, Array], batch: slice) -> Any:
-    """Return the rows of a batch: a slice of the array, or what that slice of an order names."""
-    if array is None:
-        return None
-    if not orders:
-        return array[batch]
-    return primitives.gather_batch(array, orders[get_array_module(array)][batch])
+    def _taken(self, array: Any, rows: Rows) -> Any:
+        """Return the rows of a batch: a slice of the array, or what that of an order names."""
+        batch = slice(rows.start, rows.stop)
+        if array is None:
+            return None
+        if rows.order is None:
+            return array[batch]
+        if self._orders[0] is not rows.order:
+            # To a GPU it goes once a pass; the rows of a batch are then a slice of it there.
+            libraries = {get_array_module(self.x), get_array_module(self.y)}
+            on_each = {library: library.asarray(rows.order) for library in libraries}
+            self._orders = rows.order, on_each
+        return primitives.gather_batch(array, self._orders[1][get_array_module(array)][batch])
 
 
 def _readable_by_kernels(array: Any) -> Any:

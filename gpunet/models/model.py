@@ -10,16 +10,17 @@ import numpy as np
 
 from gpunet import losses, metrics, optimizers, random
 from gpunet.autograd import Array, Tensor, no_grad
-from gpunet.backend import array_module, asarray, to_numpy
+from gpunet.backend import array_module, asarray, get_array_module, to_numpy
 from gpunet.callbacks import Callback, CallbackList, History
 from gpunet.layers.core import positive_integer
 from gpunet.layers.layer import Layer, Shape
 from gpunet.models import data, running, summary
+from gpunet.models.capture import CaptureError, DeviceSteps
 from gpunet.models.data import Batches
 from gpunet.models.flat import FlatParameters
 from gpunet.models.memory import memory_for
 from gpunet.models.scores import Scores
-from gpunet.models.step import holding_interrupts_back, train_step
+from gpunet.models.step import train_step
 from gpunet.progress import ProgressLine
 
 __all__ = ["Model"]
@@ -52,13 +53,23 @@ class Model(Layer):
         self.metrics: list[metrics.Metric] = []
         self.history: History | None = None
         self.stop_training = False  # a callback sets it to end `fit` after the epoch
-        self.fuse = True  # `compile` sets it
+        self.fuse = True  # `compile` sets it, and the next
+        self.capture: bool | str = "auto"
         self._parameters: FlatParameters | None = None
+        self._steps_on_gpu: DeviceSteps | None = None
         self._compiled_again = False  # with an optimizer that has updated this model before
 
     # Setting up
 
-    def compile(self, optimizer: Any, loss: Any, metrics: Any = (), *, fuse: bool = True) -> None:
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any,
+        metrics: Any = (),
+        *,
+        fuse: bool = True,
+        capture: bool | str = "auto",
+    ) -> None:
         """Choose how the model is trained.
 
         Arguments:
@@ -67,15 +78,22 @@ class Model(Layer):
             metrics: names, instances of `gpunet.metrics` or functions of ``(y_true, y_pred)``.
             fuse: whether neighbouring layers of a `Sequential` may run as one primitive, such as
                 a convolution and its pooling; the results agree to rounding.
+            capture: on a GPU, whether steps of training are captured as one graph of kernels, which
+                is then run again, with the same bits; 'auto' where that can be, with a warning
+                where it cannot, and True to have an error in place of the warning.
 
         Raises:
             ValueError: for an unknown name; the model is then compiled as before.
         """
+        if capture not in (True, False, "auto"):
+            raise ValueError(
+                f"compile: capture must be 'auto', True or False, received {capture!r}."
+            )
         loss, optimizer, chosen = losses.get(loss), optimizers.get(optimizer), _as_metrics(metrics)
         self._check_optimizer_is_free(optimizer)
         self.loss, self.optimizer, self.metrics = loss, optimizer, chosen
-        self._parameters = None
-        self._compiled_again = optimizer.built
+        self._parameters = self._steps_on_gpu = None
+        self._compiled_again, self.capture = optimizer.built, capture
         for layer in self._with_sublayers():
             if isinstance(layer, Model):
                 layer.fuse = fuse
@@ -193,6 +211,26 @@ class Model(Layer):
             targets = asarray(y, like=inputs.value)
             train_step(self, self.loss, self.optimizer, self._parameters, scores, inputs, targets)
 
+    def _device_steps(self) -> DeviceSteps | None:
+        """Return the steps of this model on the GPU, where its weights are laid out there.
+
+        Raises:
+            CaptureError: they are on the CPU, and are to be captured.
+        """
+        if self._parameters is None or not self._parameters.is_current():
+            self._lay_out_parameters()
+        assert self._parameters is not None
+        if get_array_module(self._parameters.buffer) is np:
+            if self.capture is True:
+                raise CaptureError(
+                    f"compile(capture=True): {self.name!r} is on the CPU, where nothing is "
+                    "captured: use capture='auto', or a GPU (python -m gpunet doctor)."
+                )
+            return None
+        if self._steps_on_gpu is None or not self._steps_on_gpu.are_for(self):
+            self._steps_on_gpu = DeviceSteps(self)
+        return self._steps_on_gpu
+
     def train_on_batch(
         self, x: Any, y: Any, *, return_dict: bool = False
     ) -> float | list[float] | dict[str, float]:
@@ -205,11 +243,8 @@ class Model(Layer):
         self._check_compiled("train_on_batch")
         batches = self._batches("train_on_batch", x, y, None, None, whole=True)
         self._lay_out_parameters()
-        scores = Scores(self.metrics)
-        with holding_interrupts_back():
-            for batch in batches:
-                self._train_on(*batch, scores)
-        return _result(scores.logs(), return_dict)
+        logs = running.train_epoch(self, None, batches, CallbackList([], self))
+        return _result(logs, return_dict)
 
     # Evaluating and predicting
 

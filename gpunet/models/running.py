@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,31 +18,73 @@ from gpunet.models.scores import Scores
 from gpunet.models.step import NonFiniteLossError, holding_interrupts_back
 
 if TYPE_CHECKING:
+    from gpunet.models.capture import DeviceSteps
     from gpunet.models.model import Model
 
 __all__ = ["evaluate", "predict", "train_epoch"]
 
 
 def train_epoch(
-    model: Model, epoch: int, batches: Batches, listeners: CallbackList
+    model: Model, epoch: int | None, batches: Batches, listeners: CallbackList
 ) -> dict[str, float]:
-    """Do the steps of an epoch, or those until a callback stops; return the loss and metrics."""
+    """Do the steps of an epoch, or those until a callback stops; return the loss and metrics.
+
+    Arguments:
+        model: compiled.
+        epoch: its number, for messages; None if there is but one batch.
+        batches: of the epoch.
+        listeners: what is told.
+    """
     scores = Scores(model.metrics)
-    tell = listeners.wants_train_batches
+    steps = model._device_steps()
+    train = partial(_train_on_cpu, model) if steps is None else partial(_train_on_gpu, steps)
     with holding_interrupts_back():
-        for step, (x, y) in enumerate(batches):
-            if tell:
-                listeners.on_train_batch_begin(step)
-            try:
-                model._train_on(x, y, scores)
-            except NonFiniteLossError as error:
-                error.args = (f"Epoch {epoch + 1}, batch {step + 1}: {error.args[0]}",)
-                raise
-            if tell:
-                listeners.on_train_batch_end(step, scores.logs() | {"size": len(x)})
-            if model.stop_training:
-                break
+        try:
+            train(batches, listeners, scores)
+        except NonFiniteLossError as error:
+            if epoch is not None:
+                error.args = (f"Epoch {epoch + 1}, batch {error.batch}: {error.args[0]}",)
+            raise
     return scores.logs()
+
+
+def _train_on_cpu(model: Model, batches: Batches, listeners: CallbackList, scores: Scores) -> None:
+    tell = listeners.wants_train_batches
+    for step, (x, y) in enumerate(batches):
+        if tell:
+            listeners.on_train_batch_begin(step)
+        try:
+            model._train_on(x, y, scores)
+        except NonFiniteLossError as error:
+            error.batch = step + 1
+            raise
+        if tell:
+            listeners.on_train_batch_end(step, scores.logs() | {"size": len(x)})
+        if model.stop_training:
+            break
+
+
+def _train_on_gpu(
+    steps: DeviceSteps, batches: Batches, listeners: CallbackList, scores: Scores
+) -> None:
+    tell, step = listeners.wants_train_batches, 0
+    with steps.running():
+        steps.start()
+    turns = steps.turns(batches, one_by_one=tell)
+    while not (step and steps.model.stop_training):
+        with steps.running():
+            turn = next(turns, None)
+        if turn is None:
+            break
+        if tell:
+            listeners.on_train_batch_begin(step)
+        with steps.running(), memory_for(turn.size):
+            steps.take(turn, scores)
+        step += turn.steps
+        if tell:
+            steps.read(scores)
+            listeners.on_train_batch_end(step - 1, scores.logs() | {"size": turn.size})
+    steps.read(scores)
 
 
 def evaluate(model: Model, batches: Batches, listeners: CallbackList) -> dict[str, float]:

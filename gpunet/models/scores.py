@@ -43,6 +43,19 @@ class Scores:
             else:
                 metric.update_state(y, prediction)
 
+    def set(self, samples: int, loss_sum: float, counted: Sequence[Mean], hits: float) -> None:
+        """Let the scores be those of batches that were taken in elsewhere.
+
+        Arguments:
+            samples: how many there were.
+            loss_sum: the sum of their losses.
+            counted: the metrics that are how many of them were classified right.
+            hits: how many that were.
+        """
+        self.samples, self._loss_sum = samples, loss_sum
+        for metric in counted:
+            metric.set_state(hits, samples)
+
     def logs(self) -> dict[str, float]:
         """Return the loss and the metrics by their names."""
         logs = {"loss": float(self._loss_sum) / max(1, self.samples)}

@@ -29,7 +29,13 @@ __all__ = [
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss or a gradient became NaN or infinite; the weights are those of the step before."""
+    """The loss or a gradient became NaN or infinite; the weights are those of the step before.
+
+    Attributes:
+        batch: in which batch that was; the first is 1.
+    """
+
+    batch = 1
 
 
 class Outcome(NamedTuple):

@@ -13,14 +13,15 @@ import numpy as np
 
 from gpunet import random
 from gpunet.autograd import Array, no_grad
-from gpunet.backend import array_module, asarray, get_array_module
+from gpunet.backend import array_module, get_array_module
 from gpunet.layers.core import positive_integer
+from gpunet.models.capture import DeviceSteps
 from gpunet.models.data import ArrayBatches
 from gpunet.models.flat import FlatParameters
 from gpunet.models.memory import memory_for
 from gpunet.models.model import Model
 from gpunet.models.scores import Scores
-from gpunet.models.step import NonFiniteLossError, check_finite, compute_gradients
+from gpunet.models.step import NonFiniteLossError
 from gpunet.primitives import launcher, reference, selection
 from gpunet.primitives.launcher import Build, Executor, Kernel, Launch
 
@@ -115,31 +116,35 @@ def _rehearse(model: Model, x: Array, y: Any) -> None:
     targets = model.loss.example_targets(prediction)
     if y is not None:
         targets = get_array_module(x).zeros((len(x), *np.shape(y)[1:]), _dtype(y, model))
-    parameters = FlatParameters(model)
-    optimizer, scores = copy.copy(model.optimizer), Scores(copy.deepcopy(model.metrics))
-    optimizer.build(parameters.values)
-    for inputs, labels in ArrayBatches(x, targets, len(x), shuffle=True):
-        tensor = model._as_input(inputs)
-        labels = asarray(labels, like=tensor.value)
-        outcome = compute_gradients(model, model.loss, parameters, tensor, labels)
-        scores.add(labels, *outcome)
-        with suppress(NonFiniteLossError):  # nothing was really computed
-            check_finite(outcome.losses, parameters.gradients)
-        optimizer.apply(parameters.values, parameters.gradients)
+    scores = Scores(copy.deepcopy(model.metrics))
+    model.optimizer = copy.copy(model.optimizer)
+    model._parameters = FlatParameters(model)
+    model.optimizer.build(model._parameters.values)
+    steps = None if get_array_module(x) is np else DeviceSteps(model)
+    # Two batches, so that they are taken from data as those of an epoch are.
+    twice = [get_array_module(x).concatenate([array, array]) for array in (x, targets)]
+    batches = ArrayBatches(twice[0], twice[1], len(x), shuffle=True)
+    with suppress(NonFiniteLossError):  # nothing was really computed
+        if steps is None:
+            model._train_on(*next(iter(batches)), scores)
+        else:
+            with steps.running():
+                steps.start()
+                steps.take(next(steps.turns(batches, one_by_one=True)), scores)
 
 
 @contextmanager
 def _unchanged(model: Model) -> Iterator[None]:
     """Let weights and random numbers be after the block what they were before."""
     weights = [(w, w.value, w.grad, w.requires_grad) for w in model.weights]
-    laid_out, model._parameters = model._parameters, None
+    laid_out, optimizer, model._parameters = model._parameters, model.optimizer, None
     state, generators = random.get_state(), [(g, g.get_state()) for g in model.generators]
     try:
         yield
     finally:
         for weight, value, grad, requires_grad in weights:
             weight.value, weight.grad, weight.requires_grad = value, grad, requires_grad
-        model._parameters = laid_out
+        model._parameters, model.optimizer = laid_out, optimizer
         random.set_state(state)
         for generator, own_state in generators:
             generator.set_state(own_state)

@@ -53,6 +53,23 @@ class Adam(Optimizer):
 
     def update(self, parameters: Array, gradients: Array, slots: Mapping[str, Array]) -> None:
         """Change `parameters` and `slots` in place, by the formulas above."""
+        self._update(None, parameters, gradients, slots)
+
+    def update_unless(
+        self, failed: Array, parameters: Array, gradients: Array, slots: Mapping[str, Array]
+    ) -> None:
+        if type(self).update is Adam.update:
+            self._update(failed, parameters, gradients, slots)
+        else:  # of a subclass, with a rule of its own
+            super().update_unless(failed, parameters, gradients, slots)
+
+    def _update(
+        self,
+        failed: Array | None,
+        parameters: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+    ) -> None:
         primitives.adam_update(
             parameters,
             gradients,
@@ -63,4 +80,5 @@ class Adam(Optimizer):
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
+            skip=failed,
         )

@@ -182,6 +182,28 @@ class Optimizer:
             "define update(self, parameters, gradients, slots)."
         )
 
+    def update_unless(
+        self, failed: Array, parameters: Array, gradients: Array, slots: Mapping[str, Array]
+    ) -> None:
+        """Do what `update` does, but leave everything as it is where the step has failed.
+
+        That is known on the device alone. This way takes copies; a subclass whose kernels can look
+        for themselves has a shorter one.
+
+        Arguments:
+            failed: int64 (3,); the step has failed unless the first two are 0, and the third
+                counts the steps that were left out.
+            parameters, gradients, slots: as in `update`.
+        """
+        xp = get_array_module(parameters)
+        changed = [parameters, *slots.values()]
+        before = [array.copy() for array in changed]
+        self.update(parameters, gradients, slots)
+        bad = (failed[:2] != 0).any()
+        for array, kept in zip(changed, before, strict=True):
+            array[...] = xp.where(bad, kept, array)
+        failed[2:] += bad
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an optimizer like this one.
 

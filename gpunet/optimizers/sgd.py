@@ -50,6 +50,23 @@ class SGD(Optimizer):
 
     def update(self, parameters: Array, gradients: Array, slots: Mapping[str, Array]) -> None:
         """Change `parameters` and `slots` in place, by the formulas above."""
+        self._update(None, parameters, gradients, slots)
+
+    def update_unless(
+        self, failed: Array, parameters: Array, gradients: Array, slots: Mapping[str, Array]
+    ) -> None:
+        if type(self).update is SGD.update:
+            self._update(failed, parameters, gradients, slots)
+        else:  # of a subclass, with a rule of its own
+            super().update_unless(failed, parameters, gradients, slots)
+
+    def _update(
+        self,
+        failed: Array | None,
+        parameters: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+    ) -> None:
         primitives.sgd_update(
             parameters,
             gradients,
@@ -57,4 +74,5 @@ class SGD(Optimizer):
             self._learning_rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
+            skip=failed,
         )
