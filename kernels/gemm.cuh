@@ -11,30 +11,19 @@
 //     advance(Place&)        goes on by BLOCK_K
 //     load<COUNT>(row, place) COUNT elements that are neighbours in memory, 0 where there are none
 //
-// Threads: a block of THREADS makes BLOCK_M x BLOCK_N sums; a thread makes THREAD_M x THREAD_N of
-//          them, in groups of 4 x 4 that lie BLOCK / (THREAD / 4) apart, so that the threads of a
-//          warp read neighbouring vectors of shared memory. The next tiles are loaded to registers
-//          while the present ones are multiplied, and there are two of each in shared memory: one
-//          barrier a tile.
+// Threads: a block of THREADS makes BLOCK_M x BLOCK_N sums, in SLICES groups of threads that each
+//          take a part of a tile's k; tile_sums.cuh says which sums a thread makes. The next tiles
+//          are loaded to registers while the present ones are multiplied, and there are two of each
+//          in shared memory: one barrier a tile.
 //
-// Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, VECTOR_A, VECTOR_B such that
-//          the threads divide the vectors of each tile evenly; indices of k and of rows are int.
+// Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, SLICES, VECTOR_A, VECTOR_B
+//          such that the threads divide the vectors of each tile evenly; indices of k and of rows
+//          are int.
 
 #pragma once
 
 #include "activation.cuh"
-
-constexpr int THREADS = (BLOCK_M / THREAD_M) * (BLOCK_N / THREAD_N);
-// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread: 512
-// threads, or 256 where a thread has many sums, wide ones, or many rows to keep since it loads
-// single elements.
-constexpr bool IS_LIGHT = sizeof(A) == 4 && THREAD_M * THREAD_N <= 32 && VECTOR_A > 1;
-constexpr int LEAST_BLOCKS = (IS_LIGHT ? 512 : 256) / THREADS;
-constexpr int PAD = 4;  // elements after each line of a tile, against conflicts of the banks
-
-// How many neighbouring sums a thread makes in one go.
-__device__ constexpr int group_size(const int count) { return count < 4 ? count : 4; }
-constexpr int GROUP_M = group_size(THREAD_M), GROUP_N = group_size(THREAD_N);
+#include "tile_sums.cuh"
 
 // A number written with three digits, such as a tap's row, column and channel; going on by BLOCK_K
 // takes no division.
@@ -120,12 +109,11 @@ struct Matrix {
     }
 };
 
-// Loads an operand's tiles one after another: first to registers, then to shared memory.
+// Loads an operand's tiles one after another: first to registers, then to shared memory, as
+// (BLOCK_K, ROWS).
 template <int ROWS, int VECTOR, typename Operand>
 class TileLoader {
 public:
-    static constexpr int LINE = ROWS + PAD;  // of the tile, which is (BLOCK_K, ROWS)
-
     __device__ TileLoader(const Operand& operand, const int first_row, const int first_k)
         : operand(operand), line(threadIdx.x / PER_LINE), inner(threadIdx.x % PER_LINE * VECTOR) {
         for (int i = 0; i < ROWS_KEPT; ++i) {
@@ -152,10 +140,10 @@ public:
             const int outer = line + i * AT_ONCE;
             if (ALONG_K) {
                 for (int j = 0; j < VECTOR; ++j) {
-                    tile[(inner + j) * LINE + outer] = loaded[i].values[j];
+                    tile[(inner + j) * line_of(ROWS) + outer] = loaded[i].values[j];
                 }
             } else {
-                store_vector(tile + outer * LINE + inner, loaded[i]);
+                store_vector(tile + outer * line_of(ROWS) + inner, loaded[i]);
             }
         }
     }
@@ -175,22 +163,6 @@ private:
     Vector<A, VECTOR> loaded[LOADS];
 };
 
-// The place of sum i of a thread within its block's tile: groups lie apart, see above.
-template <int BLOCK, int THREAD, int GROUP>
-__device__ inline int tile_index(const int thread, const int i) {
-    return i / GROUP * (BLOCK / (THREAD / GROUP)) + thread * GROUP + i % GROUP;
-}
-
-template <int BLOCK, int THREAD, int GROUP>
-__device__ inline void read_fragment(A (&fragment)[THREAD], const A* line, const int thread) {
-#pragma unroll
-    for (int i = 0; i < THREAD; i += GROUP) {
-        const Vector<A, GROUP> part =
-            load_vector<GROUP>(line + tile_index<BLOCK, THREAD, GROUP>(thread, i));
-        for (int j = 0; j < GROUP; ++j) fragment[i + j] = part.values[j];
-    }
-}
-
 // Multiplies the rows from first_m of `a` and from first_n of `b` over k in [begin, end), and calls
 // result.store(m, n, sums) with the sums of as many neighbouring m as `Result` has ROWS, and of
 // GROUP_N neighbouring n, at a time.
@@ -199,18 +171,13 @@ __device__ inline void multiply(
     const OperandA& a, const OperandB& b, const int first_m, const int first_n, const int begin,
     const int end, const Result& result
 ) {
-    typedef TileLoader<BLOCK_M, VECTOR_A, OperandA> LoaderA;
-    typedef TileLoader<BLOCK_N, VECTOR_B, OperandB> LoaderB;
-    constexpr int SIZE_A = BLOCK_K * LoaderA::LINE, SIZE_B = BLOCK_K * LoaderB::LINE;
-    static_assert(GROUP_M % Result::ROWS == 0, "a thread's neighbouring rows are too few");
-    SHARED(A, tiles_a, 2 * SIZE_A);
-    SHARED(A, tiles_b, 2 * SIZE_B);
-    const int thread_m = threadIdx.x / (BLOCK_N / THREAD_N);
-    const int thread_n = threadIdx.x % (BLOCK_N / THREAD_N);
-    A sums[THREAD_M][THREAD_N] = {};
+    SHARED(A, memory, 2 * SIZE_A + 2 * SIZE_B);
+    A* tiles_a = memory;
+    A* tiles_b = memory + 2 * SIZE_A;
+    TileLoader<BLOCK_M, VECTOR_A, OperandA> from_a(a, first_m, begin);
+    TileLoader<BLOCK_N, VECTOR_B, OperandB> from_b(b, first_n, begin);
+    TileSums sums;
 
-    LoaderA from_a(a, first_m, begin);
-    LoaderB from_b(b, first_n, begin);
     from_a.load();
     from_b.load();
     from_a.store(tiles_a);
@@ -223,44 +190,14 @@ __device__ inline void multiply(
             from_a.load();
             from_b.load();
         }
-        const A* tile_a = tiles_a + now * SIZE_A;
-        const A* tile_b = tiles_b + now * SIZE_B;
-#pragma unroll
-        for (int i = 0; i < BLOCK_K; ++i) {
-            A fragment_a[THREAD_M], fragment_b[THREAD_N];
-            read_fragment<BLOCK_M, THREAD_M, GROUP_M>(
-                fragment_a, tile_a + i * LoaderA::LINE, thread_m
-            );
-            read_fragment<BLOCK_N, THREAD_N, GROUP_N>(
-                fragment_b, tile_b + i * LoaderB::LINE, thread_n
-            );
-#pragma unroll
-            for (int m = 0; m < THREAD_M; ++m) {
-#pragma unroll
-                for (int n = 0; n < THREAD_N; ++n) sums[m][n] += fragment_a[m] * fragment_b[n];
-            }
-        }
+        sums.add(tiles_a + now * SIZE_A, tiles_b + now * SIZE_B);
         if (more) {
             from_a.store(tiles_a + (now ^ 1) * SIZE_A);
             from_b.store(tiles_b + (now ^ 1) * SIZE_B);
         }
         __syncthreads();
     }
-#pragma unroll
-    for (int m = 0; m < THREAD_M; m += Result::ROWS) {
-#pragma unroll
-        for (int n = 0; n < THREAD_N; n += GROUP_N) {
-            Vector<A, GROUP_N> group[Result::ROWS];
-#pragma unroll
-            for (int row = 0; row < Result::ROWS; ++row) {
-                for (int i = 0; i < GROUP_N; ++i) group[row].values[i] = sums[m + row][n + i];
-            }
-            result.store(
-                first_m + tile_index<BLOCK_M, THREAD_M, GROUP_M>(thread_m, m),
-                first_n + tile_index<BLOCK_N, THREAD_N, GROUP_N>(thread_n, n), group
-            );
-        }
-    }
+    sums.store(memory, first_m, first_n, result);
 }
 
 // Where the sums of a block go: to y, with bias and activation; or, where several blocks share the

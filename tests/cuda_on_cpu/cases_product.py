@@ -32,13 +32,16 @@ def matmul(
     ], options
 
 
-def stack(rng: np.random.Generator, inner: int, options: dict[str, Any]) -> Arguments:
-    """Return three products, each of several tiles; if `inner` is large, of split sums."""
-    a, b = rng.normal(size=(3, 37, inner)), rng.normal(size=(3, inner, 36))
+def stack(
+    rng: np.random.Generator, shape: tuple[int, int, int], inner: int, options: dict[str, Any]
+) -> Arguments:
+    """Return the products of a stack of matrices; `shape` is that of the result."""
+    matrices, rows, columns = shape
+    a, b = rng.normal(size=(matrices, rows, inner)), rng.normal(size=(matrices, inner, columns))
     return [
         a.swapaxes(1, 2).copy() if options.get("transpose_a") else a,
         b.swapaxes(1, 2).copy() if options.get("transpose_b") else b,
-        rng.normal(size=36),
+        rng.normal(size=columns),
     ], {**options, "activation": "tanh"}
 
 
@@ -69,7 +72,8 @@ MATMULS = [
         for (rows, columns, inner), dtypes in {
             (4, 64, 64): ("float32", "float64"),
             (37, 10, 65): ("float32", "float64"),
-            (33, 36, 500): SINGLE,  # the sum is split
+            (33, 36, 500): SINGLE,  # tiles have slices
+            (20, 12, 4000): SINGLE,  # the sum is split
         }.items()
         for options in TRANSPOSES
     ),
@@ -106,12 +110,16 @@ MATMULS = [
     *(
         Case(
             "matmul",
-            f"stack-{inner}-{options}",
-            partial(stack, inner=inner, options=options),
+            f"stack-{shape}-{inner}-{options}",
+            partial(stack, shape=shape, inner=inner, options=options),
             terms=inner,
             dtypes=SINGLE,
         )
-        for inner, options in ((20, {}), *((300, options) for options in TRANSPOSES))
+        for shape, inner, options in (
+            ((3, 37, 36), 20, {}),  # several tiles each
+            ((3, 37, 36), 300, {}),
+            *(((2, 13, 16), 4000, options) for options in TRANSPOSES),  # split sums
+        )
     ),
     Case("matmul", "views", views, terms=12),
     Case("matmul", "off-boundary", off_boundary, terms=12),

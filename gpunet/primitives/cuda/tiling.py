@@ -1,7 +1,8 @@
-"""How a product is divided among blocks: tiles of the result, and splits of the sum.
+"""How a product is divided among blocks: tiles of the result, and slices and splits of the sum.
 
-A split makes more blocks of a product with a small result and a long sum; each makes a part of
-every sum, and `reduction.cu` adds the parts in a fixed order.
+A product with a small result and a long sum has few tiles. Slices give each tile more threads; a
+split makes more blocks, each of which makes a part of every sum, and `reduction.cu` adds the parts
+in a fixed order.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ _VECTOR = 4  # elements that a thread loads at once
 
 
 class Tiling(NamedTuple):
-    """The tile of a block and that of a thread; see kernels/gemm.cuh."""
+    """The tile of a block and that of a thread; see kernels/tile_sums.cuh."""
 
     block_m: int
     block_n: int
     block_k: int
     thread_m: int
     thread_n: int
+    slices: int = 1
 
     @property
     def threads(self) -> int:
         """The threads of a block."""
-        return (self.block_m // self.thread_m) * (self.block_n // self.thread_n)
+        of_slice = (self.block_m // self.thread_m) * (self.block_n // self.thread_n)
+        return self.slices * of_slice
 
     @property
     def macros(self) -> dict[str, int]:
@@ -47,10 +50,18 @@ _SMALL = (
     Tiling(32, 32, 16, 2, 4),
     Tiling(32, 32, 16, 4, 2),  # taken only where 4 rows belong together
 )
+_SLICED = (
+    Tiling(32, 32, 64, 4, 4, 4),
+    Tiling(16, 32, 64, 4, 4, 8),
+    Tiling(16, 16, 64, 4, 2, 8),
+)
 
 # A split shall sum at least this many tiles, so that its start and end do not outweigh it.
 _LEAST_TILES_OF_A_SPLIT = 4
 _MOST_SPLITS = 1024
+# What it costs to launch the kernel that adds the parts of splits up: what a multiprocessor does
+# in about 2.5 microseconds, at 128 products a clock and 1.75 GHz.
+_LAUNCH = 560_000
 # Kernels count rows, columns and products in int, and go on past the end by less than a tile.
 _MOST = 2**31 - 2**16
 
@@ -72,6 +83,7 @@ def plan_product(
     dtype: Any,
     vector_a: int,
     rows_together: int = 1,
+    summed_later: bool = False,
 ) -> Plan:
     """Return how to make `groups` results of (rows, columns), each sum of `length` products.
 
@@ -82,6 +94,8 @@ def plan_product(
         vector_a: elements of the left operand that are loaded at once. A thread that loads single
             elements keeps more addresses, and has no registers left for the largest tile.
         rows_together: neighbouring rows of the result that one thread shall make, at most 4.
+        summed_later: whether another kernel adds up the parts of splits anyway, so that they cost
+            no launch.
 
     Raises:
         OverflowError: a size is more than the kernels can count.
@@ -95,9 +109,10 @@ def plan_product(
     itemsize = launcher.accumulator(dtype).itemsize
     candidates: tuple[Tiling, ...] = _SMALL
     if itemsize == 4:
-        candidates += _LARGE + (_LARGEST if vector_a > 1 else ())
+        candidates += _SLICED + _LARGE + (_LARGEST if vector_a > 1 else ())
     candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
-    return _plan(rows, columns, length, groups, candidates, launcher.multiprocessors())
+    launch = 0 if summed_later else _LAUNCH
+    return _plan(rows, columns, length, groups, candidates, launch, launcher.multiprocessors())
 
 
 @lru_cache(maxsize=4096)
@@ -107,10 +122,13 @@ def _plan(
     length: int,
     groups: int,
     candidates: tuple[Tiling, ...],
+    launch: int,
     multiprocessors: int,
 ) -> Plan:
     plans = [plan for tiling in candidates for plan in _splits(tiling, rows, columns, length)]
-    return min(plans, key=lambda plan: _cost(plan, rows, columns, length, groups, multiprocessors))
+    return min(
+        plans, key=lambda plan: _cost(plan, rows, columns, length, groups, launch, multiprocessors)
+    )
 
 
 def _splits(tiling: Tiling, rows: int, columns: int, length: int) -> list[Plan]:
@@ -129,22 +147,32 @@ def _splits(tiling: Tiling, rows: int, columns: int, length: int) -> list[Plan]:
 
 
 def _cost(
-    plan: Plan, rows: int, columns: int, length: int, groups: int, multiprocessors: int
+    plan: Plan,
+    rows: int,
+    columns: int,
+    length: int,
+    groups: int,
+    launch: int,
+    multiprocessors: int,
 ) -> float:
     """Return about how long a plan takes, in products that one multiprocessor does one by one.
 
     A thread reads THREAD_M + THREAD_N numbers of shared memory for THREAD_M * THREAD_N products,
-    and a multiprocessor is idle in the last wave if the blocks do not divide evenly. A split's
-    part is written and read again: a number of device memory counts as 16 products, about what a
-    device does in the time.
+    and a block loads BLOCK_M + BLOCK_N numbers for BLOCK_M * BLOCK_N, at 64 bytes a clock: 8
+    products each. A multiprocessor is idle in the last wave if the blocks do not divide evenly. The
+    parts of slices are written to shared memory and read again: 32 numbers a clock, 4 products
+    each. A split's part is written and read again too: a number of device memory counts as 16
+    products, about what a device does in the time; and it takes a second launch.
     """
-    tiling = plan.tiling
-    products = tiling.thread_m * tiling.thread_n
-    work = 1 + (tiling.thread_m + tiling.thread_n) / products
-    waves = launcher.ceil_div(plan.tiles * plan.splits * groups, multiprocessors)
-    cost = waves * tiling.block_m * tiling.block_n * min(plan.chunk, max(length, 1)) * work
+    tiling, size = plan.tiling, plan.tiling.block_m * plan.tiling.block_n
+    work = 1 + (tiling.thread_m + tiling.thread_n) / (tiling.thread_m * tiling.thread_n)
+    work += 8 * (tiling.block_m + tiling.block_n) / size
+    of_block = size * min(plan.chunk, max(length, 1)) * work
+    if tiling.slices > 1:
+        of_block += 2 * 4 * tiling.slices * size
+    cost = launcher.ceil_div(plan.tiles * plan.splits * groups, multiprocessors) * of_block
     if plan.splits > 1:
-        cost += 2 * 16 * plan.splits * rows * columns * groups / multiprocessors
+        cost += launch + 2 * 16 * plan.splits * rows * columns * groups / multiprocessors
     return cost
 
 
