@@ -194,6 +194,7 @@ class DeviceSteps:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1
             graph = self._graph(turn, count)
             with whole():
+                result: _Result | None
                 if graph is None:
                     count, result = 1, self._step(turn.feed, turn.size)
                 else:
@@ -363,8 +364,8 @@ def _place_of(error: Exception) -> str:
     for frame, number in traceback.walk_tb(error.__traceback__):
         owner, module = frame.f_locals.get("self"), frame.f_globals.get("__name__", "")
         is_users = module.partition(".")[0] not in ("gpunet", "cupy")
-        in_call = isinstance(owner, Layer) and frame.f_code.co_name == "call"
-        if in_call:
+        in_call = frame.f_code.co_name == "call"
+        if in_call and isinstance(owner, Layer):
             layer = f"layer {owner.name!r}"
         if is_users and (in_call or not line):
             line = f"{Path(frame.f_code.co_filename).name}, line {number}"

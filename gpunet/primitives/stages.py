@@ -15,8 +15,10 @@ __all__ = [
     "LossAndGrads",
     "Operations",
     "Stage",
+    "backward_options",
     "cross_entropy_by",
     "output_shape",
+    "rows_of",
 ]
 
 LARGE_STAGE = 1 << 18
@@ -112,7 +114,7 @@ class Operations(NamedTuple):
         """Return the outputs of one stage, and the indices of its maxima if it pools."""
         check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
         if stage.kernel.ndim == 2:
-            y = self.matmul(_rows(x), stage.kernel, stage.bias, activation=stage.activation)
+            y = self.matmul(rows_of(x), stage.kernel, stage.bias, activation=stage.activation)
             return y, None
         options = _options(stage)
         if stage.pool_size == (1, 1):
@@ -130,28 +132,34 @@ class Operations(NamedTuple):
         with_input_grad: bool,
     ) -> tuple[Array | None, tuple[Array, Array | None]]:
         """Return the gradient of the input, if wanted, and those of the kernel and the bias."""
-        output, indices = kept
         if stage.kernel.ndim == 2:
-            grad = self.activation_backward(output_grad, output, stage.activation)
-            kernel_grad = self.matmul(_rows(x), grad, transpose_a=True)
+            grad = self.activation_backward(output_grad, kept[0], stage.activation)
+            kernel_grad = self.matmul(rows_of(x), grad, transpose_a=True)
             bias_grad = None if stage.bias is None else self.bias_backward(grad)
             if not with_input_grad:
                 return None, (kernel_grad, bias_grad)
             input_grad = self.matmul(grad, stage.kernel, transpose_b=True).reshape(x.shape)
             return input_grad, (kernel_grad, bias_grad)
-        options = _options(stage) | {"output": output if stage.activation else None}
-        arguments = [output_grad] if indices is None else [output_grad, indices]
-        of_input, of_weight = self.conv2d_backward_input, self.conv2d_backward_weight
-        if indices is not None:
-            options["pool_size"] = stage.pool_size
-            of_input = self.conv2d_max_pool_backward_input
+        given, options = backward_options(output_grad, stage, kept)
+        of_weight = self.conv2d_backward_weight
+        if kept[1] is not None:
             of_weight = self.conv2d_max_pool_backward_weight
         grads = of_weight(
-            *arguments, x, stage.kernel.shape, **options, with_bias=stage.bias is not None
+            *given, x, stage.kernel.shape, **options, with_bias=stage.bias is not None
         )
         if not with_input_grad:
             return None, grads
-        return of_input(*arguments, stage.kernel, x.shape, **options), grads
+        return self.input_grad(output_grad, x, stage, kept), grads
+
+    def input_grad(
+        self, output_grad: Array, x: Array, stage: Stage, kept: tuple[Array, Array | None]
+    ) -> Array:
+        """Return the gradient of the input of a convolution."""
+        given, options = backward_options(output_grad, stage, kept)
+        of_input = self.conv2d_backward_input
+        if kept[1] is not None:
+            of_input = self.conv2d_max_pool_backward_input
+        return of_input(*given, stage.kernel, x.shape, **options)
 
     def last_output(self, x: Array, stages: Sequence[Stage]) -> Array:
         """Return what the last stage puts out; what the others do is let go on the way."""
@@ -213,8 +221,20 @@ def cross_entropy_by(
     return LossAndGrads(losses, probabilities, hits, input_grad, grads)
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
+    """Return each image as a row."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def backward_options(
+    output_grad: Array, stage: Stage, kept: tuple[Array, Array | None]
+) -> tuple[list[Array], dict[str, Any]]:
+    """Return what the gradients of a convolution begin with, and their options."""
+    output, indices = kept
+    options = _options(stage) | {"output": output if stage.activation else None}
+    if indices is None:
+        return [output_grad], options
+    return [output_grad, indices], options | {"pool_size": stage.pool_size}
 
 
 def _options(stage: Stage) -> dict[str, Any]:

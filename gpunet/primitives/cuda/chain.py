@@ -24,7 +24,14 @@ from gpunet.primitives.cuda.softmax import (
     softmax_cross_entropy_backward,
     softmax_cross_entropy_forward,
 )
-from gpunet.primitives.stages import Kept, LossAndGrads, Operations, Stage, cross_entropy_by
+from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
+from gpunet.primitives.stages import (
+    Kept,
+    LossAndGrads,
+    Operations,
+    Stage,
+    cross_entropy_by,
+)
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
@@ -63,7 +70,11 @@ def chain_backward(
     with_input_grad: bool = False,
 ) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
     """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
-    return _OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)
+    places = Places()
+    found = _places(places, x, stages, kept)
+    buffer = _buffer(places, x)
+    input_grad = _backward(output_grad, x, stages, kept, with_input_grad, buffer, found)
+    return input_grad, as_grads(buffer, stages, found)
 
 
 def chain_cross_entropy(
@@ -73,6 +84,51 @@ def chain_cross_entropy(
     share = launcher.empty((len(x),), x.dtype)
     share.fill(1 / len(x))
     return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+
+
+def _inputs(x: Array, kept: Kept) -> list[Array]:
+    return [x, *(output for output, _ in kept[:-1])]
+
+
+def _places(places: Places, x: Array, stages: Sequence[Stage], kept: Kept) -> list[Any]:
+    """Return the place of each stage's parts, or None where there are none."""
+    return [
+        places.of_stage(given, stage)
+        for given, stage in zip(_inputs(x, kept)[: len(stages)], stages, strict=True)
+    ]
+
+
+def _buffer(places: Places, x: Array) -> Array:
+    return launcher.empty((places.size,), launcher.accumulator(x.dtype))
+
+
+def _backward(
+    output_grad: Array,
+    x: Array,
+    stages: Sequence[Stage],
+    kept: Kept,
+    with_input_grad: bool,
+    buffer: Array,
+    found: list[Any],
+) -> Array | None:
+    """Return the gradient of `x` if wanted, and write the parts of the stages' gradients.
+
+    Arguments:
+        found: the place of each stage's parts; where there is None, its gradients are put.
+    """
+    grad, inputs = output_grad, _inputs(x, kept)
+    for position in reversed(range(len(stages))):
+        stage, output = stages[position], kept[position]
+        grad = grad.reshape(output[0].shape)
+        wanted = with_input_grad or position > 0
+        if found[position] is None:
+            grad, found[position] = _OPERATIONS.backward(
+                grad, inputs[position], stage, output, wanted
+            )
+            continue
+        write_parts(grad, inputs[position], stage, output, buffer, found[position])
+        grad = _OPERATIONS.input_grad(grad, inputs[position], stage, output) if wanted else None
+    return grad if with_input_grad else None
 
 
 _TWINS = SimpleNamespace(

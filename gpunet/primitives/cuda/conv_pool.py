@@ -19,6 +19,8 @@ from gpunet.primitives.launcher import Kernel
 from gpunet.primitives.shapes import Padding, Pool2DGeometry, Window, conv2d_max_pool_geometry
 
 __all__ = [
+    "POOL_SIZE",
+    "WEIGHT_GRAD",
     "conv2d_max_pool_backward_input",
     "conv2d_max_pool_backward_weight",
     "conv2d_max_pool_forward",
@@ -28,9 +30,9 @@ Array = Any
 
 _FORWARD = Kernel("conv_pool.cu", "conv2d_max_pool_forward")
 _INPUT_GRAD = Kernel("conv_pool.cu", "conv2d_max_pool_backward_input")
-_WEIGHT_GRAD = Kernel("conv_pool.cu", "conv2d_max_pool_backward_weight")
+WEIGHT_GRAD = Kernel("conv_pool.cu", "conv2d_max_pool_backward_weight")
 
-_POOL_SIZE = (2, 2)  # of the kernels' windows
+POOL_SIZE = (2, 2)  # of the kernels' windows
 _ROWS_TOGETHER = 4  # the outputs of such a window
 
 
@@ -51,7 +53,7 @@ def conv2d_max_pool_forward(
         x.shape, kernel.shape, strides, padding, dilation, groups, pool_size
     )
     check_convolution(x, kernel, bias, activation)
-    if pool.pool_size != _POOL_SIZE:
+    if pool.pool_size != POOL_SIZE:
         conv_y = convolution.forward(x, kernel, bias, conv, activation)
         return max_pool2d_forward(conv_y, pool_size=pool.pool_size)
     bias = None if bias is None else launcher.contiguous(bias)
@@ -86,11 +88,11 @@ def conv2d_max_pool_backward_weight(
     )
     check_same_dtype("conv2d_max_pool", x, output_grad=output_grad)
     check_pooled_grad(output_grad, indices, output, activation, pool)
-    if pool.pool_size != _POOL_SIZE:
+    if pool.pool_size != POOL_SIZE:
         grad = _expanded(output_grad, indices, output, activation, pool)
         return convolution.backward_weight((grad, None), x, conv, None, with_bias)
     given = (*before_activation(output_grad, output, activation), launcher.contiguous(indices))
-    return convolution.backward_weight(given, x, conv, activation, with_bias, _WEIGHT_GRAD)
+    return convolution.backward_weight(given, x, conv, activation, with_bias, WEIGHT_GRAD)
 
 
 def conv2d_max_pool_backward_input(
@@ -113,7 +115,7 @@ def conv2d_max_pool_backward_input(
     )
     check_same_dtype("conv2d_max_pool", kernel, output_grad=output_grad)
     check_pooled_grad(output_grad, indices, output, activation, pool)
-    if pool.pool_size != _POOL_SIZE:
+    if pool.pool_size != POOL_SIZE:
         grad = _expanded(output_grad, indices, output, activation, pool)
         return convolution.backward_input((grad, None), kernel, conv, None)
     given = (*before_activation(output_grad, output, activation), launcher.contiguous(indices))

@@ -164,13 +164,66 @@ def backward_weight(
         launched: the kernel.
     """
     x = launcher.contiguous(x)
-    channels, filters = _of_a_group(g)
-    rows = _taps(g) * channels
-    # The gradient of the bias is one row more, below those of the kernel.
-    grads = launcher.empty((rows + with_bias, g.kernel_shape[3]), x.dtype)
-    length, vector_a = _positions(g.output_shape), vector(channels, x)
-    plan = plan_product(grads.shape[0], filters, length, g.groups, x.dtype, vector_a)
+    plan = _weight_plan(x, g, with_bias)
+    grads = launcher.empty(_weight_shape(g, with_bias), x.dtype)
     partial = new_partial(plan, grads.shape, x.dtype)
+    _launch_weight(launched, plan, given, x, g, activation, with_bias, grads, partial)
+    finish(partial, grads)
+    rows = grads.shape[0] - with_bias
+    return grads[:rows].reshape(g.kernel_shape), grads[rows] if with_bias else None
+
+
+def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[int, int, int]:
+    """Return the shape of what `backward_weight_parts` writes: (parts, rows, filters)."""
+    splits = _weight_plan(x, g, with_bias, summed_later=True).splits
+    return (splits, *_weight_shape(g, with_bias))
+
+
+def backward_weight_parts(
+    given: tuple[Array | None, ...],
+    x: Array,
+    g: Conv2DGeometry,
+    activation: str | None,
+    with_bias: bool,
+    partial: Array,
+    launched: Kernel = _WEIGHT_GRAD,
+) -> None:
+    """Write parts of the gradients, whose sum is what `backward_weight` returns.
+
+    Arguments:
+        partial: of the shape that `weight_parts_shape` tells, changed.
+        given, x, g, activation, with_bias, launched: as in `backward_weight`.
+    """
+    x = launcher.contiguous(x)
+    plan = _weight_plan(x, g, with_bias, summed_later=True)
+    _launch_weight(launched, plan, given, x, g, activation, with_bias, None, partial)
+
+
+def _weight_shape(g: Conv2DGeometry, with_bias: bool) -> tuple[int, int]:
+    """Return the rows and columns of the gradients; the bias' is below those of the kernel."""
+    return _taps(g) * g.kernel_shape[2] + with_bias, g.kernel_shape[3]
+
+
+def _weight_plan(x: Array, g: Conv2DGeometry, with_bias: bool, summed_later: bool = False) -> Plan:
+    channels, filters = _of_a_group(g)
+    rows, length = _weight_shape(g, with_bias)[0], _positions(g.output_shape)
+    return plan_product(
+        rows, filters, length, g.groups, x.dtype, vector(channels, x), summed_later=summed_later
+    )
+
+
+def _launch_weight(
+    launched: Kernel,
+    plan: Plan,
+    given: tuple[Array | None, ...],
+    x: Array,
+    g: Conv2DGeometry,
+    activation: str | None,
+    with_bias: bool,
+    grads: Array | None,
+    partial: Array | None,
+) -> None:
+    channels, filters = _of_a_group(g)
     launched(
         *_grid(plan, g),
         *_sizes(g),
@@ -184,12 +237,10 @@ def backward_weight(
         PASS="WEIGHT_GRAD",
         ACTIVATION=activation_macro(activation),
         **plan.tiling.macros,
-        VECTOR_A=vector_a,
+        VECTOR_A=vector(channels, x),
         VECTOR_B=vector(filters, *given),
         VECTOR_Y=vector(filters, grads, partial),
     )
-    finish(partial, grads)
-    return grads[:rows].reshape(g.kernel_shape), grads[rows] if with_bias else None
 
 
 def backward_input(

@@ -1,0 +1,147 @@
+"""The gradients of a chain's weights in parts, all in one array, so that one launch can add them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.primitives import launcher
+from gpunet.primitives.cuda import conv_pool, convolution
+from gpunet.primitives.cuda.step import finish_gradients, segments_of
+from gpunet.primitives.parts import Parts, parts_are_left
+from gpunet.primitives.shapes import Conv2DGeometry, conv2d_max_pool_geometry
+from gpunet.primitives.stages import Stage
+
+__all__ = ["Place", "Places", "as_grads", "write_parts"]
+
+Array = Any
+Grads = list[tuple[Any, Any]]
+
+_ALIGNMENT = 32  # elements
+
+
+class Place(NamedTuple):
+    """Where the parts of a stage's gradients are.
+
+    Attributes:
+        first: the element that they begin with.
+        count: how many there are.
+        rows: of a part; the last is the gradient of the bias, if there is one.
+        columns: of a part.
+    """
+
+    first: int
+    count: int
+    rows: int
+    columns: int
+
+
+class Places:
+    """Room for parts in an array that is still to be made."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def add(self, count: int, rows: int, columns: int) -> Place:
+        """Return the place of so many parts of (rows, columns)."""
+        place = Place(self.size, count, rows, columns)
+        self.size += -(-count * rows * columns // _ALIGNMENT) * _ALIGNMENT
+        return place
+
+    def of_stage(self, x: Array, stage: Stage) -> Place | None:
+        """Return the place for a stage's parts; None if its gradients do not come in parts."""
+        if not _comes_in_parts(stage):
+            return None
+        shape = convolution.weight_parts_shape(x, _geometry(x, stage), stage.bias is not None)
+        return self.add(*shape)
+
+
+def write_parts(
+    output_grad: Array,
+    x: Array,
+    stage: Stage,
+    kept: tuple[Array, Array | None],
+    buffer: Array,
+    place: Place,
+) -> None:
+    """Write the parts of a stage's gradients into their place.
+
+    Arguments:
+        output_grad, x, stage, kept: as in `Operations.backward`.
+        buffer: holds the parts.
+        place: where.
+    """
+    output, indices = kept
+    size = place.count * place.rows * place.columns
+    partial = buffer[place.first : place.first + size].reshape(place[1:])
+    given = convolution.before_activation(output_grad, output, stage.activation)
+    with_bias, geometry = stage.bias is not None, _geometry(x, stage)
+    if indices is None:
+        convolution.backward_weight_parts(given, x, geometry, stage.activation, with_bias, partial)
+        return
+    pooled = (*given, launcher.contiguous(indices))
+    convolution.backward_weight_parts(
+        pooled, x, geometry, stage.activation, with_bias, partial, conv_pool.WEIGHT_GRAD
+    )
+
+
+def _comes_in_parts(stage: Stage) -> bool:
+    """Return whether a stage is a convolution whose kernel writes parts."""
+    return stage.kernel.ndim == 4 and stage.pool_size in ((1, 1), conv_pool.POOL_SIZE)
+
+
+def _geometry(x: Array, stage: Stage) -> Conv2DGeometry:
+    return conv2d_max_pool_geometry(
+        x.shape, stage.kernel.shape, stage.strides, stage.padding, stage.dilation, 1,
+        stage.pool_size,
+    )[0]  # fmt: skip
+
+
+def as_grads(buffer: Array, stages: Sequence[Stage], found: Sequence[Place | Any]) -> Grads:
+    """Return the gradients of stages: in parts where these may be left, else added up.
+
+    Arguments:
+        buffer: holds the parts.
+        stages: those of the chain.
+        found: for each the place of its parts, or its gradients.
+    """
+    grads: Grads = [
+        _as_parts(buffer, stage, item) if isinstance(item, Place) else item
+        for stage, item in zip(stages, found, strict=True)
+    ]
+    if parts_are_left():
+        return grads
+    parts = [grad for pair in grads for grad in pair if isinstance(grad, Parts)]
+    added = iter(_added(buffer, parts))
+    return [
+        (next(added) if isinstance(kernel, Parts) else kernel,
+         next(added) if isinstance(bias, Parts) else bias)
+        for kernel, bias in grads
+    ]  # fmt: skip
+
+
+def _as_parts(buffer: Array, stage: Stage, place: Place) -> tuple[Parts, Parts | None]:
+    stride, shape = place.rows * place.columns, stage.kernel.shape
+    kernel = Parts(buffer, place.first, stride, place.count, shape)
+    if stage.bias is None:
+        return kernel, None
+    first = place.first + math.prod(shape)
+    return kernel, Parts(buffer, first, stride, place.count, stage.bias.shape)
+
+
+def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
+    """Return the sums of parts that are in one array."""
+    if not parts:
+        return []
+    ends = np.cumsum([math.prod(part.shape) for part in parts]).tolist()
+    flat = launcher.empty((ends[-1],), buffer.dtype)
+    begins = [0, *ends[:-1]]
+    failed = launcher.empty((3,), np.int64)  # nobody asks
+    finish_gradients(flat, buffer, segments_of(list(zip(begins, parts, strict=True))), failed)
+    return [
+        flat[begin:end].reshape(part.shape)
+        for begin, end, part in zip(begins, ends, parts, strict=True)
+    ]
