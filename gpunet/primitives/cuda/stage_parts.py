@@ -1,4 +1,4 @@
-"""The gradients of a chain's weights in parts, all in one array, so that one launch can add them."""
+"""The gradients of a chain's weights in parts, all in one array, for one launch to add them up."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Place(NamedTuple):
 
     Attributes:
         first: the element that they begin with.
-        count: how many there are.
+        parts: how many there are.
         rows: of a part; the last is the gradient of the bias, if there is one.
         columns: of a part.
     """
 
     first: int
-    count: int
+    parts: int
     rows: int
     columns: int
 
@@ -75,7 +75,7 @@ def write_parts(
         place: where.
     """
     output, indices = kept
-    size = place.count * place.rows * place.columns
+    size = place.parts * place.rows * place.columns
     partial = buffer[place.first : place.first + size].reshape(place[1:])
     given = convolution.before_activation(output_grad, output, stage.activation)
     with_bias, geometry = stage.bias is not None, _geometry(x, stage)
@@ -125,11 +125,11 @@ def as_grads(buffer: Array, stages: Sequence[Stage], found: Sequence[Place | Any
 
 def _as_parts(buffer: Array, stage: Stage, place: Place) -> tuple[Parts, Parts | None]:
     stride, shape = place.rows * place.columns, stage.kernel.shape
-    kernel = Parts(buffer, place.first, stride, place.count, shape)
+    kernel = Parts(buffer, place.first, stride, place.parts, shape)
     if stage.bias is None:
         return kernel, None
     first = place.first + math.prod(shape)
-    return kernel, Parts(buffer, first, stride, place.count, stage.bias.shape)
+    return kernel, Parts(buffer, first, stride, place.parts, stage.bias.shape)
 
 
 def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
