@@ -64,9 +64,7 @@ __device__ inline float64 sum_of_block(float64* shared, const float64 value) {
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
         __syncthreads();
     }
-    const float64 sum = shared[0];
-    __syncthreads();
-    return sum;
+    return shared[0];
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK) finish_gradients(

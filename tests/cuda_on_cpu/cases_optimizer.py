@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives import cuda, reference
+
 from .cases import Arguments, Case
 
 
@@ -45,6 +47,16 @@ def skipped(rng: np.random.Generator, make: Any, skip: tuple[int, ...]) -> Argum
     """An update that is to be left out, unless the first two numbers are 0."""
     arrays, options = make(rng, count=300)
     return arrays, options | {"skip": np.array(skip)}
+
+
+def counted(update: Any) -> Any:
+    """Return an update that gives back its `skip`, which it may change."""
+
+    def call(*arrays: Any, **options: Any) -> Any:
+        update(*arrays, **options)
+        return options["skip"]
+
+    return call
 
 
 SGD_OPTIONS: list[dict[str, Any]] = [
@@ -98,7 +110,9 @@ CASES = [
     ),
     *(
         Case(f"{name}_update", f"skip={skip}", partial(skipped, make=update, skip=skip),
-             in_place=(0, 2, 3)[: 3 if name == "adam" else 2])
+             in_place=(0, 2, 3)[: 3 if name == "adam" else 2],
+             function=counted(getattr(cuda, f"{name}_update")),
+             oracle=counted(getattr(reference, f"{name}_update")))
         for name, update in (("sgd", sgd_momentum), ("adam", adam))
         for skip in ((0, 0, 0), (0, 1, 4), (1, 0, 0))
     ),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
 from gpunet import backend
@@ -10,13 +13,15 @@ from gpunet.primitives.launcher import use_executor
 
 from .cases import all_cases, arguments_of, assert_close, call, expected_of
 from .cpu_executor import ORDERS, CpuExecutor, KernelError, compiler
-from .mutants import MUTANTS as OTHER_MUTANTS
 from .mutants import Mutant
-from .mutants_pooling import MUTANTS as POOLING_MUTANTS
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 
-MUTANTS = [*OTHER_MUTANTS, *POOLING_MUTANTS]
+MUTANTS: list[Mutant] = [
+    mutant
+    for file in sorted(Path(__file__).parent.glob("mutants*.py"))
+    for mutant in importlib.import_module(f"{__package__}.{file.stem}").MUTANTS
+]
 
 
 def how_it_is_caught(mutant: Mutant) -> str:
