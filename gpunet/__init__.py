@@ -23,6 +23,7 @@ from gpunet.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
 from gpunet.models.warmup import warmup
+from gpunet.primitives.precision import get_precision, set_precision
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "datasets",
     "differentiable",
     "functions",
+    "get_precision",
     "grad",
     "initializers",
     "layers",
@@ -52,6 +54,7 @@ __all__ = [
     "primitives",
     "random",
     "require_gpu",
+    "set_precision",
     "use_backend",
     "utils",
     "value_and_grad",

@@ -21,6 +21,7 @@ from gpunet.models.flat import FlatParameters
 from gpunet.models.memory import memory_for
 from gpunet.models.scores import Scores
 from gpunet.models.step import train_step
+from gpunet.primitives.precision import check_precision
 from gpunet.progress import ProgressLine
 
 __all__ = ["Model"]
@@ -55,6 +56,7 @@ class Model(Layer):
         self.stop_training = False  # a callback sets it to end `fit` after the epoch
         self.fuse = True  # `compile` sets it, and the next
         self.capture: bool | str = "auto"
+        self.precision: str | None = None
         self._parameters: FlatParameters | None = None
         self._steps_on_gpu: DeviceSteps | None = None
         self._compiled_again = False  # with an optimizer that has updated this model before
@@ -69,6 +71,7 @@ class Model(Layer):
         *,
         fuse: bool = True,
         capture: bool | str = "auto",
+        precision: str | None = None,
     ) -> None:
         """Choose how the model is trained.
 
@@ -81,19 +84,25 @@ class Model(Layer):
             capture: on a GPU, whether steps of training are captured as one graph of kernels, which
                 is then run again, with the same bits; 'auto' where that can be, with a warning
                 where it cannot, and True to have an error in place of the warning.
+            precision: of products on a GPU, 'fp32', 'tf32' or 'bf16', while this model is trained
+                or asked; None for that of `gpunet.set_precision`.
 
         Raises:
-            ValueError: for an unknown name; the model is then compiled as before.
+            ValueError: for an unknown name, or a precision that the GPU does not have; the model is
+                then compiled as before.
         """
         if capture not in (True, False, "auto"):
             raise ValueError(
                 f"compile: capture must be 'auto', True or False, received {capture!r}."
             )
+        if precision is not None:
+            check_precision(precision, f"compile(precision={precision!r})")
         loss, optimizer, chosen = losses.get(loss), optimizers.get(optimizer), _as_metrics(metrics)
         self._check_optimizer_is_free(optimizer)
         self.loss, self.optimizer, self.metrics = loss, optimizer, chosen
         self._parameters = self._steps_on_gpu = None
-        self._compiled_again, self.capture = optimizer.built, capture
+        self._compiled_again = optimizer.built
+        self.capture, self.precision = capture, precision
         for layer in self._with_sublayers():
             if isinstance(layer, Model):
                 layer.fuse = fuse

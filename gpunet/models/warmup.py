@@ -159,6 +159,7 @@ class _Recorder:
         self.contiguous, self.address = executor.contiguous, executor.address
         self.multiprocessors, self.check_array = executor.multiprocessors, executor.check_array
         self.compile, self.constant = executor.compile, executor.constant
+        self.compute_capability = executor.compute_capability
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return zeros: what is not computed shall be numbers, in whatever reads it."""

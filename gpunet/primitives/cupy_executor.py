@@ -44,6 +44,7 @@ class CupyExecutor:
         self._modules: dict[tuple[int, Build], Any] = {}
         self._functions: dict[tuple[int, Build, str], Any] = {}
         self._multiprocessors: dict[int, int] = {}
+        self._capabilities: dict[int, tuple[int, int]] = {}
         self._constants: dict[tuple[int, bytes], Any] = {}  # kept: captured steps read them
 
     @property
@@ -91,6 +92,16 @@ class CupyExecutor:
             attributes = self.cupy.cuda.Device(device).attributes
             self._multiprocessors[device] = attributes["MultiProcessorCount"]
         return self._multiprocessors[device]
+
+    def compute_capability(self) -> tuple[int, int] | None:
+        """Return that of the current device, such as (9, 0); None where no GPU can be used."""
+        if not probe_gpu().usable:
+            return None
+        device = self._device()
+        if device not in self._capabilities:
+            digits = self.cupy.cuda.Device(device).compute_capability  # such as "90" or "120"
+            self._capabilities[device] = int(digits[:-1]), int(digits[-1])
+        return self._capabilities[device]
 
     def check_array(self, what: str, array: Any) -> None:
         """Raise `TypeError` or `ValueError` unless the array is on the current device."""

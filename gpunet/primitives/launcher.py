@@ -31,6 +31,7 @@ __all__ = [
     "address",
     "blocks_for",
     "ceil_div",
+    "compute_capability",
     "constant",
     "contiguous",
     "current_executor",
@@ -107,6 +108,9 @@ class Executor(Protocol):
     def multiprocessors(self) -> int:
         """Return how many multiprocessors the current device has."""
 
+    def compute_capability(self) -> tuple[int, int] | None:
+        """Return that of the current device, such as (9, 0); None where there is no device."""
+
     def check_array(self, what: str, array: Array) -> None:
         """Raise unless kernels on the current device can reach the array."""
 
@@ -160,6 +164,11 @@ def address(array: Array) -> int:
 def multiprocessors() -> int:
     """Return how many multiprocessors the current device has."""
     return _executor.get().multiprocessors()
+
+
+def compute_capability() -> tuple[int, int] | None:
+    """Return that of the current device, such as (9, 0); None where no GPU can be used."""
+    return _executor.get().compute_capability()
 
 
 def ceil_div(count: int, size: int) -> int:

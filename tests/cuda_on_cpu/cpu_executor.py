@@ -106,6 +106,9 @@ class CpuExecutor:
     def multiprocessors(self) -> int:
         return self._multiprocessors
 
+    def compute_capability(self) -> tuple[int, int]:
+        return 9, 0
+
     def check_array(self, what: str, array: Any) -> None:
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{what}: expected a NumPy array, received {type(array).__name__}.")
