@@ -29,6 +29,7 @@ from gpunet.models.step import Outcome, compute_gradients, non_finite, whole
 from gpunet.primitives import launcher
 from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
 from gpunet.primitives.parts import Parts
+from gpunet.primitives.precision import get_precision
 
 if TYPE_CHECKING:
     from gpunet.models.model import Model
@@ -132,7 +133,7 @@ class DeviceSteps:
         arrays = [self.optimizer._learning_rate, *self.optimizer.state.values()]
         owners = [self.optimizer, *self.model._with_sublayers()]
         plain = [value for owner in owners for value in vars(owner).values() if _is_plain(value)]
-        return [*map(id, arrays), *map(id, self.model.metrics), *plain]
+        return [get_precision(), *map(id, arrays), *map(id, self.model.metrics), *plain]
 
     def read(self, scores: Scores) -> None:
         """Wait for the steps, and let the scores be those since `start`.

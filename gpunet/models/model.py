@@ -21,7 +21,7 @@ from gpunet.models.flat import FlatParameters
 from gpunet.models.memory import memory_for
 from gpunet.models.scores import Scores
 from gpunet.models.step import train_step
-from gpunet.primitives.precision import check_precision
+from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
 
 __all__ = ["Model"]
@@ -322,7 +322,7 @@ class Model(Layer):
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Return the model's outputs for one batch of inputs, as a NumPy array."""
         x = data.as_array(x, "x")
-        with no_grad(), memory_for(len(x)):
+        with no_grad(), memory_for(len(x)), use_precision(self.precision):
             return to_numpy(self(self._as_input(x), training=False).value)
 
     # Data and weights

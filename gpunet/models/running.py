@@ -16,6 +16,7 @@ from gpunet.models.data import ArrayBatches, Batches
 from gpunet.models.memory import memory_for
 from gpunet.models.scores import Scores
 from gpunet.models.step import NonFiniteLossError, holding_interrupts_back
+from gpunet.primitives.precision import use_precision
 
 if TYPE_CHECKING:
     from gpunet.models.capture import DeviceSteps
@@ -38,7 +39,7 @@ def train_epoch(
     scores = Scores(model.metrics)
     steps = model._device_steps()
     train = partial(_train_on_cpu, model) if steps is None else partial(_train_on_gpu, steps)
-    with holding_interrupts_back():
+    with holding_interrupts_back(), use_precision(model.precision):
         try:
             train(batches, listeners, scores)
         except NonFiniteLossError as error:
@@ -98,7 +99,7 @@ def evaluate(model: Model, batches: Batches, listeners: CallbackList) -> dict[st
     for x, y, sizes in batches.joined(joined):
         if tell:
             listeners.on_test_batch_begin(step)
-        with no_grad(), memory_for(len(x)):
+        with no_grad(), memory_for(len(x)), use_precision(model.precision):
             prediction = model(model._as_input(x), training=False)
             y = asarray(y, like=prediction.value)
             scores.add(y, prediction.value, model.loss(y, prediction).value)

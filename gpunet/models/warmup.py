@@ -24,6 +24,7 @@ from gpunet.models.scores import Scores
 from gpunet.models.step import NonFiniteLossError
 from gpunet.primitives import launcher, reference, selection
 from gpunet.primitives.launcher import Build, Executor, Kernel, Launch
+from gpunet.primitives.precision import use_precision
 
 __all__ = ["warmup"]
 
@@ -65,7 +66,12 @@ def warmup(
         zeros = np.zeros((batch_size, *sample), _dtype(x, model))
         return _warm_up_cpu(model, zeros, y, verbose)
     recorder = _Recorder(launcher.current_executor())
-    with _unchanged(model), launcher.use_executor(recorder), memory_for(batch_size):
+    with (
+        _unchanged(model),
+        launcher.use_executor(recorder),
+        memory_for(batch_size),
+        use_precision(model.precision),
+    ):
         _rehearse(model, library.zeros((batch_size, *sample), _dtype(x, model)), y)
     return _compile(recorder.executor, list(recorder.launches.values()), verbose)
 
