@@ -16,6 +16,9 @@ from gpunet.callbacks import Callback, LambdaCallback
 from gpunet.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, Rescaling
 from gpunet.models import NonFiniteLossError, Sequential
 from gpunet.models.capture import CaptureError
+from gpunet.primitives import launcher
+from gpunet.primitives.cupy_executor import CupyExecutor
+from gpunet.primitives.launcher import Launch
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 
@@ -175,6 +178,35 @@ def test_batches_of_an_iterable(cupy: Any) -> None:
     expected = run(False, np.asarray)
     for convert in (np.asarray, cupy.asarray):
         assert run(True, convert) == expected
+
+
+class Noting(CupyExecutor):
+    """Notes the launches: their kernels, sizes and numbers, but no arrays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[Any] = []
+
+    def run(self, launch: Launch) -> None:
+        numbers = [a for a in launch.arguments if isinstance(a, np.generic)]
+        self.noted.append((launch.kernel.name, launch.build, launch.grid, launch.block, numbers))
+        super().run(launch)
+
+
+def test_no_number_that_is_passed_changes_from_step_to_step(cupy: Any) -> None:
+    """Of steps that are not captured: a graph would pass those of its first again and again."""
+    executor, steps = Noting(), []
+
+    class Mark(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            steps.append(executor.noted)
+            executor.noted = []
+            self.model.optimizer.learning_rate *= 0.5
+
+    with launcher.use_executor(executor):
+        trained(False, X[:20], Y[:20], callback=Mark, epochs=2)
+    assert len(steps) == 10
+    assert all(step == steps[0] for step in steps)
 
 
 def test_single_batches_are_captured_too(cupy: Any) -> None:
