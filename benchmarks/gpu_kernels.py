@@ -10,14 +10,17 @@ import importlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+import gpunet
 from benchmarks import gpu_works
 from benchmarks.gpu_timing import CupyStream, Deadline, DeviceTimer, TorchStream
 from benchmarks.gpu_works import Work, bytes_of
-from benchmarks.programs import BATCH_SIZES
+from benchmarks.programs import BATCH_SIZES, batch, one_hot
+from examples.mnist_cnn import build_model
 from gpunet import primitives
 
 __all__ = ["JOBS", "Record", "Sizes"]
@@ -51,12 +54,12 @@ class Sizes:
 
 
 def ceilings(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Iterator[Record]:
-    """Yield what the GPU reaches: copying, and products by cuBLAS and by gpunet.
+    """Yield what the GPU reaches: products by cuBLAS and by gpunet; in float32 a copy too.
 
     Arguments:
         deadline: when to stop.
         sizes: how large they are.
-        precision: with ``"tf32"`` only cuBLAS is measured, with TF32 allowed.
+        precision: of the products, ``"fp32"`` or ``"tf32"``.
     """
     if precision == "tf32":
         os.environ["CUPY_TF32"] = "1"  # CuPy reads it at its first product
@@ -77,14 +80,11 @@ def ceilings(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Itera
         product | {"by": "cuBLAS, by CuPy"},
         lambda: timer.measure(lambda number: cupy.matmul(a, b, out=out)),
     )
-    if precision == "fp32":
+    with gpunet.set_precision(precision):
         yield from _guarded(
-            product | {"by": "gpunet"}, lambda: timer.measure(lambda number: _matmul(a, b))
+            product | {"by": "gpunet"},
+            lambda: timer.measure(lambda number: primitives.matmul(a, b)),
         )
-
-
-def _matmul(a: Any, b: Any) -> Any:
-    return primitives.matmul(a, b)
 
 
 def torch_ceilings(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
@@ -115,12 +115,34 @@ def kernels(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
     yield from _measure(deadline, sizes, [*gpu_works.updates(), *works])
 
 
-def convolutions(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
+def convolutions(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Iterator[Record]:
     """Yield ResNet-50's 3x3 convolutions and their gradients."""
-    yield from _measure(deadline, sizes, gpu_works.resnet_works(sizes.resnet))
+    with gpunet.set_precision(precision):
+        yield from _measure(deadline, sizes, gpu_works.resnet_works(sizes.resnet), precision)
 
 
-def _measure(deadline: Deadline, sizes: Sizes, works: Iterable[Work]) -> Iterator[Record]:
+def profiles(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
+    """Yield what `gpunet.profile` finds in a training step of the program, by batch size."""
+    cupy = importlib.import_module("cupy")
+    for size in sizes.batches:
+        if deadline.passed():
+            yield {"left_out": f"profile, batch {size}"}
+        else:
+            images, labels = batch(size)
+            x, y = cupy.asarray(images), cupy.asarray(one_hot(labels))
+            yield from _guarded(
+                {"profile": "training step", "batch": size}, partial(_profile, x, y)
+            )
+
+
+def _profile(x: Any, y: Any) -> Record:
+    found = gpunet.profile(build_model(), x, y)
+    return {"table": found.to_dict(), "text": str(found)}
+
+
+def _measure(
+    deadline: Deadline, sizes: Sizes, works: Iterable[Work], precision: str = "fp32"
+) -> Iterator[Record]:
     cupy = importlib.import_module("cupy")
     timer = DeviceTimer(CupyStream(cupy, sizes.copied), sizes.rounds)
     cache = cupy.cuda.Device().attributes.get("L2CacheSize", 0)
@@ -132,6 +154,7 @@ def _measure(deadline: Deadline, sizes: Sizes, works: Iterable[Work]) -> Iterato
             yield {"absent": str(work), "why": "gpunet has no CUDA kernel for it yet"}
         else:
             record = {"kernel": work.primitive, "label": work.label, "batch": work.batch}
+            record |= {"precision": precision}
             yield from _guarded(record, lambda work=work: _timed(cupy, timer, work, rng, cache))
 
 
@@ -220,5 +243,7 @@ JOBS: dict[str, Callable[[Deadline, Sizes], Iterator[Record]]] = {
     "ceilings-torch": torch_ceilings,
     "kernels": kernels,
     "convolutions": convolutions,
+    "convolutions-tf32": lambda deadline, sizes: convolutions(deadline, sizes, "tf32"),
     "convolutions-torch": torch_convolutions,
+    "profile": profiles,
 }

@@ -16,7 +16,7 @@ from typing import Any
 import gpunet
 from gpunet import backend
 
-__all__ = ["CLOCKS", "clocks", "commit", "describe", "host", "parse_clocks", "slug"]
+__all__ = ["CLOCKS", "clocks", "commit", "describe", "host", "parse_clocks", "peak", "slug"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,6 +36,10 @@ CLOCKS = (
 )
 
 
+# Compute capabilities of which a multiprocessor has 64 lanes for float32; later ones have 128.
+_OF_64_LANES = ("7.0", "7.2", "7.5", "8.0")
+
+
 def describe() -> dict[str, Any]:
     """Return the first GPU and the versions; only `usable`, `reason` and `fix` where none is."""
     probe = backend.probe_gpu()
@@ -47,10 +51,15 @@ def describe() -> dict[str, Any]:
     name = runtime.getDeviceProperties(0)["name"]
     attributes = device.attributes
     free, total = runtime.memGetInfo()
+    capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
+    multiprocessors = attributes["MultiProcessorCount"]
+    clock = attributes.get("ClockRate", 0) * 1000  # which is told in kHz
     found["device"] = {
         "name": name.decode() if isinstance(name, bytes) else str(name),
-        "compute_capability": f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}",
-        "multiprocessors": attributes["MultiProcessorCount"],
+        "compute_capability": capability,
+        "multiprocessors": multiprocessors,
+        "clock_hz": clock,
+        "fp32_peak": peak(capability, multiprocessors, clock),
         "l2_bytes": attributes.get("L2CacheSize", 0),
         "memory_bytes": total,
         "memory_free_bytes": free,
@@ -70,6 +79,18 @@ def describe() -> dict[str, Any]:
         "cuda_runtime": _cuda_version(runtime.runtimeGetVersion()),
     }
     return found
+
+
+def peak(capability: str, multiprocessors: int, clock: int) -> int:
+    """Return the float32 operations that a GPU can do in a second; 0 where its clock is not told.
+
+    Arguments:
+        capability: its compute capability, such as "9.0".
+        multiprocessors: how many it has.
+        clock: their highest, in Hz.
+    """
+    lanes = 64 if capability in _OF_64_LANES else 128
+    return multiprocessors * lanes * 2 * clock  # a multiplication and an addition at once
 
 
 def _version(package: str) -> str | None:

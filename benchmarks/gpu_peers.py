@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import sys
 import time
@@ -25,11 +26,20 @@ from benchmarks.programs import batch, torch_network
 from examples.mnist_cnn import as_arrays, build_model
 from gpunet.datasets import mnist
 
-__all__ = ["CONTENDERS", "OURS", "GpunetProgram", "Program", "TorchProgram", "answer"]
+__all__ = [
+    "CONTENDERS", "OURS", "OURS_EAGER", "TORCH", "TORCH_COMPILED", "TORCH_EAGER", "TORCH_GRAPH",
+    "GpunetProgram", "Program", "TorchProgram", "answer",
+]  # fmt: skip
 
-OURS = "gpunet"
-TORCH = ("PyTorch eager", "PyTorch compiled", "PyTorch, CUDA graph")
-CONTENDERS = (OURS, *TORCH)
+OURS, OURS_EAGER = "gpunet", "gpunet, eager"
+TORCH = TORCH_EAGER, TORCH_COMPILED, TORCH_GRAPH = (
+    "PyTorch eager", "PyTorch compiled", "PyTorch, CUDA graph",
+)  # fmt: skip
+CONTENDERS = (OURS, OURS_EAGER, *TORCH)
+
+# Batches come to `train_on_batch` through two slots by turns: the first step of each goes by
+# itself, the next is captured.
+_WARM_UP_STEPS = 4
 
 Data = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # images (n, 28, 28, 1), labels (n,)
 
@@ -44,16 +54,23 @@ class Program(Protocol):
         """Do a step on a batch of the data, and return its loss: the host waits for it."""
 
     def run(self, steps: int) -> None:
-        """Do steps in a row, as training does, and wait for the last."""
+        """Pass over the data as they come until so many steps are done, and wait for the last.
 
-    def epoch(self) -> None:
-        """Pass over the shuffled data once, and wait for the last step."""
+        Arguments:
+            steps: those of one pass, or a multiple of them.
+        """
+
+    def epochs(self, count: int) -> None:
+        """Pass over the shuffled data so often, and wait for the last step."""
 
     def accuracy(self, data: Data) -> float:
         """Return the share of images that are recognized."""
 
+    def settle(self) -> None:
+        """Give back memory that nothing holds, and let the peak begin anew."""
+
     def peak_memory(self) -> int:
-        """Return the most bytes that the library's memory pool has taken from the GPU."""
+        """Return the most bytes that the library's memory pools have had from the GPU."""
 
 
 class GpunetProgram:
@@ -61,15 +78,20 @@ class GpunetProgram:
 
     Arguments:
         xp: the array library that the data are given in: CuPy.
+        capture: as in `compile`.
     """
 
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
+    def __init__(self, xp: Any, capture: bool | str = True) -> None:
+        self.xp, self.capture = xp, capture
         gpunet.use_backend("numpy" if xp is np else "cupy")
 
     def prepare(self, data: Data, size: int, precision: str) -> float:
         gpunet.random.seed(0)
         self.model, self.size = build_model(), size
+        self.model.compile(
+            "adam", "categorical_crossentropy", ["accuracy"],
+            capture=self.capture, precision=precision,
+        )  # fmt: skip
         self.x = self.xp.asarray(data[0])
         self.y = self.xp.asarray(gpunet.utils.to_categorical(data[1], 10))
         return self._scores(self.x[:size], self.y[:size])["loss"]
@@ -84,12 +106,12 @@ class GpunetProgram:
         return scores["loss"]  # type: ignore[call-overload, index]
 
     def run(self, steps: int) -> None:
-        count = min(steps * self.size, len(self.x))
-        self.model.fit(self.x[:count], self.y[:count], self.size, shuffle=False, verbose=0)
+        epochs = steps // (len(self.x) // self.size)
+        self.model.fit(self.x, self.y, self.size, epochs, shuffle=False, verbose=0)
         self._wait()
 
-    def epoch(self) -> None:
-        self.model.fit(self.x, self.y, self.size, verbose=0)
+    def epochs(self, count: int) -> None:
+        self.model.fit(self.x, self.y, self.size, count, verbose=0)
         self._wait()
 
     def accuracy(self, data: Data) -> float:
@@ -100,8 +122,18 @@ class GpunetProgram:
         if self.xp is not np:
             self.xp.cuda.Device().synchronize()
 
+    def settle(self) -> None:
+        gc.collect()  # a model of before, with its graphs
+        if self.xp is not np:
+            self._wait()
+            self.xp.get_default_memory_pool().free_all_blocks()
+
     def peak_memory(self) -> int:
-        return 0 if self.xp is np else self.xp.get_default_memory_pool().total_bytes()
+        steps = self.model._device_steps()
+        if steps is None:
+            return 0
+        # Pools keep what they had once; that of the graphs is apart.
+        return sum(p.total_bytes() for p in (self.xp.get_default_memory_pool(), steps.pool))
 
 
 class TorchProgram:
@@ -121,12 +153,12 @@ class TorchProgram:
     def prepare(self, data: Data, size: int, precision: str) -> float:
         torch = self.torch
         allow_tf32(torch, precision == "tf32")
-        self.size = size
+        self.size, self.precision = size, precision
         self.x, self.y = self._on_device(data)
         self.network = self._network()
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=1e-3, eps=1e-7, fused=True,
-            capturable=self.kind == "PyTorch, CUDA graph",
+            capturable=self.kind == TORCH_GRAPH,
         )  # fmt: skip
         with torch.no_grad():
             loss = self._loss(self.x[:size], self.y[:size]).item()
@@ -153,7 +185,12 @@ class TorchProgram:
         return network.to(self.device)
 
     def _loss(self, x: Any, y: Any) -> Any:
-        return self.torch.nn.functional.cross_entropy(self.network(x), y)
+        cross_entropy = self.torch.nn.functional.cross_entropy
+        if self.precision != "bf16":
+            return cross_entropy(self.network(x), y)
+        # Without a cache of converted weights: each is used once in a step.
+        with self.torch.autocast(self.device, self.torch.bfloat16, cache_enabled=False):
+            return cross_entropy(self.network(x), y)
 
     def _train(self, loss: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
         self.optimizer.zero_grad(set_to_none=True)
@@ -222,13 +259,14 @@ class TorchProgram:
             self._step(self.x[rows], self.y[rows])
         self._wait()
 
-    def epoch(self) -> None:
-        order = self.torch.randperm(len(self.x), device=self.device)
-        total = self.torch.zeros((), device=self.device)
-        for start in range(0, len(self.x) - self.size + 1, self.size):
-            rows = order[start : start + self.size]
-            total += self._step(self.x[rows], self.y[rows])
-        total.item()
+    def epochs(self, count: int) -> None:
+        for _ in range(count):
+            order = self.torch.randperm(len(self.x), device=self.device)
+            total = self.torch.zeros((), device=self.device)
+            for start in range(0, len(self.x) - self.size + 1, self.size):
+                rows = order[start : start + self.size]
+                total += self._step(self.x[rows], self.y[rows])
+            total.item()
 
     def accuracy(self, data: Data) -> float:
         x, y = self._on_device(data)
@@ -239,6 +277,13 @@ class TorchProgram:
     def _wait(self) -> None:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
+
+    def settle(self) -> None:
+        gc.collect()
+        if self.device == "cuda":
+            self._wait()
+            self.torch.cuda.empty_cache()
+            self.torch.cuda.reset_peak_memory_stats()
 
     def peak_memory(self) -> int:
         return self.torch.cuda.max_memory_reserved() if self.device == "cuda" else 0
@@ -268,13 +313,16 @@ def answer(program: Program, command: dict[str, Any], kept: dict[str, Any]) -> d
     if command["do"] == "prepare":  # random images, for the time of steps
         data = batch(command["size"] * command["batches"])
         loss = program.prepare(data, command["size"], command["precision"])
-        program.run(command["batches"])  # compiles, and fills the memory pool
-        program.step(0)
-        return {"loss": loss}
+        for _ in range(2):  # compiles and captures, then goes as it will when it is timed
+            program.run(command["batches"])
+        for number in range(_WARM_UP_STEPS):
+            program.step(number)
+        program.settle()
+        return {"loss": loss, "image_bytes": data[0].nbytes}
     if command["do"] == "prepare mnist":
         data, kept["test"] = mnist_data(command.get("count"))
         program.prepare((data[0][:4096], data[1][:4096]), command["size"], command["precision"])
-        program.epoch()  # compiles
+        program.epochs(1)  # compiles
         program.accuracy(kept["test"])
         return {"loss": program.prepare(data, command["size"], command["precision"])}
     if command["do"] == "accuracy":
@@ -287,16 +335,16 @@ def answer(program: Program, command: dict[str, Any], kept: dict[str, Any]) -> d
         elif command["do"] == "run":
             program.run(command["steps"])
         else:
-            program.epoch()
+            program.epochs(command["count"])
         times.append(time.perf_counter() - start)
     return {"times": times, "memory": program.peak_memory()}
 
 
 def make(contender: str) -> Program:
     """Return the program of a contender, on the GPU."""
-    if contender == OURS:
+    if contender not in TORCH:
         gpunet.use_backend("cupy")
-        return GpunetProgram(sys.modules["cupy"])
+        return GpunetProgram(sys.modules["cupy"], capture=contender == OURS)
     import torch
 
     if not torch.cuda.is_available():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import gpu_tables
-from benchmarks.gpu_peers import OURS
+from benchmarks import gpu_floors, gpu_tables
+from benchmarks.gpu_peers import OURS, OURS_EAGER
 from benchmarks.gpu_tables import cell
 
 __all__ = ["in_a_line", "markdown", "problems"]
@@ -19,15 +19,18 @@ def markdown(report: Record) -> str:
     lines += ["| part | | seconds |", "| --- | --- | --- |"]
     for name, entry in report["parts"].items():
         lines.append(f"| {name}: {entry['title']} | {in_a_line(entry)} | {_seconds(entry)} |")
+    lines += ["", *gpu_floors.section(report)]
     rates = gpu_tables.ceilings_of(_records(report, "ceilings"))
+    rates["peak"] = report["device"]["fp32_peak"]
     for name, section in (
         ("tests", _tests),
         ("sanitizer", _sanitizer),
         ("ceilings", gpu_tables.ceilings),
-        ("kernels", lambda records: gpu_tables.kernels(records, rates)),
-        ("convolutions", lambda records: gpu_tables.convolutions(records, rates)),
         ("steps", gpu_tables.steps),
         ("epochs", gpu_tables.epochs),
+        ("convolutions", lambda records: gpu_tables.convolutions(records, rates)),
+        ("kernels", lambda records: gpu_tables.kernels(records, rates)),
+        ("profile", _profiles),
     ):
         if records := _records(report, name):
             lines += ["", *section(records), *_not_measured(records)]
@@ -53,7 +56,7 @@ def in_a_line(entry: Record) -> str:
             said.append(f"{record['check']}: {record['found']} found")
         elif "absent" in record:
             said.append(f"{record['absent']} absent")
-    measured = sum("median" in record or "results" in record for record in records)
+    measured = sum(not {"median", "results", "table"}.isdisjoint(record) for record in records)
     said += [f"{measured} measured"] if measured else []
     for key, words in (("left_out", "left out: time"), ("error", "failed")):
         count = sum(key in record for record in records)
@@ -84,9 +87,10 @@ def problems(report: Record) -> list[str]:
                 found.append(f"{name}: {in_a_line(entry)}")
             elif "error" in record:
                 found.append(f"{name}: {record['error']}")
-            why = record.get("results", {}).get(OURS, {}).get("why", "")
-            if why and not why.startswith(("left out", "not there")):
-                found.append(f"{name}: {why}")
+            for contender in (OURS, OURS_EAGER):
+                why = record.get("results", {}).get(contender, {}).get("why", "left out")
+                if not why.startswith("left out"):
+                    found.append(f"{name}: {contender}: {why}")
     return found
 
 
@@ -108,6 +112,7 @@ def _machine(report: Record) -> list[str]:
         f"| GPU | {device['name']}, compute capability {device['compute_capability']}, "
         f"{device['multiprocessors']} multiprocessors, {device['memory_bytes'] / 2**30:.0f} GiB, "
         f"L2 cache {device['l2_bytes'] / 2**20:.0f} MiB; {visible} visible{others} |",
+        f"| float32 peak | {_peak(device)} |",
         f"| driver | {before.get('driver_version', 'version not told')}, "
         f"CUDA {versions['cuda_driver']} at most |",
         f"| versions | CUDA runtime {versions['cuda_runtime']}, CuPy {versions['cupy']}, "
@@ -125,6 +130,12 @@ def _machine(report: Record) -> list[str]:
                 f"{clocks['power.limit']}; {clocks['utilization.gpu']} busy |"
             )
     return lines
+
+
+def _peak(device: Record) -> str:
+    if not device["fp32_peak"]:
+        return "the clock is not told"
+    return f"{device['fp32_peak'] / 1e12:.1f} TFLOP/s at {device['clock_hz'] / 1e6:,.0f} MHz"
 
 
 def _tests(records: list[Record]) -> list[str]:
@@ -148,6 +159,14 @@ def _sanitizer(records: list[Record]) -> list[str]:
     return lines
 
 
+def _profiles(records: list[Record]) -> list[str]:
+    lines = ["## Where a training step of the program spends its time"]
+    for record in records:
+        if "table" in record:
+            lines += ["", f"Batch {record['batch']}:", *_block(record["text"].splitlines())]
+    return lines
+
+
 def _not_measured(records: list[Record]) -> list[str]:
     """Return what a part did not measure, and why."""
     lines = []
@@ -155,8 +174,8 @@ def _not_measured(records: list[Record]) -> list[str]:
         if "absent" in record:
             lines.append(f"- absent: {record['absent']} ({cell(record['why'])})")
         elif "error" in record:
-            what = " ".join(str(record[k]) for k in ("job", "check", "ceiling", "by", "kernel",
-                            "label", "batch", "precision") if k in record)  # fmt: skip
+            what = " ".join(str(record[k]) for k in ("job", "check", "ceiling", "profile", "by",
+                            "kernel", "label", "batch", "precision") if k in record)  # fmt: skip
             lines.append(f"- failed: {what}: {cell(record['error'])}".replace(" : ", " "))
     left = [record["left_out"] for record in records if "left_out" in record]
     if left:

@@ -21,23 +21,31 @@ from typing import Any, Protocol
 from benchmarks.gpu_machine import ROOT
 from benchmarks.gpu_peers import CONTENDERS, OURS
 from benchmarks.gpu_timing import Deadline, summarize
-from benchmarks.programs import BATCH_SIZES
 
-__all__ = ["Peer", "PeerError", "Worker", "compare_epochs", "compare_steps"]
+__all__ = ["Declined", "Peer", "PeerError", "Worker", "compare_epochs", "compare_steps"]
 
 Record = dict[str, Any]
 
-PRECISIONS = ("fp32", "tf32")
+# Batch sizes and precisions; what comes last is left out where time is short.
+CASES = (
+    (32, "fp32"), (1024, "fp32"), (1024, "tf32"), (128, "fp32"), (32, "tf32"), (1024, "bf16"),
+    (32, "bf16"),
+)  # fmt: skip
 TURNS = 8
-EPOCHS = 3
-NOT_YET = "not there yet"
+EPOCHS = 10
 
 _PATIENCE = 90.0  # seconds for an answer, beside what is asked
-_IN_A_TURN = {32: 100, 128: 60, 1024: 20}  # steps, for each batch size
+_LEAST = 20.0  # seconds without which no case is begun: compiling alone takes as long
+_TO_TELL = 5.0  # seconds kept to ask for what was reached
+_IN_A_TURN = {32: (200, 3), 128: (96, 3), 1024: (24, 5)}  # batches, and passes over them
 
 
 class PeerError(Exception):
     """A peer did not do what it was told; the message says what it said, or that it did not."""
+
+
+class Declined(PeerError):
+    """It said so itself, and may do something else."""
 
 
 class Worker(Protocol):
@@ -104,7 +112,7 @@ class Peer:
                 continue  # what a library prints of its own
             if isinstance(said, dict):
                 if "error" in said:
-                    raise PeerError(said["error"])
+                    raise Declined(said["error"])
                 return said
 
     def _last_errors(self) -> str:
@@ -125,29 +133,37 @@ class Peer:
 
 
 class _Group:
-    """The contenders that still take part; one that fails leaves, with its reason kept."""
+    """The contenders that still take part; one that no longer answers leaves.
+
+    Attributes:
+        why: what those said, or did, that did not do what they were told last.
+    """
 
     def __init__(self, stack: ExitStack, start: Callable[[str], Worker], deadline: Deadline):
         self.deadline = deadline
         self.workers: dict[str, Worker] = {}
-        self.lost: dict[str, str] = {}
+        self.why: dict[str, str] = {}
         for name in CONTENDERS:
             worker = start(name)
             stack.callback(worker.close)
             self.workers[name] = worker
         for name in CONTENDERS:
-            self._hear(name)
+            if self._hear(name) is None and name in self.workers:
+                self.workers.pop(name).close()
 
     def _hear(self, name: str) -> Record | None:
         try:
-            return self.workers[name].hear(min(_PATIENCE, self.deadline.left()))
+            said = self.workers[name].hear(min(_PATIENCE, self.deadline.left()))
         except PeerError as error:
-            self.lost[name] = str(error)
-            self.workers.pop(name).close()
+            self.why[name] = str(error)
+            if not isinstance(error, Declined):
+                self.workers.pop(name).close()
             return None
+        self.why.pop(name, None)
+        return said
 
     def ask(self, name: str, **command: Any) -> Record | None:
-        """Tell one, and return its answer, or None where it is lost with that."""
+        """Tell one, and return its answer, or None where it gives none."""
         if name not in self.workers:
             return None
         self.workers[name].tell(**command)
@@ -165,24 +181,25 @@ class _Group:
 def compare_steps(
     deadline: Deadline,
     start: Callable[[str], Worker] = Peer,
-    sizes: tuple[int, ...] = BATCH_SIZES,
+    cases: tuple[tuple[int, str], ...] = CASES,
     turns: int = TURNS,
 ) -> Iterator[Record]:
-    """Yield the times of training steps: fp32 of all, then TF32 of the peers, by batch size."""
+    """Yield the times of training steps, for each batch size and precision."""
     with ExitStack() as stack:
         group = _Group(stack, start, deadline)
-        for precision in PRECISIONS:
-            for size in sizes:
-                if deadline.passed():
-                    yield {"left_out": f"steps, batch {size}, {precision}"}
-                else:
-                    yield _steps(group, size, precision, turns)
+        for size, precision in cases:
+            if deadline.left() < _LEAST:
+                yield {"left_out": f"steps, batch {size}, {precision}"}
+            else:
+                yield _steps(group, size, precision, turns)
 
 
 def _steps(group: _Group, size: int, precision: str, turns: int) -> Record:
-    steps = _IN_A_TURN.get(size, 2)
-    names = tuple(name for name in CONTENDERS if name != OURS or precision == "fp32")
-    prepared = group.ask_all(names, do="prepare", size=size, batches=steps, precision=precision)
+    batches, passes = _IN_A_TURN.get(size, (2, 2))
+    steps = batches * passes
+    prepared = group.ask_all(
+        CONTENDERS, do="prepare", size=size, batches=batches, precision=precision
+    )
     waited: dict[str, list[float]] = {name: [] for name in prepared}
     rows: dict[str, list[float]] = {name: [] for name in prepared}
     memory: dict[str, int] = {}
@@ -190,7 +207,7 @@ def _steps(group: _Group, size: int, precision: str, turns: int) -> Record:
         if group.deadline.passed():
             break
         for name in prepared:
-            one = group.ask(name, do="step", steps=max(2, steps // 4))
+            one = group.ask(name, do="step", steps=max(2, batches // 4))
             many = group.ask(name, do="run", steps=steps)
             if one and many:
                 waited[name] += one["times"]
@@ -202,16 +219,24 @@ def _steps(group: _Group, size: int, precision: str, turns: int) -> Record:
             "waited_for": summarize(waited[name]),
             "in_a_row": summarize(rows[name]),
             "memory": memory[name],
+            "image_bytes": prepared[name]["image_bytes"],
         }
         for name in memory
     }
-    for name in CONTENDERS:
-        if name not in results:
-            if name == OURS and precision == "tf32":
-                results[name] = {"why": NOT_YET}
-            else:
-                results[name] = {"why": group.lost.get(name, "left out: time")}
-    return {"batch": size, "precision": precision, "steps_in_a_turn": steps, "results": results}
+    return {
+        "batch": size,
+        "precision": precision,
+        "steps_in_a_turn": steps,
+        "results": _with_the_others(results, group),
+    }
+
+
+def _with_the_others(results: Record, group: _Group) -> Record:
+    """Return the results of all contenders in order: of some, why there is none."""
+    return {
+        name: results.get(name) or {"why": group.why.get(name, "left out: time")}
+        for name in CONTENDERS
+    }
 
 
 def compare_epochs(
@@ -221,6 +246,9 @@ def compare_epochs(
     epochs: int = EPOCHS,
 ) -> Iterator[Record]:
     """Yield the seconds of epochs of MNIST at batch size 32, and the accuracy after them.
+
+    gpunet does all in one `fit`; then come the others, an epoch at a time by turns: as many as
+    there is time for.
 
     Arguments:
         deadline: when to stop.
@@ -237,17 +265,28 @@ def compare_epochs(
         group = _Group(stack, start, deadline)
         command: Record = {"do": "prepare mnist", "size": 32, "precision": "fp32"}
         prepared = group.ask_all(CONTENDERS, **command, **({"count": count} if count else {}))
-        times: dict[str, list[float]] = {name: [] for name in prepared}
-        for _ in range(epochs):
-            for name in prepared:
-                said = None if deadline.passed() else group.ask(name, do="epoch")
-                if said:
-                    times[name] += said["times"]
         results: Record = {}
-        for name in CONTENDERS:
-            said = group.ask(name, do="accuracy") if times.get(name) else None
+        for name, found in _train(group, list(prepared), epochs).items():
+            said = group.ask(name, do="accuracy") if found["epochs"] else None
             if said:
-                results[name] = {"seconds": times[name], "accuracy": said["accuracy"]}
-            else:
-                results[name] = {"why": group.lost.get(name, "left out: time")}
-        yield {"batch": 32, "precision": "fp32", "epochs": epochs, "results": results}
+                results[name] = found | said
+        yield {
+            "batch": 32,
+            "precision": "fp32",
+            "epochs": epochs,
+            "results": _with_the_others(results, group),
+        }
+
+
+def _train(group: _Group, names: list[str], epochs: int) -> dict[str, Record]:
+    """Return how many epochs each came to, and in how many seconds."""
+    found: dict[str, Record] = {name: {"epochs": 0, "seconds": 0.0} for name in names}
+    for _ in range(epochs):
+        for name, done in found.items():
+            count = 1 if name != OURS else epochs
+            if done["epochs"] == epochs or group.deadline.left() < _TO_TELL:
+                continue
+            if said := group.ask(name, do="epochs", count=count):
+                done["epochs"] += count
+                done["seconds"] += sum(said["times"])
+    return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 from benchmarks.gpu_peers import CONTENDERS, OURS
 
-__all__ = ["ceilings", "ceilings_of", "cell", "convolutions", "epochs", "kernels", "steps"]
+__all__ = [
+    "ceilings", "ceilings_of", "cell", "convolutions", "cudnn", "epochs", "kernels", "precision_of",
+    "steps",
+]  # fmt: skip
 
 Record = dict[str, Any]
 Rates = dict[str, float]
@@ -37,11 +39,12 @@ fastest float32 product. A star marks calls for which the GPU had to wait for th
 _CONVOLUTIONS = """
 ## ResNet-50's 3x3 convolutions
 
-PyTorch's are cuDNN's, the faster of its two layouts, measured after gpunet's. *Ratio* is gpunet's
-time over PyTorch's, both in float32: above 1 gpunet is slower. gpunet has no TF32 yet.
+cuDNN's are those of PyTorch, in the faster of its two layouts. *Of peak*: of the float32 operations
+that the GPU's multiprocessors can do at their highest clock. *Of cuDNN*: its time over gpunet's in
+the same precision; below 100% gpunet is slower.
 
-| convolution | | batch | gpunet us (quartiles) | TFLOP/s | of product | PyTorch us | ratio | \
-PyTorch TF32 us |
+| convolution | | batch | precision | gpunet us (quartiles) | TFLOP/s | of peak | cuDNN us | \
+of cuDNN |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
@@ -51,22 +54,27 @@ _STEPS = """
 The program of `examples/mnist_cnn.py` with Adam, on the same images, which are on the GPU, and from
 the same weights; by turns, each in a process of its own. Wall time, median (quartiles). *Waited
 for*: the host reads the loss after each step. *In a row*: many steps, and one wait at their end;
-gpunet's are those of `fit`, with its check of the data. *Ratio* is gpunet's time over the other's:
-above 1 gpunet is slower. TF32 is compared with TF32 alone.
+gpunet's are those of one `fit`, a few epochs with its check of the data. *gpunet* runs captured
+steps, *gpunet, eager* is `compile(capture=False)`. In bfloat16 PyTorch runs under `autocast`, and
+both libraries keep their weights in float32. *Peak*: what the library's memory pools have had from
+the GPU after the warm-up, the images in it. *Ratio* is gpunet's time or memory over the other's:
+above 1 gpunet is slower or larger. Each precision is compared with itself alone.
 
-| batch | precision | | us waited for | ratio | us in a row | ratio | images/s | pool MiB | \
-first loss |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| batch | precision | | us waited for | ratio | us in a row | ratio | images/s | peak MiB | \
+ratio | first loss |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _EPOCHS = """
 ## Epochs of MNIST, batch 32, float32
 
-By turns, images on the GPU; what is compiled is compiled before. Accuracy on the test images after
-the last. *Ratio*: gpunet's median over the other's; above 1 gpunet is slower.
+Images on the GPU; what is compiled is compiled before, and PyTorch's graphs are captured before.
+gpunet does all epochs in one `fit`, in which it captures; the others one at a time by turns, fewer
+where time was short. Accuracy on the test images after the last. *Ratio*: gpunet's seconds of an
+epoch over the other's; above 1 gpunet is slower.
 
-| | seconds of each epoch | ratio | accuracy |
-| --- | --- | --- | --- |
+| | epochs | seconds in all | of an epoch | ratio | accuracy |
+| --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -90,10 +98,9 @@ def ceilings(records: list[Record]) -> list[str]:
             what = f"copy, {record['bytes'] // 2 / 2**20:.0f} MiB"
             rate = f"{record['bytes'] / record['median'] / 1e9:,.0f} GB/s"
         else:
-            what = f"product, {record['size']}, {_precision(record)}"
+            what = f"product, {record['size']}, {precision_of(record)}"
             rate = f"{record['flop'] / record['median'] / 1e12:.1f} TFLOP/s"
         lines.append(f"| {what} | {record['by']} | {_time(record, 1e3, 3)} | {rate} |")
-    lines.append(f"| product, TF32 | {OURS} | not there yet | |")
     return lines
 
 
@@ -122,32 +129,41 @@ def _reached(record: Record, rates: Rates) -> list[str]:
 
 
 def convolutions(records: list[Record], rates: Rates) -> list[str]:
-    lines = _lines(_CONVOLUTIONS)
-    ratios: list[str] = []
-    peers: dict[tuple[str, str, str], Record] = {}
+    lines, ratios = _lines(_CONVOLUTIONS), list[str]()
+    theirs, peak = cudnn(records), rates.get("peak")
+    for record in records:
+        if "median" not in record or "by" in record:
+            continue
+        other = theirs.get((record["kernel"], record["label"], record["precision"]))
+        done = record["flop"] / record["median"]
+        of_peak = f"{done / peak:.0%}" if peak and record["precision"] == "fp32" else ""
+        lines.append(
+            f"| {record['kernel']} | {record['label']} | {record['batch']} | "
+            f"{precision_of(record)} | {_time(record, 1e6, 0)}{_star(record)} | "
+            f"{done / 1e12:.2f} | {of_peak} | {_time(other, 1e6, 0)} | "
+            f"{_share(other, record)} |"
+        )
+        ratios.append(_ratio(record, other))
+    return lines + _verdict(ratios)
+
+
+def cudnn(records: list[Record]) -> dict[tuple[str, str, str], Record]:
+    """Return PyTorch's faster layout by kernel, label and precision."""
+    found: dict[tuple[str, str, str], Record] = {}
     for record in records:
         if record.get("by") == "PyTorch" and "median" in record:
             key = (record["kernel"], record["label"], record["precision"])
-            if key not in peers or record["median"] < peers[key]["median"]:
-                peers[key] = record
-    ours = [record for record in records if "kernel" in record and "by" not in record]
-    for record in (record for record in ours if "median" in record):
-        fp32, tf32 = (
-            peers.get((record["kernel"], record["label"], precision))
-            for precision in ("fp32", "tf32")
-        )
-        reached = _reached(record, rates)
-        lines.append(
-            f"| {record['kernel']} | {record['label']} | {record['batch']} | "
-            f"{_time(record, 1e6, 0)}{_star(record)} | {reached[2]} | {reached[3]} | "
-            f"{_time(fp32, 1e6, 0)} | {_ratio(record, fp32)} | {_time(tf32, 1e6, 0)} |"
-        )
-        ratios.append(_ratio(record, fp32))
-    return lines + _verdict(ratios)
+            if key not in found or record["median"] < found[key]["median"]:
+                found[key] = record
+    return found
 
 
 def _ratio(ours: Record, theirs: Record | None) -> str:
     return f"{ours['median'] / theirs['median']:.2f}" if theirs else ""
+
+
+def _share(theirs: Record | None, ours: Record) -> str:
+    return f"{theirs['median'] / ours['median']:.0%}" if theirs else ""
 
 
 def _verdict(ratios: list[str]) -> list[str]:
@@ -159,7 +175,7 @@ def _verdict(ratios: list[str]) -> list[str]:
     return [
         "",
         f"gpunet is slower in {slower} of {len(values)} comparisons; "
-        f"ratios from {values[0]:.2f} to {values[-1]:.2f}.",
+        f"its time is from {values[0]:.2f} to {values[-1]:.2f} of the other's.",
     ]
 
 
@@ -171,17 +187,19 @@ def steps(records: list[Record]) -> list[str]:
         ours = record["results"][OURS]
         for name in CONTENDERS:
             found = record["results"][name]
-            cells = [str(record["batch"]), _precision(record), name]
+            cells = [str(record["batch"]), precision_of(record), name]
             if "in_a_row" not in found:
-                lines.append(f"| {' | '.join(cells)} | {cell(found['why'])} | | | | | | |")
+                lines.append(f"| {' | '.join(cells)} | {cell(found['why'])} | | | | | | | |")
                 continue
+            compared = name != OURS and "in_a_row" in ours
             for kind in ("waited_for", "in_a_row"):
                 cells.append(_time(found[kind], 1e6, 0))
-                compared = name != OURS and kind in ours
                 cells.append(_ratio(ours[kind], found[kind]) if compared else "")
                 ratios.append(cells[-1])
             cells.append(f"{record['batch'] / found['in_a_row']['median']:,.0f}")
             cells.append(f"{found['memory'] / 2**20:,.0f}")
+            known = compared and found["memory"]
+            cells.append(f"{ours['memory'] / found['memory']:.2f}" if known else "")
             cells.append(f"{found['loss']:.5f}")
             lines.append(f"| {' | '.join(cells)} |")
     return lines + _verdict(ratios)
@@ -192,27 +210,34 @@ def epochs(records: list[Record]) -> list[str]:
     for record in records:
         if "results" not in record:
             continue
-        ours = record["results"][OURS].get("seconds")
+        ours = record["results"][OURS]
         for name in CONTENDERS:
             found = record["results"][name]
             if "seconds" not in found:
-                lines.append(f"| {name} | {cell(found['why'])} | | |")
+                lines.append(f"| {name} | {cell(found['why'])} | | | | |")
                 continue
-            shown = ", ".join(f"{seconds:.2f}" for seconds in found["seconds"])
             ratio = ""
-            if name != OURS and ours:
-                ratio = f"{statistics.median(ours) / statistics.median(found['seconds']):.2f}"
+            if name != OURS and "seconds" in ours:
+                ratio = f"{_of_an_epoch(ours) / _of_an_epoch(found):.2f}"
             ratios.append(ratio)
-            lines.append(f"| {name} | {shown} | {ratio} | {found['accuracy']:.4f} |")
+            lines.append(
+                f"| {name} | {found['epochs']} | {found['seconds']:.2f} | "
+                f"{_of_an_epoch(found):.3f} | {ratio} | {found['accuracy']:.4f} |"
+            )
     return lines + _verdict(ratios)
+
+
+def _of_an_epoch(found: Record) -> float:
+    return found["seconds"] / found["epochs"]
 
 
 def _lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def _precision(record: Record) -> str:
-    return {"fp32": "float32", "tf32": "TF32"}[record["precision"]]
+def precision_of(record: Record) -> str:
+    """Return the precision of a record as the tables have it."""
+    return {"fp32": "float32", "tf32": "TF32", "bf16": "bfloat16"}[record["precision"]]
 
 
 def _star(record: Record) -> str:

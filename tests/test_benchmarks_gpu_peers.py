@@ -8,14 +8,25 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import played_gpu
 import pytest
 from played_gpu_benchmark import InThisProcess
 
 from benchmarks import gpu_steps
-from benchmarks.gpu_peers import CONTENDERS, OURS, GpunetProgram, TorchProgram
-from benchmarks.gpu_steps import Peer, PeerError
+from benchmarks.gpu_peers import (
+    CONTENDERS,
+    OURS,
+    OURS_EAGER,
+    TORCH_EAGER,
+    TORCH_GRAPH,
+    GpunetProgram,
+    TorchProgram,
+    answer,
+)
+from benchmarks.gpu_steps import Declined, Peer, PeerError
 from benchmarks.gpu_timing import Deadline
 from benchmarks.programs import batch
 from gpunet import backend
@@ -44,7 +55,7 @@ def test_a_peer_answers_fails_is_silent_and_ends() -> None:
         peer.tell(do="say", what="something")
         assert peer.hear(30) == {"said": "something"}
         peer.tell(do="fail")
-        with pytest.raises(PeerError, match="it failed"):
+        with pytest.raises(Declined, match="it failed"):
             peer.hear(30)
         peer.tell(do="nothing")
         with pytest.raises(PeerError, match="no answer within 0 s"):
@@ -62,11 +73,12 @@ def test_gpunet_and_pytorch_train_the_same_program() -> None:
     """Each on the CPU; after a step they differ by where Adam adds epsilon."""
     torch = pytest.importorskip("torch")
     losses = []
-    for program in (GpunetProgram(np), TorchProgram(torch, "PyTorch eager", "cpu")):
+    for program in (GpunetProgram(np, "auto"), TorchProgram(torch, TORCH_EAGER, "cpu")):
         first = program.prepare(batch(16), 8, "fp32")
         losses.append([first, *(program.step(number) for number in range(3))])
-        program.run(2)
-        program.epoch()
+        program.run(4)
+        program.epochs(1)
+        program.settle()
         assert 0 <= program.accuracy(batch(20)) <= 1
         assert program.peak_memory() == 0
     np.testing.assert_allclose(losses[0][:2], losses[1][:2], rtol=1e-5)
@@ -88,9 +100,9 @@ def test_a_captured_step_starts_from_the_weights_it_had(monkeypatch: pytest.Monk
         "graph": lambda g: contextlib.nullcontext(),
     }.items():
         monkeypatch.setattr(torch.cuda, name, played)
-    program = TorchProgram(torch, "PyTorch, CUDA graph", "cpu")
+    program = TorchProgram(torch, TORCH_GRAPH, "cpu")
     program.prepare(batch(16), 8, "fp32")
-    eager = TorchProgram(torch, "PyTorch eager", "cpu")
+    eager = TorchProgram(torch, TORCH_EAGER, "cpu")
     eager.prepare(batch(16), 8, "fp32")
     for ours, theirs in zip(program.network.parameters(), eager.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -104,18 +116,97 @@ def test_a_captured_step_starts_from_the_weights_it_had(monkeypatch: pytest.Monk
 def test_a_peer_that_is_lost_is_named_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(gpu_steps._IN_A_TURN, 4, 2)
-    programs = {OURS: lambda: GpunetProgram(np)}
+    programs = {OURS: lambda: GpunetProgram(np, "auto")}
     start = partial(InThisProcess, programs=programs)
-    found = list(gpu_steps.compare_steps(Deadline(600), start, sizes=(4,), turns=2))
-    fp32, tf32 = found
-    assert list(fp32["results"]) == [OURS, *CONTENDERS[1:]]
-    assert fp32["results"][OURS]["in_a_row"]["count"] == 2
-    assert fp32["results"][OURS]["waited_for"]["count"] == 4
-    assert fp32["results"]["PyTorch eager"] == {"why": "PyTorch eager is not played"}
-    assert tf32["results"][OURS] == {"why": "not there yet"}
-    (left, _) = gpu_steps.compare_steps(Deadline(0), start, sizes=(4,))
-    assert left == {"left_out": "steps, batch 4, fp32"}
+    (found,) = gpu_steps.compare_steps(Deadline(600), start, ((4, "fp32"),), turns=2)
+    assert tuple(found["results"]) == CONTENDERS
+    assert found["results"][OURS]["in_a_row"]["count"] == 2
+    assert found["results"][OURS]["waited_for"]["count"] == 4
+    assert found["results"][OURS]["image_bytes"] == 2 * 4 * 28 * 28 * 4
+    assert found["results"][TORCH_EAGER] == {"why": "PyTorch eager is not played"}
+    (left,) = gpu_steps.compare_steps(Deadline(10), start, ((4, "tf32"),))
+    assert left == {"left_out": "steps, batch 4, tf32"}
+
+
+def test_a_peer_that_declines_goes_on_with_what_comes(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The played GPU is one that has no bfloat16."""
+    monkeypatch.setattr(cupy.cuda.Device, "compute_capability", "75")
+    programs = {OURS: lambda: GpunetProgram(cupy)}
+    start = partial(InThisProcess, programs=programs)
+    cases = ((2, "bf16"), (2, "fp32"))
+    declined, done = gpu_steps.compare_steps(Deadline(600), start, cases, turns=1)
+    assert "bf16" in declined["results"][OURS]["why"]
+    assert done["results"][OURS]["in_a_row"]["count"] == 1
+
+
+class Says:
+    """A contender whose epochs take a second each, until it has no time."""
+
+    def __init__(self, name: str, asked: list[tuple[str, int]], clock: list[float]) -> None:
+        self.name, self.asked, self.clock, self.command = name, asked, clock, {"do": "start"}
+
+    def tell(self, **command: Any) -> None:
+        self.command = command
+
+    def hear(self, seconds: float) -> Any:
+        count = self.command.get("count", 0)
+        if self.command["do"] == "epochs":
+            self.asked.append((self.name, count))
+            self.clock[0] += count
+        return {"loss": 2.3, "times": [float(count)], "accuracy": 0.5}
+
+    def close(self) -> None: ...
+
+
+def test_gpunet_trains_all_epochs_at_once_and_the_others_while_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mnist.npz").touch()
+    monkeypatch.setenv("GPUNET_HOME", str(tmp_path))
+    asked: list[tuple[str, int]] = []
+    clock = [0.0]
+    deadline = Deadline(25, lambda: clock[0])
+    (found,) = gpu_steps.compare_epochs(deadline, lambda name: Says(name, asked, clock), epochs=10)
+    others = [(name, 1) for name in CONTENDERS[1:]]
+    assert asked[:5] == [(OURS, 10), *others]
+    assert len(asked) == 1 + 11, "of 25 s, 5 are kept to ask for what was reached"
+    results = found["results"]
+    assert results[OURS]["epochs"] == results[OURS]["seconds"] == 10
+    assert results[OURS]["accuracy"] == 0.5
+    assert [results[name]["epochs"] for name in CONTENDERS[1:]] == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_captured_steps_are_those_of_eager_ones(precision: str, cupy: Any) -> None:
+    """Through the commands of a run; nothing is captured anew within what is timed."""
+    losses, memory, launched = [], [], []
+    for contender in (OURS, OURS_EAGER):
+        program = GpunetProgram(cupy, capture=contender == OURS)
+        command = {"do": "prepare", "size": 2, "batches": 10, "precision": precision}
+        said = answer(program, command, {})
+        graphs = len(program.model._device_steps()._graphs)
+        assert bool(graphs) == (contender == OURS)
+        played_gpu.now().launched.clear()
+        memory.append(answer(program, {"do": "run", "steps": 20}, {})["memory"])
+        launched.append(played_gpu.now().launched.count("graph"))
+        answer(program, {"do": "step", "steps": 2}, {})
+        assert len(program.model._device_steps()._graphs) == graphs
+        losses.append([said["loss"], *(program.step(number) for number in range(2))])
+    assert losses[0] == losses[1]
+    assert launched == [2 * (1 + 2), 0], "in each pass 8 steps as one graph, and 2 by themselves"
+    assert memory[0] >= memory[1] > 20 * 28 * 28 * 4, "what graphs keep is counted in"
+
+
+def test_pytorch_steps_in_bfloat16() -> None:
+    torch = pytest.importorskip("torch")
+    program = TorchProgram(torch, TORCH_EAGER, "cpu")
+    whole, rounded = (program.prepare(batch(16), 8, precision) for precision in ("fp32", "bf16"))
+    assert whole != rounded
+    assert rounded == pytest.approx(whole, rel=0.01)
+    program.run(2)
+    assert {parameter.dtype for parameter in program.network.parameters()} == {torch.float32}
 
 
 def test_epochs_need_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -130,7 +221,7 @@ def test_epochs_need_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 def test_what_a_worker_says_when_its_library_has_no_gpu() -> None:
     if backend.probe_gpu().usable:
         pytest.skip("there is a GPU here")
-    for contender in (OURS, "PyTorch eager"):
+    for contender in (OURS, OURS_EAGER, TORCH_EAGER):
         peer = Peer(contender)
         try:
             with pytest.raises(PeerError, match=r"GPU|torch"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ from played_gpu_benchmark import InThisProcess, complete
 from benchmarks import gpu, gpu_machine, gpu_report, gpu_steps, gpu_tables
 from benchmarks import gpu_works as works
 from benchmarks.gpu_kernels import JOBS, Sizes
-from benchmarks.gpu_peers import CONTENDERS, OURS, GpunetProgram, TorchProgram
+from benchmarks.gpu_peers import (
+    CONTENDERS,
+    OURS,
+    OURS_EAGER,
+    TORCH_COMPILED,
+    TORCH_EAGER,
+    GpunetProgram,
+    TorchProgram,
+)
 from benchmarks.gpu_timing import Deadline
 from gpunet import primitives
 
@@ -42,8 +51,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(works, "RESNET_SHAPES", ((5, 4, 8, 1), (6, 4, 8, 2)))
     first_of_each = {work.primitive + work.label[-8:]: work for work in works.program_works(1)}
     monkeypatch.setattr(works, "program_works", lambda batch: iter(first_of_each.values()))
+    cases = ((2, "fp32"), (2, "tf32"))
     monkeypatch.setattr(
-        gpu_steps, "compare_steps", partial(gpu_steps.compare_steps, sizes=(2,), turns=1)
+        gpu_steps, "compare_steps", partial(gpu_steps.compare_steps, cases=cases, turns=1)
     )
     monkeypatch.setattr(
         gpu_steps, "compare_epochs", partial(gpu_steps.compare_epochs, count=32, epochs=1)
@@ -72,13 +82,14 @@ def test_a_whole_run(
     cupy: Any, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete(cupy)
-    programs: dict[str, Any] = {OURS: lambda: GpunetProgram(cupy)}
-    try:
+    programs: dict[str, Any] = {
+        OURS: lambda: GpunetProgram(cupy),
+        OURS_EAGER: lambda: GpunetProgram(cupy, capture=False),
+    }
+    with suppress(ImportError):
         import torch
 
-        programs["PyTorch eager"] = lambda: TorchProgram(torch, "PyTorch eager", "cpu")
-    except ImportError:
-        pass
+        programs[TORCH_EAGER] = lambda: TorchProgram(torch, TORCH_EAGER, "cpu")
     monkeypatch.setattr("benchmarks.gpu_peers.mnist.load_data", lambda: _digits(tmp_path))
     before = sorted(RESULTS.iterdir())
     out = tmp_path / "out"
@@ -104,11 +115,17 @@ def test_a_whole_run(
     rates = gpu_tables.ceilings_of(report["parts"]["ceilings"]["records"])
     assert {"copy", "fp32"} <= {*rates}
     assert "absent: PyTorch" in text, "PyTorch here sees no GPU, or is not here"
-    steps = report["parts"]["steps"]["records"]
-    assert steps[0]["results"][OURS]["loss"] == pytest.approx(2.3, abs=0.1)
-    assert f"| {OURS} | not there yet |" in text
-    assert f"2 | float32 | {OURS} |" in text
-    assert 0 <= report["parts"]["epochs"]["records"][0]["results"][OURS]["accuracy"] <= 1
+    ours = [r for r in report["parts"]["convolutions"]["records"] if "kernel" in r]
+    assert {record["precision"] for record in ours if "median" in record} == {"fp32", "tf32"}
+    for record in report["parts"]["steps"]["records"]:
+        for name in programs:
+            assert record["results"][name]["loss"] == pytest.approx(2.3, abs=0.1)
+            assert f"2 | {gpu_tables.precision_of(record)} | {name} |" in text
+    (epochs,) = report["parts"]["epochs"]["records"]
+    for name in programs:
+        assert 0 <= epochs["results"][name]["accuracy"] <= 1
+        assert epochs["results"][name]["epochs"] == 1
+    assert text.count("| not measured |") == 11, "what is set out for is for other sizes"
 
 
 def _digits(folder: Path) -> Any:
@@ -131,12 +148,14 @@ def made_up_time(seconds: float, **more: Any) -> dict[str, Any]:
 
 def made_up_step(seconds: float) -> dict[str, Any]:
     times = {"waited_for": made_up_time(2 * seconds), "in_a_row": made_up_time(seconds)}
-    return {"loss": 2.3, "memory": 1 << 20} | times
+    memory = {"memory": int(seconds * 1e3) << 20, "image_bytes": 1 << 19}
+    return {"loss": 2.3} | memory | times
 
 
 def made_up_report() -> dict[str, Any]:
     """Return a report in which each kind of record stands once; none of it was measured."""
-    conv = {"kernel": "conv2d_forward", "label": "made up", "batch": 32}
+    conv = {"kernel": "conv2d_forward", "label": "made up", "batch": 32, "precision": "fp32"}
+    tf32 = conv | {"precision": "tf32"}
     steps = {name: made_up_step(0.001 * (i + 1)) for i, name in enumerate(CONTENDERS)}
     clocks = dict.fromkeys(gpu_machine.CLOCKS, "made up")
     records: dict[str, list[dict[str, Any]]] = {
@@ -161,19 +180,25 @@ def made_up_report() -> dict[str, Any]:
         ],
         "convolutions": [
             conv | made_up_time(3e-4, bytes=10**6, flop=10**8, host_bound=False),
-            conv | {"by": "PyTorch", "precision": "fp32"} | made_up_time(2e-4),
-            conv | {"by": "PyTorch", "precision": "fp32"} | made_up_time(1e-4),
-            conv | {"by": "PyTorch", "precision": "tf32"} | made_up_time(5e-5),
+            conv | {"by": "PyTorch"} | made_up_time(2e-4),
+            conv | {"by": "PyTorch"} | made_up_time(1e-4),
+            tf32 | {"by": "PyTorch"} | made_up_time(5e-5),
+            tf32 | made_up_time(4e-5, bytes=10**6, flop=10**8, host_bound=False),
         ],
         "steps": [
             {"batch": 32, "precision": "fp32", "results": steps},
             {"batch": 32, "precision": "tf32",
-             "results": steps | {OURS: {"why": "not there yet"}, CONTENDERS[2]: {"why": "a | b"}}},
+             "results": steps | {OURS: {"why": "made up"}, TORCH_COMPILED: {"why": "a | b"}}},
         ],
         "epochs": [
             {"batch": 32, "epochs": 3, "results":
-             {name: {"seconds": [2.0, 1.0, 1.5], "accuracy": 0.5} for name in CONTENDERS[:2]}
-             | {name: {"why": "left out: time"} for name in CONTENDERS[2:]}}
+             {OURS: {"epochs": 10, "seconds": 1.0, "accuracy": 0.99},
+              TORCH_EAGER: {"epochs": 4, "seconds": 2.0, "accuracy": 0.5}}
+             | {name: {"why": "left out: time"} for name in (OURS_EAGER, *CONTENDERS[3:])}}
+        ],
+        "profile": [
+            {"profile": "training step", "batch": 32, "table": {}, "text": "made\nup"},
+            {"profile": "training step", "batch": 128, "error": "it failed"},
         ],
     }  # fmt: skip
     return {
@@ -181,6 +206,7 @@ def made_up_report() -> dict[str, Any]:
         "minutes": 8,
         "device": {
             "name": "Made-up GPU", "compute_capability": "0.0", "multiprocessors": 1,
+            "clock_hz": 10**9, "fp32_peak": 10**13,
             "memory_bytes": 1 << 30, "l2_bytes": 1 << 20, "visible_devices": 1,
             "CUDA_VISIBLE_DEVICES": None,
         },
@@ -212,20 +238,24 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
         "- failed: racecheck: no summary / cut",
         "| copy, 1024 MiB | CuPy | 1.000 (0.900 to 1.100) | 2,147 GB/s |",
         "| product, 8, float32 | gpunet | 100.000 (90.000 to 110.000) | 10.0 TFLOP/s |",
-        "| product, TF32 | gpunet | not there yet | |",
+        "| float32 peak | 10.0 TFLOP/s at 1,000 MHz |",
         # 1e8 FLOP at 1e13 a second are 10 us, 1e6 bytes half a microsecond.
         "| conv2d_forward | made up | 32 | 100.0 (90.0 to 110.0) | 10 | 0% | 1.00 | 10% | 10.0 |",
         "| conv2d_forward | made up | 32 | 1.0 (0.9 to 1.1) * | 1,000 | 47% |  |  | 2.1 |",
         "- left out: time: conv2d_forward, made up, batch 1024",
-        "| 300 (270 to 330) | 0.33 | 3% | 100 (90 to 110) | 3.00 | 50 (45 to 55) |",
-        "gpunet is slower in 1 of 1 comparisons; ratios from 3.00 to 3.00.",
-        "| 32 | float32 | PyTorch eager | 4,000 (3,600 to 4,400) | 0.50 | 2,000 (1,800 to 2,200) "
-        "| 0.50 | 16,000 | 1 | 2.30000 |",
-        "| 32 | TF32 | gpunet | not there yet |",
+        "| float32 | 300 (270 to 330) | 0.33 | 3% | 100 (90 to 110) | 33% |",
+        "| TF32 | 40 (36 to 44) | 2.50 |  | 50 (45 to 55) | 125% |",
+        "gpunet is slower in 1 of 2 comparisons; its time is from 0.80 to 3.00 of the other's.",
+        "| 32 | float32 | PyTorch eager | 6,000 (5,400 to 6,600) | 0.33 | 3,000 (2,700 to 3,300) "
+        "| 0.33 | 10,667 | 3 | 0.33 | 2.30000 |",
+        "| 32 | TF32 | gpunet | made up |",
         "| 32 | TF32 | PyTorch compiled | a / b |",
-        "gpunet is slower in 0 of 6 comparisons; ratios from 0.25 to 0.50.",
-        "| PyTorch eager | 2.00, 1.00, 1.50 | 1.00 | 0.5000 |",
-        "| PyTorch compiled | left out: time | | |",
+        "gpunet is slower in 0 of 8 comparisons; its time is from 0.20 to 0.50 of the other's.",
+        "| gpunet | 10 | 1.00 | 0.100 |  | 0.9900 |",
+        "| PyTorch eager | 4 | 2.00 | 0.500 | 0.20 | 0.5000 |",
+        "| PyTorch compiled | left out: time | | | | |",
+        "```text\nmade\nup\n```",
+        "- failed: training step 128: it failed",
     ):
         assert said in text, said
 
@@ -238,9 +268,20 @@ def test_a_report_without_ceilings_has_no_shares_of_them() -> None:
     assert "| 100.0 (90.0 to 110.0) | 10 |  | 1.00 |  |  |" in text
 
 
+def test_a_share_of_the_peak_needs_a_clock() -> None:
+    assert gpu_machine.peak("9.0", 132, 1_980_000_000) == pytest.approx(66.9e12, rel=1e-3)
+    assert gpu_machine.peak("8.0", 108, 1_410_000_000) == pytest.approx(19.5e12, rel=1e-3)
+    report = made_up_report()
+    report["device"]["fp32_peak"] = gpu_machine.peak("9.0", 132, 0)
+    text = gpu_report.markdown(report)
+    assert "| float32 peak | the clock is not told |" in text
+    assert "| float32 | 300 (270 to 330) | 0.33 |  | 100 (90 to 110) | 33% |" in text
+
+
 def test_what_is_wrong_is_told_from_what_is_absent() -> None:
     problems = gpu_report.problems(made_up_report())
-    assert len(problems) == 3  # a failed test, a tool without a summary, a failed product
+    # A failed test, a tool without a summary, a failed product, a failed profile, no step in TF32.
+    assert len(problems) == 5
 
 
 @pytest.mark.parametrize(
@@ -248,8 +289,9 @@ def test_what_is_wrong_is_told_from_what_is_absent() -> None:
     [
         ({"absent": "compute-sanitizer", "why": "made up"}, []),
         ({"left_out": "racecheck"}, []),
-        ({"results": {OURS: {"why": "not there yet"}}}, []),
-        ({"results": {OURS: {"why": "its process ended"}}}, ["part: its process ended"]),
+        ({"results": {OURS: {"why": "left out: time"}}}, []),
+        ({"results": {TORCH_EAGER: {"why": "its process ended"}}}, []),
+        ({"results": {OURS: {"why": "its process ended"}}}, ["part: gpunet: its process ended"]),
         ({"job": "kernels", "error": "no answer"}, ["part: no answer"]),
     ],
 )
