@@ -31,7 +31,7 @@ CASES = (
     (32, "fp32"), (1024, "fp32"), (1024, "tf32"), (128, "fp32"), (32, "tf32"), (1024, "bf16"),
     (32, "bf16"),
 )  # fmt: skip
-TURNS = 8
+TURNS = 6
 EPOCHS = 10
 
 _PATIENCE = 90.0  # seconds for an answer, beside what is asked

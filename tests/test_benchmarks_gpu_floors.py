@@ -81,7 +81,8 @@ def test_what_is_reached_stands_beside_what_is_set_out_for() -> None:
         "| ResNet-50's 3x3 convolutions and gradients, batch 32, float32, the lowest, cuDNN / "
         "gpunet | at least 0.6x | 0.67x (conv2d_backward_input, 7x7x512 to 512) | yes |",
         "| peak memory of a training step, batch 1024, float32, gpunet / PyTorch's lowest | "
-        "at most 0.5x | 0.40x (100 MiB / 250 MiB of PyTorch eager; in both 50 MiB of images) | yes |",
+        "at most 0.5x | 0.40x (100 MiB / 250 MiB of PyTorch eager; in both 50 MiB of images) | "
+        "yes |",
     ]
 
 
