@@ -245,6 +245,8 @@ def install(gpu: Gpu | None = None) -> Iterator[Any]:
     try:
         with launcher.use_executor(CupyExecutor()):
             yield cupy
+        timeline = played_gpu.now().timeline
+        timeline.wait_on_host(timeline.everything())  # for what the program did not wait for
     finally:
         module, backend._probed, backend._choice = before
         if module is None:

@@ -6,6 +6,7 @@ block is used again for its own size, on the stream that it was first allocated 
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -204,10 +205,17 @@ def using_allocator(allocator: Callable[[int], MemoryPointer] | None = None) -> 
 # Memory of the host that the device can copy from and to by itself
 
 
-class PinnedMemoryPointer(np.ndarray):
-    """cupy.cuda.PinnedMemoryPointer: a buffer of bytes."""
+class PinnedMemoryPointer:
+    """cupy.cuda.PinnedMemoryPointer: a buffer of bytes, which ctypes can be for any Python."""
 
-    ptr = property(lambda self: self.ctypes.data)
+    ptr = property(ctypes.addressof)
+
+    @staticmethod
+    def to(block: np.ndarray) -> Any:
+        kind = type("PinnedMemoryPointer", (PinnedMemoryPointer, ctypes.c_byte * len(block)), {})
+        pointer = kind.from_buffer(block)
+        pointer._block = block
+        return pointer
 
 
 class PinnedMemoryPool:
@@ -219,7 +227,7 @@ class PinnedMemoryPool:
     def malloc(self, size: int) -> PinnedMemoryPointer:
         size = _rounded(size)
         block = self._free[size].pop() if self._free[size] else _aligned(size)
-        pointer = _pinned[block.ctypes.data] = block.view(PinnedMemoryPointer)
+        pointer = _pinned[block.ctypes.data] = PinnedMemoryPointer.to(block)
         weakref.finalize(pointer, self._free[size].append, block).atexit = False
         return pointer
 
@@ -243,9 +251,8 @@ def pinned(array: np.ndarray) -> np.ndarray | None:
     first = array.ctypes.data
     for start, pointer in list(_pinned.items()):
         if array.flags.c_contiguous and 0 <= first - start <= len(pointer) - array.nbytes:
-            block = pointer.base
-            at = first - block.ctypes.data
-            return block[at : at + array.nbytes].view(array.dtype).reshape(array.shape)
+            block = pointer._block[first - start :][: array.nbytes]
+            return block.view(array.dtype).reshape(array.shape)
     return None
 
 

@@ -16,8 +16,11 @@ NULL = 0  # the number of the legacy default stream
 Clock = dict[int, int]  # for each stream, the serial number of its last work that is over
 
 
-class PlayError(AssertionError):
-    """A program that CuPy would run, and that would be wrong or could be: see the message."""
+class PlayError(BaseException):
+    """A program that CuPy would run, and that would be wrong or could be: see the message.
+
+    It is no `Exception`: a program that goes another way on errors does not pass over it.
+    """
 
 
 class Access(NamedTuple):

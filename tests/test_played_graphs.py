@@ -220,6 +220,10 @@ def test_a_graph_needs_the_memory_it_was_captured_with(cupy: Any, stream: Any) -
     with pytest.raises(PlayError, match="belong to another array"):
         graph.launch(stream)
     assert np.isnan(copied(other)).all()
+    del other
+    second = captured(x, pool)  # the second graph has the memory of the first
+    for each in (graph, second):
+        each.launch(stream)
     graph = captured(x, pool)
     pool.free_all_blocks()
     with pytest.raises(PlayError, match="given back to the device"):
@@ -228,6 +232,7 @@ def test_a_graph_needs_the_memory_it_was_captured_with(cupy: Any, stream: Any) -
     del x
     with pytest.raises(PlayError, match=r"multiply.*of an array that is gone"):
         graph.launch(stream)
+    stream.synchronize()
     x, pool = cupy.ones(3), cupy.cuda.MemoryPool()
     with capturing(cupy, stream, pool) as graphs:
         kept = x * 2
