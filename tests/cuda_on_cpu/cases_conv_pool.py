@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
+from gpunet.primitives import launcher, reference
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
+from gpunet.primitives.cuda import conv_pool_small
 from gpunet.primitives.shapes import conv2d_max_pool_geometry
 
 from .cases import Arguments, Case
@@ -29,22 +31,34 @@ SHAPES: dict[str, tuple[Shape, tuple[int, int, int], Options]] = {
     "split": ((1, 4, 4, 400), (3, 3, 10), {}),
     "one window": ((1, 2, 2, 1), (1, 1, 1), {}),
     "no image": ((0, 6, 6, 3), (3, 3, 4), {}),
+    "no image, many channels": ((0, 6, 6, 6), (3, 3, 4), {}),
     "1x1": ((2, 7, 5, 12), (1, 1, 8), {}),
-    "large tiles": ((2, 32, 32, 4), (1, 1, 64), {}),
-    "largest tiles": ((2, 46, 46, 4), (1, 1, 128), {}),
+    "large tiles": ((2, 32, 32, 8), (1, 1, 64), {}),
+    "largest tiles": ((2, 46, 46, 8), (1, 1, 128), {}),
     "same": ((2, 6, 7, 3), (3, 3, 5), {"padding": "same"}),
-    "same, strides": ((3, 9, 8, 4), (3, 3, 8), {"padding": "same", "strides": 2}),
+    "same, many channels": ((2, 6, 7, 5), (3, 3, 5), {"padding": "same"}),
+    "same, strides": ((3, 9, 8, 8), (3, 3, 8), {"padding": "same", "strides": 2}),
     "strides": ((2, 11, 13, 4), (3, 2, 4), {"strides": (2, 3)}),
     "dilation": ((2, 11, 11, 4), (3, 3, 4), {"dilation": (2, 3)}),
     "groups": ((2, 6, 6, 12), (3, 3, 6), {"groups": 3, "padding": 1}),
     "groups of 4": ((2, 6, 6, 8), (3, 3, 8), {"groups": 2, "padding": 1}),
     "split groups": ((1, 4, 4, 800), (3, 3, 10), {"groups": 2}),
-    "padding on one side": ((1, 5, 6, 2), (2, 4, 3), {"padding": ((3, 0), (0, 2))}),
+    "padding on one side": ((1, 5, 6, 6), (2, 4, 3), {"padding": ((3, 0), (0, 2))}),
     "all together": (
         (2, 12, 10, 6),
         (3, 2, 4),
         {"strides": (2, 1), "padding": ((1, 2), (2, 0)), "dilation": (1, 2), "groups": 2},
     ),
+    "few channels, 70 filters": ((2, 7, 5, 1), (1, 1, 70), {}),
+    "few channels, 3x3": ((2, 11, 9, 3), (3, 3, 33), {}),
+    "few channels, 5x5": ((2, 13, 12, 4), (5, 5, 6), {"padding": "same"}),  # not in float64
+    "few channels, long rows": ((1, 9, 45, 1), (5, 5, 3), {"padding": ((0, 3), (4, 1))}),
+    "few channels, many strips": ((3, 30, 9, 2), (5, 5, 2), {"padding": "same"}),
+    "few channels, 2x3": ((1, 5, 6, 2), (2, 3, 3), {"padding": ((3, 0), (0, 2))}),
+    "few channels, strides": ((2, 15, 20, 2), (3, 3, 8), {"padding": "same", "strides": 2}),
+    "few channels, strides across": ((2, 9, 14, 3), (2, 3, 5), {"strides": (1, 2)}),
+    "few channels, strides down": ((2, 13, 8, 4), (3, 1, 4), {"strides": (2, 1), "padding": 1}),
+    "few channels, apart": ((2, 9, 9, 2), (1, 1, 3), {"strides": 2}),  # not all pixels are read
     "windows of 3": ((2, 9, 11, 4), (3, 3, 4), {"pool_size": 3}),
     "windows of 2 x 1": ((2, 6, 7, 3), (2, 3, 4), {"pool_size": (2, 1)}),
 }
@@ -54,6 +68,9 @@ DTYPES = {
     "split": ALL,
     "strides": ALL,
     "all together": ALL,
+    "few channels, 3x3": ALL,
+    "few channels, 5x5": DOUBLE,
+    "few channels, strides": DOUBLE,
 }
 
 
@@ -101,20 +118,20 @@ def whole_numbers(rng: np.random.Generator, channels: int) -> Arguments:
     return [x.astype(float), kernel.astype(float), None], {}
 
 
-def not_numbers(rng: np.random.Generator, activation: str | None) -> Arguments:
+def not_numbers(rng: np.random.Generator, name: str, activation: str | None) -> Arguments:
     """Return images with some NaN in them: windows have none, some, or nothing else."""
-    x, kernel, bias, options = images(rng, "1x1", activation)
+    x, kernel, bias, options = images(rng, name, activation)
     x = np.where(rng.random(x.shape) < 0.05, np.nan, x)
     return [x, kernel, bias], options
 
 
-def forward_views(rng: np.random.Generator) -> Arguments:
-    x = rng.normal(size=(2, 4, 9, 8)).transpose(0, 3, 2, 1)[:, ::-1]
-    return [x, rng.normal(size=(4, 4, 3, 3)).T, rng.normal(size=8)[::2]], {}
+def forward_views(rng: np.random.Generator, channels: int) -> Arguments:
+    x = rng.normal(size=(2, channels, 9, 8)).transpose(0, 3, 2, 1)[:, ::-1]
+    return [x, rng.normal(size=(4, channels, 3, 3)).T, rng.normal(size=8)[::2]], {}
 
 
-def backward_views(rng: np.random.Generator, of: str) -> Arguments:
-    (x, kernel, bias), _ = forward_views(rng)
+def backward_views(rng: np.random.Generator, channels: int, of: str) -> Arguments:
+    (x, kernel, bias), _ = forward_views(rng, channels)
     y, indices = reference.conv2d_max_pool_forward(x, kernel, bias, activation="tanh")
     given = [rng.normal(size=y.shape[::-1]).T, np.asfortranarray(indices)]
     last = [kernel, x.shape] if of == "input" else [x, kernel.shape]
@@ -129,6 +146,33 @@ def forward_off_boundary(rng: np.random.Generator) -> Arguments:
 def indices_off_boundary(rng: np.random.Generator, of: str) -> Arguments:
     (grad, indices, *rest), options = backward(rng, "groups of 4", "relu", of)
     return [grad, shifted(indices), *rest], options
+
+
+def sum_of_parts(
+    output_grad: Any,
+    indices: Any,
+    x: Any,
+    kernel_shape: tuple[int, ...],
+    *,
+    output: Any = None,
+    activation: str | None = None,
+    with_bias: bool = False,
+    **options: Any,
+) -> Any:
+    """Return the gradients of few channels' weights, the bias' below, from parts that are flat."""
+    geometry, _ = conv2d_max_pool_geometry(x.shape, kernel_shape, **options)
+    shape = conv_pool_small.weight_parts_shape(x, geometry, with_bias)
+    flat = launcher.empty((math.prod(shape),), launcher.accumulator(x.dtype))
+    conv_pool_small.backward_weight_parts(
+        (output_grad, output, indices), x, geometry, activation, with_bias, flat
+    )
+    return flat.reshape(shape).sum(0)
+
+
+def expected_sum_of_parts(*args: Any, **options: Any) -> Array:
+    kernel_grad, bias_grad = reference.conv2d_max_pool_backward_weight(*args, **options)
+    rows = kernel_grad.reshape(-1, kernel_grad.shape[-1])
+    return rows if bias_grad is None else np.concatenate([rows, bias_grad[None]])
 
 
 def shifted(array: Array) -> Array:
@@ -175,8 +219,9 @@ CASES = [
     ),
     *(
         case
+        for name in ("same", "same, many channels")
         for activation in OUTPUT_ACTIVATIONS[1:]
-        for case in cases_of("same", activation, SINGLE)
+        for case in cases_of(name, activation, SINGLE)
     ),
     Case(
         "conv2d_max_pool_forward",
@@ -192,25 +237,47 @@ CASES = [
             partial(whole_numbers, channels=channels),
             dtypes=DOUBLE,
         )
-        for channels in (2, 1024)  # the sums of many are split
+        for channels in (2, 6, 1024)  # the sums of many are split
     ),
     *(
         Case(
             "conv2d_max_pool_forward",
-            f"NaN, {activation}",
-            partial(not_numbers, activation=activation),
+            f"NaN, {name}, {activation}",
+            partial(not_numbers, name=name, activation=activation),
             12,
         )
+        for name in ("1x1", "few channels, 70 filters")
         for activation in (None, "relu", "tanh")
     ),
-    Case("conv2d_max_pool_forward", "views", forward_views, 48),
+    *(
+        Case(
+            "conv2d_max_pool_forward",
+            f"views, {channels}",
+            partial(forward_views, channels=channels),
+            72,
+        )
+        for channels in (3, 8)
+    ),
     Case("conv2d_max_pool_forward", "off boundary", forward_off_boundary, 36),
     *(
         Case(f"conv2d_max_pool_backward_{of}", label, partial(make, of=of), 128, dtypes=SINGLE)
         for of in ("input", "weight")
         for label, make in (
-            ("views", backward_views),
+            ("views, 3", partial(backward_views, channels=3)),
+            ("views, 8", partial(backward_views, channels=8)),
             ("indices off boundary", indices_off_boundary),
         )
+    ),
+    *(
+        Case(
+            "conv2d_max_pool_small_parts",
+            f"{name}, {activation}, {of}",
+            partial(backward, name=name, activation=activation, of=of),
+            terms=terms(name, of),
+            function=sum_of_parts,
+            oracle=expected_sum_of_parts,
+        )
+        for name in ("no image", "few channels, many strips")
+        for activation, of in ((None, "weight"), ("relu", "weight and bias"))
     ),
 ]

@@ -50,7 +50,7 @@ def cases(draw: st.DrawFn) -> Drawn:
         (size - 1) * spread + 1 + stride + draw(st.integers(0, 7))
         for size, spread, stride in zip(kernel, dilation, strides, strict=True)
     )
-    channels, filters = draw(st.sampled_from([1, 3, 4, 20])), draw(st.sampled_from([1, 3, 4]))
+    channels, filters = draw(st.sampled_from([5, 7, 8, 20])), draw(st.sampled_from([1, 3, 4]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shapes = (draw(st.integers(0, 3)), height, width, channels * groups), (
         *kernel, channels, filters * groups,
@@ -138,7 +138,7 @@ def test_gradients(case: Drawn, activation: str | None, multiprocessors: int) ->
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "tanh"])
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [3, 4, 5, 8])
 def test_one_pass_gives_the_bits_of_two(activation: str | None, channels: int) -> None:
     """Each sum is made in the same order, where none is split and no tile has slices."""
     rng = np.random.default_rng(0)
@@ -161,10 +161,18 @@ def test_one_pass_gives_the_bits_of_two(activation: str | None, channels: int) -
     np.testing.assert_array_equal(input_grad, expected)  # which has sums of zeros beyond windows
 
 
-@pytest.mark.parametrize("split", [False, True])
-def test_the_first_nan_is_the_largest_and_of_equals_the_first(split: bool) -> None:
+@pytest.mark.parametrize(
+    ("channels", "launched"),
+    [
+        (1, ["conv2d_max_pool_small_forward"]),
+        (8, ["conv2d_max_pool_forward"]),
+        (2000, ["conv2d_max_pool_forward", "sum_windows"]),
+    ],
+)
+def test_the_first_nan_is_the_largest_and_of_equals_the_first(
+    channels: int, launched: list[str]
+) -> None:
     x = np.array([[1, NAN, 3, 3], [NAN, 9, 3, 2], [-3, -3, 0, -0.0], [-3, -3, 7, 7]], np.float32)
-    channels = 2000 if split else 1
     images = np.zeros((1, 4, 4, channels), np.float32)
     images[..., -1] = x
     kernel = np.ones((1, 1, channels, 1), np.float32)
@@ -173,10 +181,7 @@ def test_the_first_nan_is_the_largest_and_of_equals_the_first(split: bool) -> No
         y, indices = cuda.conv2d_max_pool_forward(images, kernel)
     np.testing.assert_array_equal(y.ravel(), np.array([NAN, 3, -3, 7], np.float32))
     assert indices.ravel().tolist() == [1, 0, 0, 2]
-    assert [launch.kernel.name for launch in executor.launches] == [
-        "conv2d_max_pool_forward",
-        *(["sum_windows"] if split else []),
-    ]
+    assert [launch.kernel.name for launch in executor.launches] == launched
 
 
 def test_nothing_before_the_pool_is_in_memory() -> None:

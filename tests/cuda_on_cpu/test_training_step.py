@@ -63,6 +63,7 @@ def test_one_step_agrees_with_the_reference_step() -> None:
         "conv2d_max_pool_backward_input",
         "conv2d_max_pool_backward_weight",
         "conv2d_max_pool_forward",
+        "conv2d_max_pool_small_forward",
         "finish_gradients",
         "matmul",
         "softmax_cross_entropy_backward",

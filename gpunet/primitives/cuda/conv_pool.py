@@ -1,7 +1,8 @@
 """Convolution, bias, activation and max pooling in one pass, as CUDA kernels.
 
-Those of kernels/conv_pool.cu pool windows of 2 x 2. For others the kernels of convolution and of
-pooling are launched one after another.
+Those of kernels/conv_pool.cu pool windows of 2 x 2, and for few channels those of
+kernels/conv_pool_small.cu. For other windows the kernels of convolution and of pooling are launched
+one after another.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_convolution, check_pooled_grad, check_same_dtype
-from gpunet.primitives.cuda import convolution
+from gpunet.primitives.cuda import conv_pool_small, convolution
 from gpunet.primitives.cuda.activation import activation_backward
 from gpunet.primitives.cuda.convolution import before_activation
 from gpunet.primitives.cuda.pooling import max_pool2d_backward, max_pool2d_forward
@@ -56,9 +57,12 @@ def conv2d_max_pool_forward(
     if pool.pool_size != POOL_SIZE:
         conv_y = convolution.forward(x, kernel, bias, conv, activation)
         return max_pool2d_forward(conv_y, pool_size=pool.pool_size)
-    bias = None if bias is None else launcher.contiguous(bias)
     y = launcher.empty(pool.output_shape, x.dtype)
     indices = launcher.empty(pool.output_shape, pool.index_dtype)
+    if conv_pool_small.fits(conv, x.dtype):
+        conv_pool_small.forward(x, kernel, bias, conv, activation, y, indices)
+        return y, indices
+    bias = None if bias is None else launcher.contiguous(bias)
     partial = convolution.launch_forward(
         _FORWARD, x, kernel, bias, (y, indices), conv, activation, _ROWS_TOGETHER
     )
@@ -92,6 +96,8 @@ def conv2d_max_pool_backward_weight(
         grad = _expanded(output_grad, indices, output, activation, pool)
         return convolution.backward_weight((grad, None), x, conv, None, with_bias)
     given = (*before_activation(output_grad, output, activation), launcher.contiguous(indices))
+    if conv_pool_small.fits(conv, x.dtype):
+        return conv_pool_small.backward_weight(given, x, conv, activation, with_bias)
     return convolution.backward_weight(given, x, conv, activation, with_bias, WEIGHT_GRAD)
 
 

@@ -1,0 +1,271 @@
+// Purpose: what conv_pool.cu does, for convolutions of few channels, such as the first layer of a
+//          network on images: forward, and the gradients of weights and bias. Their sums are so
+//          short that tiles of a product would be mostly empty.
+//
+// Formula: as in conv_pool.cu. Of each window only the largest output has a gradient: that times
+//          the pixels that this output is the sum of is what a window adds to weight_grad.
+//
+// Layout:  as in conv_pool.cu, but for `partial`: (parts, taps + bias_rows, filters), the parts of
+//          weight_grad, which another kernel adds up. rows and columns are those of windows.
+//
+// Threads: a lane has a filter, whose weights or their gradients it keeps in registers; blockIdx.y
+//          counts groups of 32 filters. A warp takes strips: up to `span` windows side by side. It
+//          copies what they see to shared memory, and goes from one window to the next.
+//          FORWARD: a strip a warp. All lanes read one pixel at a time, and the pixels that the
+//          next window sees too stay in registers.
+//          WEIGHT_GRAD: a block takes `chunk` strips, its warps take turns. A lane reads the pixels
+//          of its filter's largest output. In the end the sums of the warps are added in their
+//          order: the block's part.
+//
+// Limits:  no dilation, no groups. The macros KERNEL_HEIGHT, KERNEL_WIDTH (1 to 5), CHANNELS (1 to
+//          4), STRIDE_Y and STRIDE_X (1 or 2) say what is compiled, such that the weights of a
+//          filter are at most 100 words of 4 bytes; WARPS, of a block, at least 8 for WEIGHT_GRAD;
+//          MOST_SPAN, the most that `span` may be; PASS, which kernel. At most 2^31 - 2^16 outputs of
+//          a filter.
+// Registers: at most 255 a thread.
+
+#include "activation.cuh"
+#include "pooling.cuh"
+
+#define FORWARD 1
+#define WEIGHT_GRAD 2
+
+constexpr int TAPS = KERNEL_HEIGHT * KERNEL_WIDTH * CHANNELS;
+constexpr int WORDS = sizeof(A) / 4;
+
+// What the 4 outputs of a window see: SEEN numbers in each of SEEN_ROWS rows. Those of the next
+// window begin STEP numbers further on.
+constexpr int SEEN_ROWS = STRIDE_Y + KERNEL_HEIGHT;
+constexpr int SEEN = (STRIDE_X + KERNEL_WIDTH) * CHANNELS;
+constexpr int STEP = 2 * STRIDE_X * CHANNELS;
+// What a strip sees, (SEEN_ROWS, LINE) in shared memory. Each line begins on a boundary of vectors.
+constexpr int LINE = ((MOST_SPAN - 1) * STEP + SEEN + 3) / 4 * 4;
+constexpr int STRIP = SEEN_ROWS * LINE;
+
+struct Layer {
+    int batch, height, width, rows, columns, filters, top, left, span;
+
+    // Strips of a row of windows, and of all rows.
+    __device__ int pieces() const { return (columns + span - 1) / span; }
+    __device__ int strips() const { return batch * rows * pieces(); }
+};
+
+struct Strip {
+    int line;          // of windows, counted through all images
+    int first, count;  // its windows
+
+    __device__ Strip(const Layer& layer, const int index)
+        : line(index / layer.pieces()), first(index % layer.pieces() * layer.span),
+          count(min(layer.span, layer.columns - first)) {}
+
+    // Where the first window is in an array of all windows.
+    __device__ int64 offset(const Layer& layer, const int filter) const {
+        return (static_cast<int64>(line) * layer.columns + first) * layer.filters + filter;
+    }
+
+    // Copies what the strip sees, by all lanes of the warp; beyond the image it is 0.
+    __device__ void copy(const Layer& layer, const T* x, A* memory) const {
+        const int top = line % layer.rows * (2 * STRIDE_Y) - layer.top;
+        const int left = first * STEP - layer.left * CHANNELS, length = layer.width * CHANNELS;
+        const T* image = x + static_cast<int64>(line / layer.rows) * layer.height * length;
+        __syncwarp();  // no lane reads the strip before any more
+        for (int i = threadIdx.x % WARP; i < (count - 1) * STEP + SEEN; i += WARP) {
+            A values[SEEN_ROWS];
+#pragma unroll
+            for (int row = 0; row < SEEN_ROWS; ++row) {
+                const int y = top + row, place = left + i;
+                const bool inside = y >= 0 && y < layer.height && place >= 0 && place < length;
+                values[row] = inside ? widen(image[static_cast<int64>(y) * length + place]) : A(0);
+            }
+#pragma unroll
+            for (int row = 0; row < SEEN_ROWS; ++row) memory[row * LINE + i] = values[row];
+        }
+        __syncwarp();
+    }
+};
+
+#if PASS == FORWARD
+
+// Numbers of a row that stay in registers from one window to the next, where these suffice.
+constexpr bool KEEPS = SEEN > STEP && (TAPS + SEEN_ROWS * SEEN) * WORDS <= 104;
+constexpr int KEPT = KEEPS ? SEEN - STEP : 0;
+// As many windows on, the numbers are back in the registers where they were.
+constexpr int PERIOD = KEEPS ? (SEEN + STEP - 1) / STEP : 1;
+// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread.
+constexpr int LEAST_BLOCKS = WORDS == 1 && TAPS <= 9 ? 4 : TAPS * WORDS <= 50 ? 2 : 1;
+
+// The widest vector that an address of a strip allows, of numbers from `first` on.
+__device__ constexpr int vector_of(const int first, const int count, const int width) {
+    return first % width || count % width || STEP % width ? vector_of(first, count, width / 2)
+                                                          : width;
+}
+
+// What the outputs of one window see.
+struct Seen {
+    A values[SEEN_ROWS][SEEN];
+
+    // Reads the numbers from FIRST to END of each row.
+    template <int FIRST, int END>
+    __device__ void read(const A* memory) {
+        constexpr int WIDTH = vector_of(FIRST, END - FIRST, 16 / sizeof(A));
+#pragma unroll
+        for (int row = 0; row < SEEN_ROWS; ++row) {
+#pragma unroll
+            for (int i = FIRST; i < END; i += WIDTH) {
+                const Vector<A, WIDTH> part = load_vector<WIDTH>(memory + row * LINE + i);
+                for (int j = 0; j < WIDTH; ++j) values[row][i + j] = part.values[j];
+            }
+        }
+    }
+
+    // Keeps what the next window sees too.
+    __device__ void advance() {
+#pragma unroll
+        for (int row = 0; row < SEEN_ROWS; ++row) {
+#pragma unroll
+            for (int i = 0; i < KEPT; ++i) values[row][i] = values[row][i + STEP];
+        }
+    }
+
+    // Each sum has its taps in their order.
+    __device__ void multiply(const A (&weights)[TAPS], A (&sums)[WINDOW_SIZE]) const {
+#pragma unroll
+        for (int i = 0; i < SEEN_ROWS * SEEN; ++i) {
+            const int y = i / SEEN, x = i % SEEN / CHANNELS, channel = i % CHANNELS;
+#pragma unroll
+            for (int output = 0; output < WINDOW_SIZE; ++output) {
+                const int ky = y - output / 2 * STRIDE_Y, kx = x - output % 2 * STRIDE_X;
+                if (ky < 0 || ky >= KERNEL_HEIGHT || kx < 0 || kx >= KERNEL_WIDTH) continue;
+                sums[output] +=
+                    values[y][i % SEEN] * weights[(ky * KERNEL_WIDTH + kx) * CHANNELS + channel];
+            }
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(WARPS * WARP, LEAST_BLOCKS)
+conv2d_max_pool_small_forward(
+    const int batch, const int height, const int width, const int rows, const int columns,
+    const int filters, const int top, const int left, const int span, const T* x, const T* kernel,
+    const T* bias, T* y, uint8* indices
+) {
+    SHARED(A, memory, WARPS * STRIP);
+    const Layer layer = {batch, height, width, rows, columns, filters, top, left, span};
+    const int warp = threadIdx.x / WARP, filter = blockIdx.y * WARP + threadIdx.x % WARP;
+    const int index = blockIdx.x * WARPS + warp;
+    if (index >= layer.strips()) return;
+    A weights[TAPS];
+#pragma unroll
+    for (int tap = 0; tap < TAPS; ++tap) {
+        weights[tap] = filter < filters ? widen(kernel[tap * filters + filter]) : A(0);
+    }
+    const A added = bias != nullptr && filter < filters ? widen(bias[filter]) : A(0);
+    const Strip strip(layer, index);
+    const A* pixels = memory + warp * STRIP;
+    strip.copy(layer, x, memory + warp * STRIP);
+    const int64 offset = strip.offset(layer, filter);
+    Seen seen;
+    seen.read<0, KEPT>(pixels);
+#pragma unroll PERIOD
+    for (int i = 0; i < strip.count; ++i) {
+        seen.read<KEPT, SEEN>(pixels + i * STEP);
+        A sums[WINDOW_SIZE] = {};
+        seen.multiply(weights, sums);
+        for (int output = 0; output < WINDOW_SIZE; ++output) sums[output] += added;
+        const Largest largest = largest_of(sums);
+        if (filter < filters) {
+            const int64 to = offset + static_cast<int64>(i) * filters;
+            y[to] = narrow<T>(activate(largest.value, A(FUSED_OPTION)));
+            indices[to] = static_cast<uint8>(largest.place);
+        }
+        seen.advance();
+    }
+}
+
+#elif PASS == WEIGHT_GRAD
+
+constexpr int SUMS = TAPS + 1;  // those of the weights, and that of the bias
+constexpr int TOGETHER = 8;     // sums that the warps of a block add up at once
+constexpr int OF_A_WARP = STRIP > TOGETHER * WARP ? STRIP : TOGETHER * WARP;
+constexpr int GROUP = 4;  // windows whose gradients are loaded at once
+static_assert(WARPS >= TOGETHER, "each of the sums is added up by a warp");
+
+struct Grad {
+    A value;    // of the largest output, before the activation
+    int place;  // where the pixels begin that it is the sum of
+};
+
+__device__ inline Grad load_grad(
+    const T* output_grad, const T* output, const uint8* indices, const int64 offset
+) {
+    const int index = indices[offset];
+    Grad grad = {widen(output_grad[offset]),
+                 index / 2 % 2 * (STRIDE_Y * LINE) + index % 2 * (STRIDE_X * CHANNELS)};
+    if (ACTIVATION != LINEAR) {
+        grad.value = activate_backward(grad.value, widen(output[offset]), A(FUSED_OPTION));
+    }
+    return grad;
+}
+
+__device__ inline void add_window(const Grad& grad, const A* pixels, A (&sums)[SUMS]) {
+    const A* seen = pixels + grad.place;
+#pragma unroll
+    for (int tap = 0; tap < TAPS; ++tap) {
+        constexpr int IN_ROW = KERNEL_WIDTH * CHANNELS;
+        sums[tap] += seen[tap / IN_ROW * LINE + tap % IN_ROW] * grad.value;
+    }
+    sums[TAPS] += grad.value;
+}
+
+extern "C" __global__ void __launch_bounds__(WARPS * WARP, 1)
+conv2d_max_pool_small_backward_weight(
+    const int batch, const int height, const int width, const int rows, const int columns,
+    const int filters, const int top, const int left, const int span, const int chunk,
+    const int bias_rows, const T* output_grad, const T* output, const uint8* indices, const T* x,
+    A* partial
+) {
+    SHARED(A, memory, WARPS * OF_A_WARP);
+    const Layer layer = {batch, height, width, rows, columns, filters, top, left, span};
+    const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const int filter = blockIdx.y * WARP + lane;
+    const int begin = blockIdx.x * chunk, end = min(begin + chunk, layer.strips());
+    A* pixels = memory + warp * OF_A_WARP;
+    A sums[SUMS] = {};
+    for (int index = begin + warp; index < end; index += WARPS) {
+        const Strip strip(layer, index);
+        strip.copy(layer, x, pixels);
+        const int64 offset = strip.offset(layer, filter);
+        for (int first = 0; first < strip.count; first += GROUP) {
+            Grad grads[GROUP] = {};
+#pragma unroll
+            for (int i = 0; i < GROUP; ++i) {
+                if (first + i >= strip.count || filter >= filters) continue;
+                const int64 window = static_cast<int64>(first + i) * filters;
+                grads[i] = load_grad(output_grad, output, indices, offset + window);
+            }
+#pragma unroll
+            for (int i = 0; i < GROUP; ++i) {
+                if (first + i < strip.count) {
+                    add_window(grads[i], pixels + (first + i) * STEP, sums);
+                }
+            }
+        }
+    }
+    const int part_rows = TAPS + bias_rows;
+#pragma unroll
+    for (int first = 0; first < SUMS; first += TOGETHER) {
+        __syncthreads();  // no thread needs what is in the memory any more
+#pragma unroll
+        for (int i = first; i < first + TOGETHER && i < SUMS; ++i) {
+            memory[((i - first) * WARPS + warp) * WARP + lane] = sums[i];
+        }
+        __syncthreads();
+        const int row = first + warp;
+        if (warp >= TOGETHER || row >= part_rows || filter >= filters) continue;
+        A sum = 0;
+        for (int from = 0; from < WARPS; ++from) sum += memory[(warp * WARPS + from) * WARP + lane];
+        partial[(static_cast<int64>(blockIdx.x) * part_rows + row) * filters + filter] = sum;
+    }
+}
+
+#endif
