@@ -64,20 +64,21 @@ def _steps(records: dict[tuple[int, str], Record], device: str) -> Iterator[Floo
 
 
 def _against(
-    records: dict[tuple[int, str], Record], case: tuple[int, str], must: float, names: Any
+    records: dict[tuple[int, str], Record],
+    case: tuple[int, str],
+    must: float,
+    names: tuple[str, ...],
 ) -> Floor:
-    """Return the ratio to the fastest of some; of more than one, which that is goes beside."""
-    record = records.get(case)
-    times = {name: found for name in names if (found := _seconds(record, name)) is not None}
+    """Return the ratio to the fastest of some, if all were measured; which that is goes beside."""
+    record, (size, precision) = records.get(case), case
+    theirs = names[0] if len(names) == 1 else "PyTorch's faster form"
+    what = f"training step, batch {size}, {precision_of(precision)}, {theirs} / gpunet"
     ours = _seconds(record, OURS)
-    theirs = "PyTorch eager" if names == (TORCH_EAGER,) else "PyTorch's faster form"
-    what = f"training step, batch {case[0]}, {precision_of({'precision': case[1]})}, {theirs}"
-    if ours is None or not times:
-        return Floor(f"{what} / gpunet", must, None)
+    times = {name: found for name in names if (found := _seconds(record, name)) is not None}
+    if ours is None or len(times) < len(names):
+        return Floor(what, must, None)
     best = min(times, key=times.__getitem__)
-    missing = [f"{name} not measured" for name in names if name not in times]
-    beside = "; ".join([best, *missing]) if len(names) > 1 else ""
-    return Floor(f"{what} / gpunet", must, times[best] / ours, beside=beside)
+    return Floor(what, must, times[best] / ours, beside=best if len(names) > 1 else "")
 
 
 def _seconds(record: Record | None, name: str) -> float | None:
@@ -87,7 +88,7 @@ def _seconds(record: Record | None, name: str) -> float | None:
 
 
 def _epochs(records: list[Record]) -> Iterator[Floor]:
-    ours = next((r["results"][OURS] for r in records if "results" in r), {})
+    ours: Record = next((r["results"][OURS] for r in records if "results" in r), {})
     whole = ours.get("epochs") == _EPOCHS
     yield Floor(
         f"{_EPOCHS} epochs of MNIST, batch 32, float32",

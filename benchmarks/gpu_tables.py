@@ -98,7 +98,7 @@ def ceilings(records: list[Record]) -> list[str]:
             what = f"copy, {record['bytes'] // 2 / 2**20:.0f} MiB"
             rate = f"{record['bytes'] / record['median'] / 1e9:,.0f} GB/s"
         else:
-            what = f"product, {record['size']}, {precision_of(record)}"
+            what = f"product, {record['size']}, {precision_of(record['precision'])}"
             rate = f"{record['flop'] / record['median'] / 1e12:.1f} TFLOP/s"
         lines.append(f"| {what} | {record['by']} | {_time(record, 1e3, 3)} | {rate} |")
     return lines
@@ -139,7 +139,7 @@ def convolutions(records: list[Record], rates: Rates) -> list[str]:
         of_peak = f"{done / peak:.0%}" if peak and record["precision"] == "fp32" else ""
         lines.append(
             f"| {record['kernel']} | {record['label']} | {record['batch']} | "
-            f"{precision_of(record)} | {_time(record, 1e6, 0)}{_star(record)} | "
+            f"{precision_of(record['precision'])} | {_time(record, 1e6, 0)}{_star(record)} | "
             f"{done / 1e12:.2f} | {of_peak} | {_time(other, 1e6, 0)} | "
             f"{_share(other, record)} |"
         )
@@ -187,7 +187,7 @@ def steps(records: list[Record]) -> list[str]:
         ours = record["results"][OURS]
         for name in CONTENDERS:
             found = record["results"][name]
-            cells = [str(record["batch"]), precision_of(record), name]
+            cells = [str(record["batch"]), precision_of(record["precision"]), name]
             if "in_a_row" not in found:
                 lines.append(f"| {' | '.join(cells)} | {cell(found['why'])} | | | | | | | |")
                 continue
@@ -235,9 +235,9 @@ def _lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def precision_of(record: Record) -> str:
-    """Return the precision of a record as the tables have it."""
-    return {"fp32": "float32", "tf32": "TF32", "bf16": "bfloat16"}[record["precision"]]
+def precision_of(name: str) -> str:
+    """Return a precision as the tables have it."""
+    return {"fp32": "float32", "tf32": "TF32", "bf16": "bfloat16"}[name]
 
 
 def _star(record: Record) -> str:

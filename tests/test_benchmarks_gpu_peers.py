@@ -178,13 +178,12 @@ def test_gpunet_trains_all_epochs_at_once_and_the_others_while_there_is_time(
     assert [results[name]["epochs"] for name in CONTENDERS[1:]] == [3, 3, 3, 2]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_captured_steps_are_those_of_eager_ones(precision: str, cupy: Any) -> None:
+def test_captured_steps_are_those_of_eager_ones(cupy: Any) -> None:
     """Through the commands of a run; nothing is captured anew within what is timed."""
     losses, memory, launched = [], [], []
     for contender in (OURS, OURS_EAGER):
         program = GpunetProgram(cupy, capture=contender == OURS)
-        command = {"do": "prepare", "size": 2, "batches": 10, "precision": precision}
+        command = {"do": "prepare", "size": 2, "batches": 10, "precision": "fp32"}
         said = answer(program, command, {})
         graphs = len(program.model._device_steps()._graphs)
         assert bool(graphs) == (contender == OURS)

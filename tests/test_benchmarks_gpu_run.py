@@ -120,7 +120,7 @@ def test_a_whole_run(
     for record in report["parts"]["steps"]["records"]:
         for name in programs:
             assert record["results"][name]["loss"] == pytest.approx(2.3, abs=0.1)
-            assert f"2 | {gpu_tables.precision_of(record)} | {name} |" in text
+            assert f"2 | {gpu_tables.precision_of(record['precision'])} | {name} |" in text
     (epochs,) = report["parts"]["epochs"]["records"]
     for name in programs:
         assert 0 <= epochs["results"][name]["accuracy"] <= 1
