@@ -11,9 +11,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +33,6 @@ __all__ = [
     "backend_fix",
     "backend_reason",
     "get_array_module",
-    "host_copies_refused",
     "kernel_folder",
     "kernel_source",
     "probe_gpu",
@@ -43,8 +40,6 @@ __all__ = [
     "to_numpy",
     "use_backend",
 ]
-
-_copies_refused: ContextVar[bool] = ContextVar("copies_refused", default=False)
 
 _VARIABLE = "GPUNET_BACKEND"
 _NAMES = {
@@ -190,22 +185,7 @@ def asarray(x: Any, dtype: DTypeLike | None = None, *, like: Any = None) -> Any:
     array([1., 2.], dtype=float32)
     """
     module = array_module() if like is None else get_array_module(like)
-    if module is not np and _copies_refused.get() and _library(x) != "cupy":
-        raise RuntimeError(
-            "numbers of the host are copied to the GPU, which a captured step would not do again: "
-            "make the array before, such as in build(), or use compile(capture=False)."
-        )
     return module.asarray(to_numpy(x) if module is np else x, dtype=dtype)
-
-
-@contextmanager
-def host_copies_refused() -> Iterator[None]:
-    """Let `asarray` refuse to copy from the host to a GPU inside the block."""
-    token = _copies_refused.set(True)
-    try:
-        yield
-    finally:
-        _copies_refused.reset(token)
 
 
 def array_module() -> ModuleType:

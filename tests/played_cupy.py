@@ -28,7 +28,9 @@ from played_memory import (
     alloc,
     alloc_pinned_memory,
     get_default_memory_pool,
+    get_default_pinned_memory_pool,
     set_allocator,
+    set_pinned_memory_allocator,
     using_allocator,
 )
 from played_streams import (
@@ -55,7 +57,8 @@ _DTYPES = [
 
 _IN_CUDA = [
     Event, Graph, MemoryPointer, MemoryPool, PinnedMemoryPointer, PinnedMemoryPool, Stream, alloc,
-    alloc_pinned_memory, get_current_stream, get_elapsed_time, set_allocator, using_allocator,
+    alloc_pinned_memory, get_current_stream, get_elapsed_time, set_allocator,
+    set_pinned_memory_allocator, using_allocator,
 ]  # fmt: skip
 
 
@@ -148,7 +151,8 @@ def _array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K") -> n
         raise ValueError(f"Unsupported dtype {value.dtype}")
     made = ndarray(value.shape, value.dtype)
     if value.ndim:
-        made.set(value.copy())  # CuPy takes it into pinned memory of its own
+        alloc_pinned_memory(value.nbytes)  # which CuPy copies from, and keeps as long as it must
+        made.set(value.copy())
     else:
         made.fill(value)
     return made
@@ -209,6 +213,7 @@ def make_module() -> Any:
     cupy.__version__ = "14.2.0"
     cupy.ndarray, cupy.RawModule, cupy.cuda = ndarray, RawModule, _cuda()
     cupy.get_default_memory_pool = get_default_memory_pool
+    cupy.get_default_pinned_memory_pool = get_default_pinned_memory_pool
     vars(cupy).update({name: getattr(np, name) for name in _DTYPES})
     vars(cupy).update(PLAYED)
     cupy.abs, cupy.divide, cupy.count_nonzero = cupy.absolute, cupy.true_divide, _count_nonzero

@@ -27,8 +27,10 @@ __all__ = [
     "alloc",
     "alloc_pinned_memory",
     "get_default_memory_pool",
+    "get_default_pinned_memory_pool",
     "pinned",
     "set_allocator",
+    "set_pinned_memory_allocator",
     "using_allocator",
     "watch",
 ]
@@ -240,10 +242,20 @@ class PinnedMemoryPool:
 
 _pinned: weakref.WeakValueDictionary[int, PinnedMemoryPointer] = weakref.WeakValueDictionary()
 _pinned_pool = PinnedMemoryPool()
+_pinned_allocator = _pinned_pool.malloc
 
 
 def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
-    return _pinned_pool.malloc(size)
+    return _pinned_allocator(size)
+
+
+def set_pinned_memory_allocator(allocator: Callable[[int], PinnedMemoryPointer]) -> None:
+    global _pinned_allocator
+    _pinned_allocator = allocator
+
+
+def get_default_pinned_memory_pool() -> PinnedMemoryPool:
+    return _pinned_pool
 
 
 def pinned(array: np.ndarray) -> np.ndarray | None:

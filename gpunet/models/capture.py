@@ -305,7 +305,7 @@ class DeviceSteps:
         try:
             with (
                 self.xp.cuda.using_allocator(pool.malloc),
-                backend.host_copies_refused(),
+                self._no_copies_from_host(),
             ):
                 self.stream.begin_capture()
                 try:
@@ -319,6 +319,23 @@ class DeviceSteps:
         except Exception as error:
             raise CaptureError(f"{_place_of(error)}{type(error).__name__}: {error}") from error
         return _Graph(graph, pool, result if self._apart else None, self._drawn)
+
+    @contextmanager
+    def _no_copies_from_host(self) -> Iterator[None]:
+        """Refuse what CuPy would let be captured: a copy from memory that is another's by then."""
+        cuda, pool = self.xp.cuda, self.xp.get_default_pinned_memory_pool()
+
+        def refuse(size: int) -> Any:
+            raise RuntimeError(
+                "numbers of the host are copied to the GPU, which a captured step would not do "
+                "again: make the array before, such as in build(), or use compile(capture=False)."
+            )
+
+        cuda.set_pinned_memory_allocator(refuse)
+        try:
+            yield
+        finally:
+            cuda.set_pinned_memory_allocator(pool.malloc)
 
     def _key(self, generator: random.Generator) -> Array | None:
         """Return the key of a draw in the memory that a captured step reads; None if it is none."""
