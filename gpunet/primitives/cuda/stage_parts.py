@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.primitives import launcher
-from gpunet.primitives.cuda import conv_pool, convolution
+from gpunet.primitives.cuda import conv_pool, conv_pool_small, convolution
 from gpunet.primitives.cuda.step import finish_gradients, segments_of
 from gpunet.primitives.parts import Parts, parts_are_left
 from gpunet.primitives.shapes import Conv2DGeometry, conv2d_max_pool_geometry
@@ -55,8 +55,9 @@ class Places:
         """Return the place for a stage's parts; None if its gradients do not come in parts."""
         if not _comes_in_parts(stage):
             return None
-        shape = convolution.weight_parts_shape(x, _geometry(x, stage), stage.bias is not None)
-        return self.add(*shape)
+        g, with_bias = _geometry(x, stage), stage.bias is not None
+        kernels = conv_pool_small if _is_small(stage, g, x) else convolution
+        return self.add(*kernels.weight_parts_shape(x, g, with_bias))
 
 
 def write_parts(
@@ -77,20 +78,26 @@ def write_parts(
     output, indices = kept
     size = place.parts * place.rows * place.columns
     partial = buffer[place.first : place.first + size].reshape(place[1:])
-    given = convolution.before_activation(output_grad, output, stage.activation)
-    with_bias, geometry = stage.bias is not None, _geometry(x, stage)
+    given: Any = convolution.before_activation(output_grad, output, stage.activation)
+    if indices is not None:
+        given = (*given, launcher.contiguous(indices))
+    g = _geometry(x, stage)
+    arguments = given, x, g, stage.activation, stage.bias is not None, partial
     if indices is None:
-        convolution.backward_weight_parts(given, x, geometry, stage.activation, with_bias, partial)
-        return
-    pooled = (*given, launcher.contiguous(indices))
-    convolution.backward_weight_parts(
-        pooled, x, geometry, stage.activation, with_bias, partial, conv_pool.WEIGHT_GRAD
-    )
+        convolution.backward_weight_parts(*arguments)
+    elif _is_small(stage, g, x):
+        conv_pool_small.backward_weight_parts(*arguments)
+    else:
+        convolution.backward_weight_parts(*arguments, conv_pool.WEIGHT_GRAD)
 
 
 def _comes_in_parts(stage: Stage) -> bool:
     """Return whether a stage is a convolution whose kernel writes parts."""
     return stage.kernel.ndim == 4 and stage.pool_size in ((1, 1), conv_pool.POOL_SIZE)
+
+
+def _is_small(stage: Stage, g: Conv2DGeometry, x: Array) -> bool:
+    return stage.pool_size == conv_pool.POOL_SIZE and conv_pool_small.fits(g, x.dtype)
 
 
 def _geometry(x: Array, stage: Stage) -> Conv2DGeometry:
