@@ -12,18 +12,23 @@
 //     load<COUNT>(row, place) COUNT elements that are neighbours in memory, 0 where there are none
 //
 // Threads: a block of THREADS makes BLOCK_M x BLOCK_N sums, in SLICES groups of threads that each
-//          take a part of a tile's k; tile_sums.cuh says which sums a thread makes. The next tiles
-//          are loaded to registers while the present ones are multiplied, and there are two of each
-//          in shared memory: one barrier a tile.
+//          take a part of a tile's k; thread_sums.cuh and warp_sums.cuh say which sums a thread
+//          makes. The next tiles are loaded to registers while the present ones are multiplied, and
+//          there are two of each in shared memory: one barrier a tile.
 //
 // Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, SLICES, VECTOR_A, VECTOR_B
 //          such that the threads divide the vectors of each tile evenly; indices of k and of rows
-//          are int.
+//          are int. PRECISION as in tile_sums.cuh.
 
 #pragma once
 
 #include "activation.cuh"
 #include "tile_sums.cuh"
+#if PRECISION == FP32
+#include "thread_sums.cuh"
+#else
+#include "warp_sums.cuh"
+#endif
 
 // A number written with three digits, such as a tap's row, column and channel; going on by BLOCK_K
 // takes no division.
@@ -138,12 +143,13 @@ public:
 #pragma unroll
         for (int i = 0; i < LOADS; ++i) {
             const int outer = line + i * AT_ONCE;
+            const Vector<A, VECTOR> factors = as_factors(loaded[i]);
             if (ALONG_K) {
                 for (int j = 0; j < VECTOR; ++j) {
-                    tile[(inner + j) * line_of(ROWS) + outer] = loaded[i].values[j];
+                    tile[(inner + j) * line_of(ROWS) + outer] = factors.values[j];
                 }
             } else {
-                store_vector(tile + outer * line_of(ROWS) + inner, loaded[i]);
+                store_vector(tile + outer * line_of(ROWS) + inner, factors);
             }
         }
     }

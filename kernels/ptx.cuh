@@ -90,3 +90,85 @@ __device__ inline bfloat16 narrow_bfloat16(const float value) {
     if (value != value) return {static_cast<unsigned short>((bits >> 16) | 0x40u)};
     return {static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
+
+// To the nearest number of 11 significant bits, ties away from 0.
+__device__ inline float round_to_tf32(const float value) {
+#ifdef __CUDACC__
+    unsigned int bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+    return bits_float(bits);
+#else
+    if (value != value) return value;
+    return bits_float((float_bits(value) + 0x1000u) & 0xffffe000u);
+#endif
+}
+
+// To the nearest number of bfloat16, ties to even.
+__device__ inline float round_to_bfloat16(const float value) {
+#ifdef __CUDACC__
+    unsigned int bits;  // two numbers of bfloat16, the lower 0
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(value), "f"(0.0f));
+    return bits_float(bits);
+#else
+    return widen_bfloat16(narrow_bfloat16(value));
+#endif
+}
+
+// The product of matrices that a warp holds: sums (16, 8) += a (16, k) b (k, 8), where a register of
+// factors has P of them, 1 for TF32 and 2 for bfloat16, and k is 8 P. Lane i has of `sums` rows
+// i / 4 and i / 4 + 8, columns 2 (i % 4) and the next; of `a` those rows in turn, and of `b` column
+// i / 4: in the first registers the P factors from k = P (i % 4) on, then those 4 P further on.
+#ifndef __CUDACC__
+template <int PER_REGISTER>
+inline float factor(const unsigned int bits, const int k) {
+    if (PER_REGISTER == 1) return bits_float(bits & 0xffffe000u);  // as tensor cores see it
+    return bits_float(k % 2 ? bits & 0xffff0000u : bits << 16);
+}
+
+template <int PER_REGISTER>
+inline void add_products(
+    float (&sums)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]
+) {
+    shim::deposit({a[0], a[1], a[2], a[3], b[0], b[1]}, __LINE__);
+    const int lane = shim::lane();
+    for (int i = 0; i < 4; ++i) {
+        const int row = lane / 4, lower = i / 2, column = lane % 4 * 2 + i % 2;
+        for (int k = 0; k < 8 * PER_REGISTER; ++k) {
+            const int place = k / PER_REGISTER % 4, further = k / PER_REGISTER / 4;
+            const unsigned int of_a = shim::deposited(row * 4 + place, lower + 2 * further);
+            const unsigned int of_b = shim::deposited(column * 4 + place, 4 + further);
+            sums[i] += factor<PER_REGISTER>(of_a, k) * factor<PER_REGISTER>(of_b, k);
+        }
+    }
+}
+#endif
+
+__device__ inline void add_tf32_products(
+    float (&sums)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]
+) {
+#ifdef __CUDACC__
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1])
+    );
+#else
+    add_products<1>(sums, a, b);
+#endif
+}
+
+__device__ inline void add_bfloat16_products(
+    float (&sums)[4], const unsigned int (&a)[4], const unsigned int (&b)[2]
+) {
+#ifdef __CUDACC__
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1])
+    );
+#else
+    add_products<2>(sums, a, b);
+#endif
+}

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import reference
+from gpunet.primitives.precision import use_precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -35,6 +36,8 @@ class Case:
         dtypes: the element types it is tried in.
         function, oracle: for what launches a kernel and is no primitive: itself, and what gives the
             same by NumPy.
+        precision: that of the products.
+        factors: positions of the arguments that are rounded to it before they are multiplied.
     """
 
     primitive: str
@@ -45,6 +48,8 @@ class Case:
     dtypes: tuple[str, ...] = ("float32", "float64")
     function: Callable[..., Any] | None = None
     oracle: Callable[..., Any] | None = None
+    precision: str = "fp32"
+    factors: tuple[int, ...] = ()
 
     def twin_of(self, twins: Any) -> Callable[..., Any]:
         """Return what to call for these twins."""
@@ -130,7 +135,8 @@ def call(
     """
     convert = convert or laid_out_like
     args, options = _each_array(convert, args), _each_array(convert, options)
-    result = case.twin_of(twins)(*args, **options)
+    with use_precision(case.precision):
+        result = case.twin_of(twins)(*args, **options)
     return [*_arrays_in(result), *(args[i] for i in case.in_place)]
 
 
@@ -142,9 +148,27 @@ def _arrays_in(result: Any) -> list[Any]:
 
 
 def expected_of(case: Case, args: list[Any], options: dict[str, Any]) -> list[Array]:
-    """Return what the reference twin gives for the same numbers in float64."""
+    """Return what the reference twin gives for the same numbers in float64.
+
+    Factors are rounded before: their products are then exact in float32, and sums differ by the
+    rounding of sums alone. Relu's gradient, 1 or 0, lets a factor be rounded before it is applied.
+    """
     cast = partial(_cast, dtype=np.dtype("float64"))
-    return call(reference, case, _each_array(cast, args), _each_array(cast, options))
+    args, options = _each_array(cast, args), _each_array(cast, options)
+    if case.precision != "fp32":
+        args = [
+            rounded(arg, case.precision) if i in case.factors else arg for i, arg in enumerate(args)
+        ]
+    return call(reference, case, args, options)
+
+
+def rounded(array: Array, precision: str) -> Array:
+    """Return the nearest numbers of 11 bits, ties away from 0, or for bf16 of 8 bits, to even."""
+    mantissa, exponent = np.frexp(array)
+    if precision == "tf32":
+        whole = np.copysign(np.floor(np.abs(mantissa) * 2**11 + 0.5), mantissa)
+        return np.ldexp(whole, exponent - 11)
+    return np.ldexp(np.rint(mantissa * 2**8), exponent - 8)
 
 
 def assert_close(case: Case, found: list[Array], expected: list[Array], dtype: str) -> None:

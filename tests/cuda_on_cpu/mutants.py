@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     Mutant(
         "sums that do not begin at 0",
-        "tile_sums.cuh",
+        "thread_sums.cuh",
         "matmul",
         "A sums[THREAD_M][THREAD_N] = {};",
         "A sums[THREAD_M][THREAD_N];",
@@ -192,14 +192,14 @@ MUTANTS = [
     ),
     Mutant(
         "a slice that takes the k of another",
-        "tile_sums.cuh",
+        "thread_sums.cuh",
         "matmul",
         "tile_b + slice * SLICE_K * line_of(BLOCK_N)",
         "tile_b",
     ),
     Mutant(
         "no barrier before the parts of slices are read",
-        "tile_sums.cuh",
+        "thread_sums.cuh",
         "matmul",
         "store_own(0, 0, parts);\n            __syncthreads();\n",
         "store_own(0, 0, parts);\n",

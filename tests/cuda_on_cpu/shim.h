@@ -36,6 +36,7 @@ static dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace shim {
 
 constexpr int MOST_THREADS = 1024;
+constexpr int MOST_REGISTERS = 8;  // that the lanes of a warp give each other at once
 constexpr size_t STACK_BYTES = 1 << 16;
 constexpr size_t SHARED_BYTES = 48 << 10;  // the most that a kernel can declare on any device
 constexpr int MOST_DECLARATIONS = 64;
@@ -52,6 +53,9 @@ struct Fiber {
     unsigned int mask;             // the lanes that take part in the exchange
     unsigned long long given;      // its value in the exchange
     unsigned long long taken[32];  // those of all lanes, once they have met
+    // What it gives its whole warp to read. Twice: what others still read is not written over.
+    unsigned int deposits[2][MOST_REGISTERS];
+    int turn;  // which of them was given last
 };
 
 static Fiber fibers[MOST_THREADS];
@@ -147,6 +151,23 @@ inline Value from_lane(const int lane) {
     Value value;
     memcpy(&value, &fiber.taken[lane], sizeof(value));
     return value;
+}
+
+inline int lane() { return current % 32; }
+
+// Gives several registers to all lanes of the warp, and waits until all have done so.
+template <int COUNT>
+inline void deposit(const unsigned int (&registers)[COUNT], const int line) {
+    static_assert(COUNT <= MOST_REGISTERS, "lanes give each other fewer registers at once");
+    Fiber& fiber = fibers[current];
+    fiber.turn ^= 1;
+    memcpy(fiber.deposits[fiber.turn], registers, sizeof(registers));
+    exchange(0xffffffffu, 0, line);
+}
+
+// Register i that a lane has given; to be read before the next are given.
+inline unsigned int deposited(const int lane, const int i) {
+    return fibers[current / 32 * 32 + lane].deposits[fibers[current].turn][i];
 }
 
 template <typename Value>
@@ -257,7 +278,10 @@ inline void run_block(const int* order) {
     arena_used = declared = 0;
     canary_count = 0;
     add_canary();
-    for (int i = 0; i < threads; ++i) fibers[i].state = READY;
+    for (int i = 0; i < threads; ++i) {
+        fibers[i].state = READY;
+        fibers[i].turn = 0;
+    }
     for (;;) {
         int done = 0;
         for (int first = 0; first < threads; first += 32) done += run_warp(order + first);

@@ -16,7 +16,7 @@ from gpunet import backend
 from gpunet.primitives import launcher
 from gpunet.primitives.launcher import Kernel, use_executor
 
-from .cases import dtype_named
+from .cases import dtype_named, rounded
 from .cpu_executor import ORDERS, CpuExecutor, KernelError, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
@@ -92,6 +92,10 @@ MISTAKES = {
     "a value of a lane that is not there": (
         "if (t % 32 < 16) y[i] = __shfl_sync(0x0000ffffu, x[i], 16) + 1; else y[i] = x[i] + 1;",
         "a lane reads from one that the mask leaves out",
+    ),
+    "a lane that takes no part in a product": (
+        f"{RIGHT} float sums[4]; if (t != 5) add_tf32_products(sums, {{1, 2, 3, 4}}, {{1, 2}});",
+        "a mask names a lane that has ended",
     ),
     "a read one past the end": ("y[i] = x[i + 1] + 1;", WRONG),
     "a read one before the start": ("y[i] = x[i - 1] + 1;", WRONG),
@@ -197,6 +201,51 @@ extern "C" __global__ void exchanges(const double* x, double* y) {
         row[5] = __shfl_sync(0xaaaaaa00u, value, 9);
     }
     __syncwarp();
+}
+
+// y (16, 8) of each warp: twice the product of a (16, K) and b (K, 8), whose fragments are those of
+// mma.m16n8k8 for tf32 and of mma.m16n8k16 for bf16.
+extern "C" __global__ void products_tf32(const float* a, const float* b, float* y) {
+    const int group = threadIdx.x % 32 / 4, place = threadIdx.x % 4, warp = threadIdx.x / 32;
+    uint32 of_a[4], of_b[2];
+    for (int i = 0; i < 4; ++i) {
+        const int row = i == 0 || i == 2 ? group : group + 8, column = i < 2 ? place : place + 4;
+        of_a[i] = float_bits(a[warp * 128 + row * 8 + column]);
+    }
+    for (int i = 0; i < 2; ++i) of_b[i] = float_bits(b[warp * 64 + (place + 4 * i) * 8 + group]);
+    float sums[4] = {};
+    for (int round = 0; round < 2; ++round) add_tf32_products(sums, of_a, of_b);
+    for (int i = 0; i < 4; ++i) {
+        y[warp * 128 + (i < 2 ? group : group + 8) * 8 + place * 2 + i % 2] = sums[i];
+    }
+}
+
+extern "C" __global__ void products_bf16(const float* a, const float* b, float* y) {
+    const int group = threadIdx.x % 32 / 4, place = threadIdx.x % 4, warp = threadIdx.x / 32;
+    uint32 of_a[4] = {}, of_b[2] = {};
+    for (int i = 0; i < 8; ++i) {
+        const int row = i % 4 < 2 ? group : group + 8;
+        const int column = place * 2 + i % 2 + (i < 4 ? 0 : 8);
+        const uint32 bits = narrow_bfloat16(a[warp * 256 + row * 16 + column]).bits;
+        of_a[i / 2] |= bits << (i % 2 * 16);
+    }
+    for (int i = 0; i < 4; ++i) {
+        const int row = place * 2 + i % 2 + (i < 2 ? 0 : 8);
+        of_b[i / 2] |= static_cast<uint32>(narrow_bfloat16(b[warp * 128 + row * 8 + group]).bits)
+                       << (i % 2 * 16);
+    }
+    float sums[4] = {};
+    for (int round = 0; round < 2; ++round) add_bfloat16_products(sums, of_a, of_b);
+    for (int i = 0; i < 4; ++i) {
+        y[warp * 128 + (i < 2 ? group : group + 8) * 8 + place * 2 + i % 2] = sums[i];
+    }
+}
+
+extern "C" __global__ void factors(const int count, const float* x, float* tf32, float* bf16) {
+    for (int64 i = thread_index(); i < count; i += thread_count()) {
+        tf32[i] = round_to_tf32(x[i]);
+        bf16[i] = round_to_bfloat16(x[i]);
+    }
 }
 
 extern "C" __global__ void turned(const float* x, float* y) {
@@ -322,6 +371,32 @@ def test_lanes_exchange_what_they_do_on_cuda(order: str) -> None:
         within,
     ]
     np.testing.assert_array_equal(y, np.stack(expected, axis=-1))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("precision", "length"), [("tf32", 8), ("bf16", 16)])
+def test_warps_multiply_as_tensor_cores_do(order: str, precision: str, length: int) -> None:
+    rng = np.random.default_rng(0)
+    # sums of products of small whole numbers are exact
+    a = rng.integers(-99, 100, (3, 16, length)).astype(np.float32)
+    b = rng.integers(-99, 100, (3, length, 8)).astype(np.float32)
+    y = np.empty((3, 16, 8), np.float32)
+    turned_out(f"products_{precision}", order, 1, 96, a, b, y)
+    np.testing.assert_array_equal(y, 2 * (a @ b))
+
+
+def test_factors_are_rounded_to_the_nearest() -> None:
+    halves = np.float32([1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-8, 1 + 3 * 2**-8])  # ties
+    near = np.nextafter(halves, np.float32([[-9], [9]])).ravel()
+    edges = [0, -0.0, np.inf, np.finfo(np.float32).tiny, 3.4e38, 3.38e38]
+    drawn = np.random.default_rng(0).normal(size=500) * 10.0 ** np.arange(-35, 35).repeat(8)[:500]
+    x = np.concatenate([halves, near, edges, drawn, [np.nan]]).astype(np.float32)
+    x = np.concatenate([x, -x])
+    tf32, bf16 = np.empty_like(x), np.empty_like(x)
+    turned_out("factors", "forward", 2, BLOCK, x.size, x, tf32, bf16)
+    with np.errstate(over="ignore"):
+        for found, name in ((tf32, "tf32"), (bf16, "bf16")):
+            np.testing.assert_array_equal(found, rounded(x, name).astype(np.float32))
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -14,10 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from gpunet import backend
+from gpunet.primitives.cuda.tiling import Tiling
 from gpunet.primitives.launcher import Build, full_source
 
 from .builds import RecordingExecutor, Use, record_training, recorded_uses
-from .nvrtc import NvrtcError, Usage, architectures, compile_report, find_library
+from .nvrtc import NvrtcError, Usage, architectures, compile_report, find_library, ptx
 
 pytestmark = pytest.mark.skipif(
     find_library() is None, reason="needs NVRTC: pip install nvidia-cuda-nvrtc-cu12"
@@ -37,6 +38,11 @@ def budget(build: Build) -> int:
     assert found, f"kernels/{build.source} has no line `// Registers: at most N a thread.`"
     is_double = dict(build.macros).get("A") == "float64"
     return int(found[2] if found[2] and is_double else found[1])
+
+
+def runs_on(build: Build, architecture: int) -> bool:
+    """Whether devices have what the build needs: tensor cores for float32 came with sm_80."""
+    return architecture >= 80 or dict(build.macros).get("PRECISION", "FP32") == "FP32"
 
 
 def compile_job(job: Job) -> Report:
@@ -82,11 +88,12 @@ def judged(pool: ProcessPoolExecutor) -> dict[int, list[str]]:
     uses = recorded_uses()
     assert len({use.kernel for use in uses}) > 20
     known = [number for number in ARCHITECTURES if number in architectures()]
-    reports = compile_all(pool, [(use.build, number) for use in uses for number in known])
-    return {
-        number: [fault for use in uses for fault in faults(use, number, reports[use.build, number])]
-        for number in known
-    }
+    jobs = [(use, number) for use in uses for number in known if runs_on(use.build, number)]
+    reports = compile_all(pool, [(use.build, number) for use, number in jobs])
+    found: dict[int, list[str]] = {number: [] for number in known}
+    for use, number in jobs:
+        found[number] += faults(use, number, reports[use.build, number])
+    return found
 
 
 @pytest.mark.slow
@@ -125,6 +132,19 @@ def test_a_kernel_is_really_compiled_and_judged(architecture: int) -> None:
     assert cramped["activation_backward"].spilled > 0
     (fault,) = faults(use._replace(kernel="activation_backward"), architecture, cramped)
     assert "keeps variables in memory" in fault
+
+
+@pytest.mark.parametrize(("precision", "mma"), [("FP32", ""), ("TF32", "tf32"), ("BF16", "bf16")])
+def test_tensor_cores_multiply_by_choice_alone(precision: str, mma: str) -> None:
+    tiling = Tiling(64, 32, 16, 4, 4, precision=precision.lower())
+    vectors = {"VECTOR_A": 4, "VECTOR_B": 4, "VECTOR_Y": 4}
+    macros = {"T": "float32", "A": "float32", "ACTIVATION": "LINEAR"} | tiling.macros | vectors
+    macros |= {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0}
+    options = tuple(f"-D{name}={value}" for name, value in macros.items())
+    text = ptx(full_source("matmul.cu"), options, 80)
+    found = {line.split(".f32.")[1].split(".")[0] for line in text.split() if "mma.sync" in line}
+    assert found == ({mma} if mma else set())
+    assert ("fma.rn" in text) == (not mma)
 
 
 def test_more_registers_than_the_source_says_are_a_fault() -> None:

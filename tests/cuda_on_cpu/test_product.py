@@ -14,8 +14,10 @@ from test_primitives_convolution import cases as convolutions
 from gpunet.primitives import cuda, launcher, reference
 from gpunet.primitives.cuda import tiling
 from gpunet.primitives.launcher import use_executor
+from gpunet.primitives.precision import set_precision, use_precision
 
-from .builds import RecordingExecutor
+from .builds import RecordingExecutor, record_training
+from .cases import rounded
 from .cpu_executor import CpuExecutor, compiler
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels")
@@ -34,21 +36,26 @@ def assert_near(found: Array, expected: Array, terms: int, size: float | None = 
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
+# Of numbers that all precisions have, the sums are as exact in one as in another.
+precisions = st.sampled_from(["fp32", "tf32", "bf16"])
+
+
 # With one multiprocessor the tiles are large and no sum is split, with many both are otherwise.
 @needs_compiler
-@given(case=convolutions(), multiprocessors=st.sampled_from([1, 132]))
+@given(case=convolutions(), multiprocessors=st.sampled_from([1, 132]), precision=precisions)
 @settings(max_examples=150)
 def test_convolution_and_its_gradients(
-    case: tuple[Array, Array, dict[str, Any]], multiprocessors: int
+    case: tuple[Array, Array, dict[str, Any]], multiprocessors: int, precision: str
 ) -> None:
     x, kernel, options = case
-    x, kernel = x.astype(np.float32), kernel.astype(np.float32)
+    x, kernel = rounded(x, "bf16").astype(np.float32), rounded(kernel, "bf16").astype(np.float32)
     wide_x, wide_kernel = x.astype(np.float64), kernel.astype(np.float64)
     y = reference.conv2d_forward(wide_x, wide_kernel, **options)
-    grad = np.cos(np.arange(y.size)).reshape(y.shape).astype(np.float32)
+    grad = rounded(np.cos(np.arange(y.size)), "bf16").reshape(y.shape).astype(np.float32)
     wide_grad = grad.astype(np.float64)
     positions, taps = max(1, y.size // y.shape[3]), kernel.size
-    with use_executor(CpuExecutor(multiprocessors=multiprocessors)):
+    executor = CpuExecutor(multiprocessors=multiprocessors)
+    with use_precision(precision), use_executor(executor):
         assert_near(cuda.conv2d_forward(x, kernel, **options), y, taps)
         assert_near(
             cuda.conv2d_backward_input(grad, kernel, x.shape, **options),
@@ -71,16 +78,42 @@ def test_convolution_and_its_gradients(
     columns=st.integers(0, 150),
     inner=st.integers(0, 300),
     multiprocessors=st.sampled_from([1, 132]),
+    precision=precisions,
 )
 @settings(max_examples=60)
-def test_matmul(rows: int, columns: int, inner: int, multiprocessors: int) -> None:
+def test_matmul(rows: int, columns: int, inner: int, multiprocessors: int, precision: str) -> None:
     a = np.cos(np.arange(rows * inner)).reshape(rows, inner).astype(np.float32)
     b = np.sin(np.arange(inner * columns)).reshape(inner, columns).astype(np.float32)
-    with use_executor(CpuExecutor(multiprocessors=multiprocessors)):
+    with use_precision(precision), use_executor(CpuExecutor(multiprocessors=multiprocessors)):
         found = cuda.matmul(a, b)
     # Both are waves: sums grow to many times what is left of them in the end.
-    size = (np.abs(a) @ np.abs(b)).max(initial=0)
-    assert_near(found, a.astype(np.float64) @ b.astype(np.float64), inner, size)
+    sums = np.abs(a) @ np.abs(b)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    if precision == "fp32":
+        factors = a, b
+    else:
+        # Each factor is off by half of its last bit, so each product by twice as much.
+        half = {"tf32": 2**-11, "bf16": 2**-8}[precision]
+        assert (np.abs(found - exact) <= (2 * half + half**2 + 2**-18) * sums).all()
+        factors = rounded(a, precision), rounded(b, precision)
+    expected = factors[0].astype(np.float64) @ factors[1].astype(np.float64)
+    assert_near(found, expected, inner, sums.max(initial=0))
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_the_precision_reaches_all_products_of_float32_and_no_others(precision: str) -> None:
+    executor = RecordingExecutor()
+    with set_precision(precision):
+        record_training(executor, batches=(32,))
+        taken = [launch for launch in executor.launches if "BLOCK_M" in dict(launch.build.macros)]
+        assert {launch.kernel.source for launch in taken} >= {"conv_pool.cu", "matmul.cu"}
+        assert {dict(launch.build.macros)["PRECISION"] for launch in taken} == {precision.upper()}
+        executor.launches.clear()
+        with use_executor(executor):
+            for dtype in (np.float64, np.float16):
+                cuda.matmul(np.ones((9, 9), dtype), np.ones((9, 9), dtype))
+        macros = [dict(launch.build.macros) for launch in executor.launches]
+        assert [named["PRECISION"] for named in macros] == ["FP32", "FP32"]
 
 
 sizes = st.integers(1, 5000)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gpunet.primitives import launcher
 from gpunet.primitives.cuda.reduction import sum_rows
+from gpunet.primitives.precision import precision_of
 
 __all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]
 
@@ -29,6 +30,7 @@ class Tiling(NamedTuple):
     thread_m: int
     thread_n: int
     slices: int = 1
+    precision: str = "fp32"
 
     @property
     def threads(self) -> int:
@@ -37,9 +39,10 @@ class Tiling(NamedTuple):
         return self.slices * of_slice
 
     @property
-    def macros(self) -> dict[str, int]:
+    def macros(self) -> dict[str, Any]:
         """What gemm.cuh is compiled for."""
-        return {name.upper(): value for name, value in self._asdict().items()}
+        named = {name.upper(): value for name, value in self._asdict().items()}
+        return named | {"PRECISION": self.precision.upper()}
 
 
 _LARGEST = (Tiling(128, 128, 16, 8, 8),)
@@ -55,6 +58,9 @@ _SLICED = (
     Tiling(16, 32, 64, 4, 4, 8),
     Tiling(16, 16, 64, 4, 2, 8),
 )
+
+# Values of k that an instruction of tensor cores adds up.
+_LEAST_K = {"tf32": 8, "bf16": 16}
 
 # A split shall sum at least this many tiles, so that its start and end do not outweigh it.
 _LEAST_TILES_OF_A_SPLIT = 4
@@ -106,13 +112,20 @@ def plan_product(
                 f"A product of matrices on the GPU: expected at most {_MOST:,} {what}, received "
                 f"{size:,}, more than its kernels count: use a smaller batch or smaller images."
             )
-    itemsize = launcher.accumulator(dtype).itemsize
     candidates: tuple[Tiling, ...] = _SMALL
-    if itemsize == 4:
+    if launcher.accumulator(dtype).itemsize == 4:
         candidates += _SLICED + _LARGE + (_LARGEST if vector_a > 1 else ())
     candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
-    launch = 0 if summed_later else _LAUNCH
-    return _plan(rows, columns, length, groups, candidates, launch, launcher.multiprocessors())
+    return _plan(
+        rows,
+        columns,
+        length,
+        groups,
+        candidates,
+        precision_of(dtype),
+        0 if summed_later else _LAUNCH,
+        launcher.multiprocessors(),
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -122,10 +135,16 @@ def _plan(
     length: int,
     groups: int,
     candidates: tuple[Tiling, ...],
+    precision: str,
     launch: int,
     multiprocessors: int,
 ) -> Plan:
-    plans = [plan for tiling in candidates for plan in _splits(tiling, rows, columns, length)]
+    tilings = [
+        tiling._replace(precision=precision)
+        for tiling in candidates
+        if tiling.block_k // tiling.slices >= _LEAST_K.get(precision, 1)
+    ]
+    plans = [plan for tiling in tilings for plan in _splits(tiling, rows, columns, length)]
     return min(
         plans, key=lambda plan: _cost(plan, rows, columns, length, groups, launch, multiprocessors)
     )
@@ -157,15 +176,21 @@ def _cost(
 ) -> float:
     """Return about how long a plan takes, in products that one multiprocessor does one by one.
 
-    A thread reads THREAD_M + THREAD_N numbers of shared memory for THREAD_M * THREAD_N products,
-    and a block loads BLOCK_M + BLOCK_N numbers for BLOCK_M * BLOCK_N, at 64 bytes a clock: 8
+    A thread reads THREAD_M + THREAD_N numbers of shared memory for THREAD_M * THREAD_N products.
+    Tensor cores make 4 products in the time of one; a warp reads 8 THREAD_M + 4 THREAD_N numbers,
+    32 a clock, for 32 times THREAD_M * THREAD_N, in the time of 128 products a clock. And
+    a block loads BLOCK_M + BLOCK_N numbers for BLOCK_M * BLOCK_N, at 64 bytes a clock: 8
     products each. A multiprocessor is idle in the last wave if the blocks do not divide evenly. The
     parts of slices are written to shared memory and read again: 32 numbers a clock, 4 products
     each. A split's part is written and read again too: a number of device memory counts as 16
     products, about what a device does in the time; and it takes a second launch.
     """
     tiling, size = plan.tiling, plan.tiling.block_m * plan.tiling.block_n
-    work = 1 + (tiling.thread_m + tiling.thread_n) / (tiling.thread_m * tiling.thread_n)
+    products = tiling.thread_m * tiling.thread_n
+    if tiling.precision == "fp32":
+        work = 1 + (tiling.thread_m + tiling.thread_n) / products
+    else:
+        work = 1 / 4 + (tiling.thread_m + tiling.thread_n / 2) / products
     work += 8 * (tiling.block_m + tiling.block_n) / size
     of_block = size * min(plan.chunk, max(length, 1)) * work
     if tiling.slices > 1:
