@@ -22,7 +22,7 @@
 //          filter are at most 100 words of 4 bytes; WARPS, of a block, at least 8 for WEIGHT_GRAD;
 //          MOST_SPAN, the most that `span` may be; PASS, which kernel. At most 2^31 - 2^16 outputs of
 //          a filter.
-// Registers: at most 255 a thread.
+// Registers: at most 224 a thread.
 
 #include "activation.cuh"
 #include "pooling.cuh"
@@ -50,6 +50,8 @@ struct Layer {
     __device__ int strips() const { return batch * rows * pieces(); }
 };
 
+__device__ inline int clamped(const int i, const int size) { return max(0, min(i, size - 1)); }
+
 struct Strip {
     int line;          // of windows, counted through all images
     int first, count;  // its windows
@@ -70,12 +72,16 @@ struct Strip {
         const T* image = x + static_cast<int64>(line / layer.rows) * layer.height * length;
         __syncwarp();  // no lane reads the strip before any more
         for (int i = threadIdx.x % WARP; i < (count - 1) * STEP + SEEN; i += WARP) {
+            const int place = left + i;
+            const bool in_line = place >= 0 && place < length;
             A values[SEEN_ROWS];
 #pragma unroll
             for (int row = 0; row < SEEN_ROWS; ++row) {
-                const int y = top + row, place = left + i;
-                const bool inside = y >= 0 && y < layer.height && place >= 0 && place < length;
-                values[row] = inside ? widen(image[static_cast<int64>(y) * length + place]) : A(0);
+                // Loaded in any case, from within the image, so that no load waits for a test.
+                const int y = top + row;
+                const int64 from = static_cast<int64>(clamped(y, layer.height)) * length;
+                const A value = widen(image[from + clamped(place, length)]);
+                values[row] = in_line && y >= 0 && y < layer.height ? value : A(0);
             }
 #pragma unroll
             for (int row = 0; row < SEEN_ROWS; ++row) memory[row * LINE + i] = values[row];
@@ -154,12 +160,11 @@ conv2d_max_pool_small_forward(
     const int warp = threadIdx.x / WARP, filter = blockIdx.y * WARP + threadIdx.x % WARP;
     const int index = blockIdx.x * WARPS + warp;
     if (index >= layer.strips()) return;
+    const int read = min(filter, filters - 1);  // by lanes without a filter too: it takes no test
     A weights[TAPS];
 #pragma unroll
-    for (int tap = 0; tap < TAPS; ++tap) {
-        weights[tap] = filter < filters ? widen(kernel[tap * filters + filter]) : A(0);
-    }
-    const A added = bias != nullptr && filter < filters ? widen(bias[filter]) : A(0);
+    for (int tap = 0; tap < TAPS; ++tap) weights[tap] = widen(kernel[tap * filters + read]);
+    const A added = bias == nullptr ? A(0) : widen(bias[read]);
     const Strip strip(layer, index);
     const A* pixels = memory + warp * STRIP;
     strip.copy(layer, x, memory + warp * STRIP);
@@ -234,14 +239,14 @@ conv2d_max_pool_small_backward_weight(
     for (int index = begin + warp; index < end; index += WARPS) {
         const Strip strip(layer, index);
         strip.copy(layer, x, pixels);
-        const int64 offset = strip.offset(layer, filter);
+        // What is not there is not tested for, so that no load waits: the last is loaded instead.
+        const int64 offset = strip.offset(layer, min(filter, filters - 1));
         for (int first = 0; first < strip.count; first += GROUP) {
-            Grad grads[GROUP] = {};
+            Grad grads[GROUP];
 #pragma unroll
             for (int i = 0; i < GROUP; ++i) {
-                if (first + i >= strip.count || filter >= filters) continue;
-                const int64 window = static_cast<int64>(first + i) * filters;
-                grads[i] = load_grad(output_grad, output, indices, offset + window);
+                const int64 window = min(first + i, strip.count - 1);
+                grads[i] = load_grad(output_grad, output, indices, offset + window * filters);
             }
 #pragma unroll
             for (int i = 0; i < GROUP; ++i) {

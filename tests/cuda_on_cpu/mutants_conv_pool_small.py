@@ -16,9 +16,7 @@ FORWARD, WEIGHT, PARTS = (
 MUTANTS = [
     Mutant("a row below the image", FILE, FORWARD, "y < layer.height", "y <= layer.height"),
     Mutant("a pixel beside the image", FILE, FORWARD, "place < length;", "place <= length;"),
-    Mutant(
-        "padding that is not 0", FILE, WEIGHT, ": A(0);\n            }", ": A(1);\n            }"
-    ),
+    Mutant("padding that is not 0", FILE, WEIGHT, "? value : A(0);", "? value : A(1);"),
     Mutant(
         "strips longer than rows",
         FILE,

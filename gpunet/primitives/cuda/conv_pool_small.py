@@ -166,7 +166,7 @@ def backward_weight_parts(
 def _weight_plan(x: Array, g: Conv2DGeometry) -> Plan:
     """Return the plan of the gradients; the more sums a thread has, the fewer threads."""
     words, itemsize = _words(g, x.dtype), _itemsize(x)
-    warps = 32 if words <= 16 and itemsize == 4 else 16 if words <= 48 else 8
+    warps = 32 if words <= 9 and itemsize == 4 else 16 if words <= 48 else 8
     return _plan(g, itemsize, warps, _PART, launcher.multiprocessors())
 
 
