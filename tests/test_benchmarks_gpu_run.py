@@ -139,6 +139,34 @@ def test_the_small_step(cupy: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "small step done: loss 2." in capsys.readouterr().out
 
 
+class MadeUpProfile:
+    """What `gpunet.profile` gives, of what it was given."""
+
+    def __init__(self, model: Any, x: Any, y: Any) -> None:
+        self.shapes = [list(x.shape), list(y.shape)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"shapes": self.shapes}
+
+    def __str__(self) -> str:
+        return "made up"
+
+
+def test_profiles_are_recorded_or_why_there_is_none(
+    cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = Sizes(batches=(2,))
+    monkeypatch.setattr("gpunet.profile", MadeUpProfile, raising=False)
+    (found,) = JOBS["profile"](Deadline(60), sizes)
+    assert (found["batch"], found["text"]) == (2, "made up")
+    assert found["table"] == {"shapes": [[2, 28, 28, 1], [2, 10]]}
+    monkeypatch.delattr("gpunet.profile")
+    (found,) = JOBS["profile"](Deadline(60), sizes)
+    assert "no attribute 'profile'" in found["error"]
+    (found,) = JOBS["profile"](Deadline(0), sizes)
+    assert found == {"left_out": "profile, batch 2"}
+
+
 # Reports of made-up numbers
 
 
