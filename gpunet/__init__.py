@@ -22,6 +22,7 @@ from gpunet.backend import require_gpu, use_backend
 from gpunet.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
+from gpunet.models.profiling import profile
 from gpunet.models.warmup import warmup
 from gpunet.primitives.precision import get_precision, set_precision
 
@@ -52,6 +53,7 @@ __all__ = [
     "no_grad",
     "optimizers",
     "primitives",
+    "profile",
     "random",
     "require_gpu",
     "set_precision",

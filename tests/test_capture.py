@@ -235,6 +235,17 @@ def test_a_second_fit_goes_on_with_the_graphs(cupy: Any) -> None:
     assert not set(steps._graphs) & set(captured), "they read the data of before"
 
 
+def test_single_batches_between_epochs(cupy: Any) -> None:
+    """They move the place in the order that an epoch goes on from, where it is not yet through."""
+
+    class Between(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.train_on_batch(X[:4], Y[:4])
+
+    options: dict[str, Any] = {"callback": Between, "steps_per_epoch": 3}
+    assert trained(True, **options)[0] == trained(False, **options)[0]
+
+
 def test_host_data_that_changed_are_copied_again(cupy: Any) -> None:
     def run(capture: bool) -> Any:
         x = X.copy()

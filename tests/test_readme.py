@@ -8,8 +8,10 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_five_minutes_run(capsys):
+def test_the_five_minutes_run(capsys, tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 5
     namespace: dict[str, object] = {}

@@ -65,7 +65,6 @@ class Resident:
         self.order = self.xp.arange(len(self.x), dtype=np.int64)
         self.key: Any = self
         self._order: np.ndarray | None = None  # whose numbers are in `order`
-        self._next = -1  # the row that `position` says
 
     def take(self, batches: ArrayBatches, dtypes: tuple[Any, Any]) -> bool:
         """Let the data be those of other batches, if they can be at the same addresses.
@@ -96,6 +95,7 @@ class Resident:
 
     def turns(self, batches: ArrayBatches, most: int) -> Iterator[Turn]:
         """Yield the steps of an epoch, up to `most` of one size at a time."""
+        self._next = -1  # steps on other data may have moved the position
         for rows, count in batches.runs(most):
             if rows.order is not self._order:
                 order = np.arange(len(self.x)) if rows.order is None else rows.order
