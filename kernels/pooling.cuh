@@ -6,7 +6,8 @@
 
 // Whether a value is to be taken instead of the best before it: of equal ones the first stays, and
 // a NaN is larger than any number.
-__device__ inline bool beats(const A value, const A best) {
+template <typename Value>
+__device__ inline bool beats(const Value value, const Value best) {
     return value > best || (value != value && best == best);
 }
 

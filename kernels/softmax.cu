@@ -20,20 +20,9 @@
 //          its gradient NaN, and nothing is read out of bounds.
 // Registers: at most 72 a thread: exp and log of float64 take most of them; 28 warps still fit.
 
-#include "common.cuh"
+#include "softmax.cuh"
 
 constexpr int WARPS_TO_A_ROW = (LANES + WARP - 1) / WARP;
-
-__device__ inline A infinity() { return bits_float(0x7f800000u); }
-__device__ inline A not_a_number() { return bits_float(0x7fc00000u); }
-
-struct Sum {
-    __device__ static A of(const A a, const A b) { return a + b; }
-};
-
-struct Max {  // or NaN if there is one
-    __device__ static A of(const A a, const A b) { return b > a || b != b ? b : a; }
-};
 
 // What the lanes of a row have, taken together in an order that is always the same: all threads of
 // the block take part, and each lane gets its row's result.
@@ -132,21 +121,6 @@ extern "C" __global__ void log_softmax_backward(
         input_grad[i] = narrow<T>(widen(output_grad[i]) - exp(widen(y[i])) * sum);
     }
 }
-
-// A label as a number to compute with.
-template <typename Label>
-__device__ inline A probability(const Label label) { return static_cast<A>(label); }
-__device__ inline A probability(const float16 label) { return widen(label); }
-__device__ inline A probability(const bfloat16 label) { return widen(label); }
-
-// A label as the number of a class, or -1 if there is no such class.
-template <typename Label>
-__device__ inline int64 class_number(const Label label, const int64 classes) {
-    const int64 number = static_cast<int64>(label);  // of uint64 beyond the range: negative
-    return number >= 0 && number < classes ? number : -1;
-}
-__device__ inline int64 class_number(const float16, const int64) { return -1; }
-__device__ inline int64 class_number(const bfloat16, const int64) { return -1; }
 
 extern "C" __global__ void softmax_cross_entropy_forward(
     const int64 rows, const int64 length, const T* logits, const L* labels, T* losses,
