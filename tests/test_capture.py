@@ -11,6 +11,7 @@ from cuda_on_cpu.cpu_executor import compiler
 from played_cupy import Gpu, install, played_gpu
 
 import gpunet
+from examples.mnist_cnn import build_model
 from gpunet import backend, functions, losses, optimizers
 from gpunet.callbacks import Callback, LambdaCallback
 from gpunet.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, Rescaling
@@ -178,6 +179,27 @@ def test_batches_of_an_iterable(cupy: Any) -> None:
     expected = run(False, np.asarray)
     for convert in (np.asarray, cupy.asarray):
         assert run(True, convert) == expected
+
+
+@pytest.mark.parametrize("batch", [32, 100])
+def test_the_launches_of_a_step_of_the_program(batch: int, cupy: Any) -> None:
+    """All that one step of the program launches, CuPy's own kernels and copies counted in."""
+    x = np.zeros((2 * batch, 28, 28, 1), "float32")
+    y = np.eye(10, dtype="float32")[np.arange(2 * batch) % 10]
+    model = build_model()
+    model.fit(x, y, batch_size=batch, verbose=0)
+    (graph,) = model._device_steps()._graphs.values()
+    assert graph.graph.nodes == [
+        "gather_pair",
+        "conv2d_max_pool_small_forward",
+        *["conv2d_max_pool_forward"] * 2,
+        "dense_cross_entropy",
+        *["conv2d_max_pool_backward_weight", "conv2d_max_pool_backward_input"] * 2,
+        "conv2d_max_pool_small_backward_weight",
+        "finish_gradients",
+        "adam_update",
+    ]
+    assert len(graph.graph.nodes) == 12
 
 
 class Noting(CupyExecutor):

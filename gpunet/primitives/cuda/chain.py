@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gpunet.primitives import launcher
+from gpunet.primitives.cuda import head
 from gpunet.primitives.cuda.activation import activation_backward
 from gpunet.primitives.cuda.conv_pool import (
     conv2d_max_pool_backward_input,
@@ -31,6 +32,7 @@ from gpunet.primitives.stages import (
     Operations,
     Stage,
     cross_entropy_by,
+    rows_of,
 )
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
@@ -81,9 +83,41 @@ def chain_cross_entropy(
     x: Array, stages: Sequence[Stage], labels: Array, *, with_input_grad: bool = False
 ) -> LossAndGrads:
     """Return the losses and all gradients; arguments as in the reference twin."""
-    share = launcher.empty((len(x),), x.dtype)
-    share.fill(1 / len(x))
-    return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+    count = _stages_of_head(x, stages, labels)
+    if count == 0:
+        share = launcher.empty((len(x),), x.dtype)
+        share.fill(1 / len(x))
+        return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+    body, dense = stages[:-count], stages[-count:]
+    kept = _OPERATIONS.forward_all(x, body)
+    features = rows_of(kept[-1][0] if body else x)
+    places = Places()
+    found = _places(places, x, body, kept)
+    parts = head.parts_of(len(x), dense)
+    last = [
+        places.add(parts, stage.kernel.shape[0] + (stage.bias is not None), stage.kernel.shape[1])
+        for stage in dense
+    ]
+    buffer = _buffer(places, x)
+    losses, probabilities, hits, grad = head.dense_cross_entropy(
+        features, dense, labels, buffer, [place.first for place in last],
+        with_input_grad=with_input_grad or bool(body),
+    )  # fmt: skip
+    if grad is not None:
+        grad = _backward(grad, x, body, kept, with_input_grad, buffer, found)
+        grad = None if grad is None else grad.reshape(x.shape)
+    grads = as_grads(buffer, stages, [*found, *last])
+    return LossAndGrads(losses, probabilities, hits, grad, grads)
+
+
+def _stages_of_head(x: Array, stages: Sequence[Stage], labels: Array) -> int:
+    """Return how many of the last stages one kernel takes, with the loss; 0, 1 or 2."""
+    for count in (2, 1):
+        dense = stages[-count:]
+        inputs = dense[0].kernel.shape[0]
+        if len(dense) == count and head.fits(inputs, dense, labels.shape, x.dtype):
+            return count
+    return 0
 
 
 def _inputs(x: Array, kept: Kept) -> list[Array]:
