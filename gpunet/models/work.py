@@ -48,11 +48,8 @@ def _of_kernel(name: str, sizes: dict[str, int], given: dict[str, Any]) -> int |
     if name == "matmul":
         return 2 * sizes["matrices"] * sizes["rows"] * sizes["columns"] * sizes["inner"]
     if name == "dense_cross_entropy":
-        layers = [
-            sizes["inputs"],
-            *([sizes["hidden"]] if sizes["hidden"] else []),
-            sizes["classes"],
-        ]
+        hidden = [sizes["units"]] if sizes["units"] else []
+        layers = [sizes["inputs"], *hidden, sizes["classes"]]
         products = [2 * sizes["batch"] * a * b for a, b in pairwise(layers)]
         return 3 * sum(products) - (products[0] if given["input_grad"] is None else 0)
     return None
