@@ -8,15 +8,16 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import played_gpu
 import pytest
 from cuda_on_cpu.builds import RecordingExecutor
 
 import gpunet
-from gpunet.layers import Dense
+from gpunet.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
 from gpunet.primitives import precision, reference
 from gpunet.primitives.cupy_executor import CupyExecutor
 from gpunet.primitives.launcher import use_executor
-from gpunet.primitives.precision import precision_of, use_precision
+from gpunet.primitives.precision import PRECISIONS, precision_of, use_precision
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,29 @@ def test_compile_keeps_the_choice() -> None:
     assert model.precision is None
     with pytest.raises(ValueError, match="Unknown precision 'half'"):
         model.compile("sgd", "mse", precision="half")
+
+
+def test_a_model_computes_as_it_was_compiled(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 8, 8, 5)).astype(np.float32), rng.normal(size=(64, 3))
+    losses = {}
+    for name in PRECISIONS:
+        played_gpu.now().compiled.clear()
+        gpunet.random.seed(0)
+        layers = [Input((8, 8, 5)), Conv2D(8, 3, activation="relu"), MaxPooling2D(2), Flatten()]
+        model = gpunet.Sequential([*layers, Dense(3)])
+        model.compile("sgd", "mse", precision=name)
+        history = model.fit(x, y, epochs=2, batch_size=32, verbose=0)
+        losses[name] = [*history.history["loss"], model.evaluate(x, y, verbose=0)]
+        model.predict(x)
+        taken = [option for _, options in played_gpu.now().compiled for option in options]
+        chosen = {option for option in taken if "-DPRECISION" in option}
+        assert chosen == {f"-DPRECISION={name.upper()}"}
+        assert gpunet.get_precision() == "fp32"
+    # Factors are off by 2^-11 or 2^-8 at most, each in its own direction.
+    np.testing.assert_allclose(losses["tf32"], losses["fp32"], rtol=2**-11)
+    np.testing.assert_allclose(losses["bf16"], losses["fp32"], rtol=2**-8)
+    assert len({tuple(values) for values in losses.values()}) == 3
 
 
 def test_what_numpy_computes_is_the_same() -> None:

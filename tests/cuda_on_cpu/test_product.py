@@ -127,6 +127,7 @@ sizes = st.integers(1, 5000)
     dtype=st.sampled_from(["float32", "float64"]),
     vector_a=st.sampled_from([1, 4]),
     multiprocessors=st.sampled_from([1, 14, 132]),
+    precision=precisions,
 )
 def test_plans_cover_the_product(
     rows: int,
@@ -136,17 +137,20 @@ def test_plans_cover_the_product(
     dtype: str,
     vector_a: int,
     multiprocessors: int,
+    precision: str,
 ) -> None:
-    with mock.patch.object(launcher, "multiprocessors", return_value=multiprocessors):
+    with use_precision(precision), use_executor(RecordingExecutor(multiprocessors)):
         plan = tiling.plan_product(rows, columns, length, groups, np.dtype(dtype), vector_a)
     t = plan.tiling
     assert plan.tiles == -(-rows // t.block_m) * -(-columns // t.block_n)
     assert plan.chunk % t.block_k == 0
     assert (plan.splits - 1) * plan.chunk < max(length, 1) <= plan.splits * plan.chunk or not length
     assert t.threads % 32 == 0
+    assert t.precision == (precision if dtype == "float32" else "fp32")
+    assert t.block_k // t.slices >= {"fp32": 1, "tf32": 8, "bf16": 16}[t.precision]
     # two tiles of each operand, within what every device gives a block
-    itemsize = np.dtype(dtype).itemsize
-    assert 2 * t.block_k * (t.block_m + t.block_n + 8) * itemsize <= 48 << 10
+    itemsize, padding = np.dtype(dtype).itemsize, 8 if t.precision == "fp32" else 16
+    assert 2 * t.block_k * (t.block_m + t.block_n + padding) * itemsize <= 48 << 10
 
 
 def test_the_program_fills_a_large_card_at_batch_32() -> None:

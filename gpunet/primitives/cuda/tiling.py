@@ -59,7 +59,7 @@ _SLICED = (
     Tiling(16, 16, 64, 4, 2, 8),
 )
 
-# Values of k that an instruction of tensor cores adds up.
+# Values of k that an instruction of tensor cores adds up: the least that a slice has of a tile.
 _LEAST_K = {"tf32": 8, "bf16": 16}
 
 # A split shall sum at least this many tiles, so that its start and end do not outweigh it.
@@ -139,10 +139,10 @@ def _plan(
     launch: int,
     multiprocessors: int,
 ) -> Plan:
+    least = _LEAST_K.get(precision, 1)
     tilings = [
-        tiling._replace(precision=precision)
+        tiling._replace(precision=precision, slices=min(tiling.slices, tiling.block_k // least))
         for tiling in candidates
-        if tiling.block_k // tiling.slices >= _LEAST_K.get(precision, 1)
     ]
     plans = [plan for tiling in tilings for plan in _splits(tiling, rows, columns, length)]
     return min(
