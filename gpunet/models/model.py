@@ -15,6 +15,7 @@ from gpunet.callbacks import Callback, CallbackList, History
 from gpunet.layers.core import positive_integer
 from gpunet.layers.layer import Layer, Shape
 from gpunet.models import data, running, summary
+from gpunet.models.arguments import as_list, as_metrics, check_initial_epoch, result
 from gpunet.models.capture import CaptureError, DeviceSteps
 from gpunet.models.data import Batches
 from gpunet.models.flat import FlatParameters
@@ -97,7 +98,7 @@ class Model(Layer):
             )
         if precision is not None:
             check_precision(precision, f"compile(precision={precision!r})")
-        loss, optimizer, chosen = losses.get(loss), optimizers.get(optimizer), _as_metrics(metrics)
+        loss, optimizer, chosen = losses.get(loss), optimizers.get(optimizer), as_metrics(metrics)
         self._check_optimizer_is_free(optimizer)
         self.loss, self.optimizer, self.metrics = loss, optimizer, chosen
         self._parameters = self._steps_on_gpu = None
@@ -169,11 +170,11 @@ class Model(Layer):
         """
         self._check_compiled("fit")
         positive_integer(epochs, "epochs", "fit")
-        _check_initial_epoch(initial_epoch)
+        check_initial_epoch(initial_epoch)
         progress, history = ProgressLine(verbose), History()
         # The line comes first, so that what the others print comes after it; the history last, so
         # that it has what the others add to the logs.
-        listeners = CallbackList([progress, *_as_list(callbacks), history], self)
+        listeners = CallbackList([progress, *as_list(callbacks), history], self)
         if validation_split:
             if validation_data is not None:
                 raise ValueError("fit takes validation_split or validation_data, received both.")
@@ -253,7 +254,7 @@ class Model(Layer):
         batches = self._batches("train_on_batch", x, y, None, None, whole=True)
         self._lay_out_parameters()
         logs = running.train_epoch(self, None, batches, CallbackList([], self))
-        return _result(logs, return_dict)
+        return result(logs, return_dict)
 
     # Evaluating and predicting
 
@@ -281,10 +282,10 @@ class Model(Layer):
         self._check_compiled("evaluate")
         batches = self._batches("evaluate", x, y, batch_size, steps)
         progress = ProgressLine(verbose)
-        listeners = CallbackList([progress, *_as_list(callbacks)], self)
+        listeners = CallbackList([progress, *as_list(callbacks)], self)
         listeners.set_params({"verbose": verbose} | batches.params())
         with closing(progress):
-            return _result(running.evaluate(self, batches, listeners), return_dict)
+            return result(running.evaluate(self, batches, listeners), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, *, return_dict: bool = False
@@ -293,7 +294,7 @@ class Model(Layer):
         self._check_compiled("test_on_batch")
         batches = self._batches("test_on_batch", x, y, None, None, whole=True)
         scores = running.evaluate(self, batches, CallbackList([], self))
-        return _result(scores, return_dict)
+        return result(scores, return_dict)
 
     def predict(
         self,
@@ -314,7 +315,7 @@ class Model(Layer):
         """
         batches = self._batches("predict", x, None, batch_size, steps, with_targets=False)
         progress = ProgressLine(verbose)
-        listeners = CallbackList([progress, *_as_list(callbacks)], self)
+        listeners = CallbackList([progress, *as_list(callbacks)], self)
         listeners.set_params({"verbose": verbose} | batches.params())
         with closing(progress):
             return running.predict(self, batches, listeners)
@@ -407,33 +408,3 @@ class Model(Layer):
                 f"{method} needs a loss and an optimizer: call {self.name}.compile("
                 "optimizer='adam', loss='categorical_crossentropy', metrics=['accuracy']) first."
             )
-
-
-def _check_initial_epoch(initial_epoch: Any) -> None:
-    if initial_epoch != 0:
-        positive_integer(initial_epoch, "initial_epoch", "fit")
-
-
-def _as_list(given: Any) -> list[Any]:
-    if given is None:
-        return []
-    return list(given) if isinstance(given, list | tuple) else [given]
-
-
-def _as_metrics(given: Any) -> list[metrics.Metric]:
-    chosen = [metrics.get(identifier) for identifier in _as_list(given)]
-    names = ["loss", *(metric.name for metric in chosen)]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(
-                f"compile: two metrics are called {name!r}, or one is called 'loss': "
-                "each needs a name of its own, such as Metric(name=...)."
-            )
-    return chosen
-
-
-def _result(logs: dict[str, float], as_dict: bool) -> float | list[float] | dict[str, float]:
-    if as_dict:
-        return logs
-    values = list(logs.values())
-    return values if len(values) > 1 else values[0]
