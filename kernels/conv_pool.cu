@@ -21,7 +21,7 @@
 // Limits:  those of convolution.cuh, and THREAD_M of at least 4 for FORWARD. Where blocks share the
 //          sums of FORWARD, since there are few, `partial` gets their parts, as (splits, windows,
 //          4, filters), and sum_windows of reduction.cu adds them and takes the largest.
-// Registers: at most 208 a thread.
+// Registers: at most 216 a thread.
 
 #define POOL 2
 
