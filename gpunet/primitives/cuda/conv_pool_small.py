@@ -29,9 +29,8 @@ _FORWARD_WARPS = 8
 _MOST_SPAN = 16  # windows of a strip
 _STRIP_BYTES = 32 << 10  # of shared memory, for the strips of a block
 
-# Costs, in what a warp takes for one window: a strip's pixels are copied first; a part of the
-# gradients is read again, with its latency, by who adds the parts up, while a block's warps share
-# the multiprocessor.
+# Estimates, in the time that a warp takes for one window where the others of its block take turns:
+# to copy the pixels of a strip, and to add up one more part of the gradients, read one by one.
 _START_OF_STRIP = 2
 _PART = 8
 
@@ -43,7 +42,7 @@ class Plan(NamedTuple):
     most_span: int  # windows that a strip has room for
     span: int  # windows of a strip
     strips: int
-    turns: int  # strips that a warp takes, if a block's part of the gradients is wanted
+    turns: int  # strips that a warp takes; forward, where it takes one, blocks one after another
 
     @property
     def chunk(self) -> int:
