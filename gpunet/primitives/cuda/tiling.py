@@ -176,14 +176,17 @@ def _cost(
 ) -> float:
     """Return about how long a plan takes, in products that one multiprocessor does one by one.
 
-    A thread reads THREAD_M + THREAD_N numbers of shared memory for THREAD_M * THREAD_N products.
-    Tensor cores make 4 products in the time of one; a warp reads 8 THREAD_M + 4 THREAD_N numbers,
-    32 a clock, for 32 times THREAD_M * THREAD_N, in the time of 128 products a clock. And
-    a block loads BLOCK_M + BLOCK_N numbers for BLOCK_M * BLOCK_N, at 64 bytes a clock: 8
-    products each. A multiprocessor is idle in the last wave if the blocks do not divide evenly. The
-    parts of slices are written to shared memory and read again: 32 numbers a clock, 4 products
-    each. A split's part is written and read again too: a number of device memory counts as 16
-    products, about what a device does in the time; and it takes a second launch.
+    That is 128 products a clock, beside which count
+
+    - the numbers of shared memory that a thread reads: THREAD_M + THREAD_N for THREAD_M * THREAD_N
+      products. Tensor cores make 4 products in the time of one, and a warp reads 8 THREAD_M +
+      4 THREAD_N numbers, 32 a clock, for 32 THREAD_M * THREAD_N;
+    - the BLOCK_M + BLOCK_N numbers that a block loads for BLOCK_M * BLOCK_N products: 64 bytes a
+      clock, so a number is 8 products;
+    - the blocks of the last wave, which leave multiprocessors idle if they do not divide evenly;
+    - the parts of slices, written to shared memory and read again: 4 products a number;
+    - the parts of splits, written to device memory and read again: 16 products a number, about what
+      a device does in the time; and the second launch.
     """
     tiling, size = plan.tiling, plan.tiling.block_m * plan.tiling.block_n
     products = tiling.thread_m * tiling.thread_n
