@@ -1,6 +1,8 @@
 """Each kernel, as it is launched, compiled by NVIDIA's compiler for every architecture.
 
-What is compiled is all that the cases and a step of training launch, for devices of several sizes.
+What is compiled is all that the cases and a step of training launch, for devices of several sizes:
+what a step launches for each architecture, the rest for every second one by turns, or for each too
+with --thorough.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 
 import pytest
 
@@ -17,7 +20,8 @@ from gpunet import backend
 from gpunet.primitives.cuda.tiling import Tiling
 from gpunet.primitives.launcher import Build, full_source
 
-from .builds import RecordingExecutor, Use, record_training, recorded_uses
+from .builds import RecordingExecutor, Use, record_training
+from .builds import recorded_uses as record_uses
 from .nvrtc import NvrtcError, Usage, architectures, compile_report, find_library, ptx
 
 pytestmark = pytest.mark.skipif(
@@ -82,18 +86,49 @@ def faults(use: Use, architecture: int, report: Report) -> list[str]:
     return found
 
 
+recorded_uses = cache(record_uses)
+
+
+@cache
+def uses_of_training() -> set[Use]:
+    executor = RecordingExecutor()
+    record_training(executor)
+    return executor.uses
+
+
+def uses_on(architecture: int, thorough: bool) -> list[Use]:
+    """Return the kernels to compile for an architecture."""
+    turn = ARCHITECTURES.index(architecture)
+    return [
+        use
+        for position, use in enumerate(recorded_uses())
+        if runs_on(use.build, architecture)
+        and (thorough or (position + turn) % 2 == 0 or use in uses_of_training())
+    ]
+
+
 @pytest.fixture(scope="module")
-def judged(pool: ProcessPoolExecutor) -> dict[int, list[str]]:
+def judged(pool: ProcessPoolExecutor, request: pytest.FixtureRequest) -> dict[int, list[str]]:
     """Return what is wrong with the kernels on each architecture."""
-    uses = recorded_uses()
-    assert len({use.kernel for use in uses}) > 20
+    thorough = request.config.getoption("--thorough")
     known = [number for number in ARCHITECTURES if number in architectures()]
-    jobs = [(use, number) for use in uses for number in known if runs_on(use.build, number)]
+    jobs = [(use, number) for number in known for use in uses_on(number, thorough)]
     reports = compile_all(pool, [(use.build, number) for use, number in jobs])
     found: dict[int, list[str]] = {number: [] for number in known}
     for use, number in jobs:
         found[number] += faults(use, number, reports[use.build, number])
     return found
+
+
+def test_each_kernel_is_compiled_for_each_architecture() -> None:
+    uses = recorded_uses()
+    assert len({use.kernel for use in uses}) > 20
+    for number in ARCHITECTURES:
+        wanted = {use.kernel for use in uses if runs_on(use.build, number)}
+        assert {use.kernel for use in uses_on(number, thorough=False)} == wanted
+        assert len(uses_on(number, thorough=True)) == sum(runs_on(u.build, number) for u in uses)
+    tried = [use for number in ARCHITECTURES for use in uses_on(number, thorough=False)]
+    assert set(tried) == set(uses)
 
 
 @pytest.mark.slow
