@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -313,6 +314,20 @@ def test_compiling_again_goes_on_counting(cupy: Any) -> None:
 
     assert run(True) == run(False)
     assert run(True)[1] == 6 + 2  # the second compile begins anew
+
+
+def test_a_copy_of_a_model_trains_by_itself(cupy: Any) -> None:
+    _, model = trained(True)
+    copied = copy.deepcopy(model)
+    before = [weight.tobytes() for weight in model.get_weights()]
+    assert [weight.tobytes() for weight in copied.get_weights()] == before
+    gpunet.random.seed(2)
+    copied.fit(X, Y, verbose=0, batch_size=4)
+    assert [weight.tobytes() for weight in model.get_weights()] == before
+    gpunet.random.seed(2)
+    model.fit(X, Y, verbose=0, batch_size=4)
+    for one, other in zip(model.get_weights(), copied.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # What is refused

@@ -85,6 +85,7 @@ class DeviceSteps:
         self.state = xp.zeros(5, np.int64)
         self.totals, self.failed = self.state[:2].view(np.float64), self.state[2:]
         self.counters = xp.zeros(_KEYS + 2 * _MOST_KEYS, np.int64)
+        self.iterations = self.counters[_STEP : _STEP + 1]  # the optimizer's, while it steps here
         self.streamed = Streamed(self.stream, self._dtypes, xp)
         self._resident: Any = None  # the data that are on the device, and the batches of them
         self._resident_of: ArrayBatches | None = None
@@ -119,10 +120,9 @@ class DeviceSteps:
         """Let scores begin anew, and see what has changed outside of the steps."""
         self.state.fill(0)
         self.samples = self.steps = 0
-        count = self.counters[_STEP : _STEP + 1]
-        if self.optimizer.iterations is not count:
-            count[...] = self.optimizer.iterations
-            self.optimizer.iterations = count
+        if self.optimizer.iterations is not self.iterations:
+            self.iterations[...] = self.optimizer.iterations
+            self.optimizer.iterations = self.iterations
         settings = self._fixed_numbers()
         if settings != self._settings:
             self._settings = settings

@@ -62,6 +62,10 @@ class Model(Layer):
         self._steps_on_gpu: DeviceSteps | None = None
         self._compiled_again = False  # with an optimizer that has updated this model before
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
+        return vars(self) | {"_steps_on_gpu": None}
+
     # Setting up
 
     def compile(
