@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cuda_on_cpu.cases import Case, all_cases, arguments_of, assert_close, call, expected_of
 
-from gpunet.primitives import cuda
+from gpunet.primitives import cuda, launcher
 
 from .devices import to_device
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.gpu
     ],
 )
 def test_kernels_agree_with_the_reference_and_repeat_to_the_bit(case: Case, dtype: str) -> None:
+    skip_without_tensor_cores(case)
     args, options = arguments_of(case, dtype)
     runs = [[item.get() for item in call(cuda, case, args, options, to_device)] for _ in range(2)]
     assert_close(case, runs[0], expected_of(case, args, options), dtype)
@@ -32,12 +33,20 @@ def test_kernels_agree_with_the_reference_and_repeat_to_the_bit(case: Case, dtyp
 @pytest.mark.parametrize("case", all_cases()[::7], ids=str)
 def test_kernels_leave_what_they_are_given(case: Case) -> None:
     """Arguments that are not changed in place are the same after a call, on the device too."""
+    skip_without_tensor_cores(case)
     args, options = arguments_of(case, case.dtypes[0])
     given = [to_device(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
     call(cuda, case, given, {name: _moved(value) for name, value in options.items()})
     for position, (arg, before) in enumerate(zip(given, args, strict=True)):
         if isinstance(before, np.ndarray) and position not in case.in_place:
             np.testing.assert_array_equal(arg.get(), before)
+
+
+def skip_without_tensor_cores(case: Case) -> None:
+    """Skip a case that the device refuses."""
+    capability = launcher.compute_capability()
+    if case.precision != "fp32" and capability is not None and capability < (8, 0):
+        pytest.skip(f"{case.precision} needs compute capability 8.0")
 
 
 def _moved(value: object) -> object:
