@@ -19,7 +19,7 @@
 //          sample, and their sums are added by halves.
 //
 // Limits:  blocks are counted from 0 in the order of the segments; at least one segment.
-// Registers: at most 40 a thread.
+// Registers: at most 64 a thread: the loop over parts is unrolled on some architectures.
 
 #include "common.cuh"
 
