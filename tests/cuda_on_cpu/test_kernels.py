@@ -23,6 +23,8 @@ def compiled(request: pytest.FixtureRequest) -> None:
     executor, recorder = CpuExecutor(), RecordingExecutor(CpuExecutor().multiprocessors())
     with use_executor(recorder):
         for item in request.session.items:
+            if item.get_closest_marker("skip"):  # for want of --slow
+                continue
             if item.path == request.path and isinstance(item, pytest.Function):
                 case, dtype = item.callspec.params.values()
                 call(cuda, case, *arguments_of(case, dtype))
@@ -35,7 +37,10 @@ def compiled(request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [
-        pytest.param(case, dtype, id=f"{case}-{dtype}")
+        # There are many builds of products: in full precision they are quick enough.
+        pytest.param(
+            case, dtype, id=f"{case}-{dtype}", marks=[pytest.mark.slow] * (case.precision != "fp32")
+        )
         for case in all_cases()
         for dtype in case.dtypes
     ],
