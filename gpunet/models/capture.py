@@ -8,11 +8,9 @@ the weights stay as they are until the host asks.
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,8 +18,8 @@ import numpy as np
 from gpunet import backend, primitives, random
 from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
-from gpunet.layers.layer import Layer
 from gpunet.metrics import Mean, counts_hits
+from gpunet.models.capturing import CaptureError, no_copies_from_host, place_of
 from gpunet.models.data import ArrayBatches, Batches
 from gpunet.models.feeds import Feed, Resident, Streamed, Turn, fits_on_device
 from gpunet.models.scores import Scores
@@ -39,10 +37,6 @@ __all__ = ["CaptureError", "DeviceSteps"]
 _UNROLLED = 8  # steps in one graph, where so many follow one another
 _MOST_KEYS = 64  # of random numbers, in a step
 _STEP, _POSITION, _KEYS = 0, 1, 2  # places in the counters
-
-
-class CaptureError(RuntimeError):
-    """A step cannot be captured; the message says what stands against it, and where."""
 
 
 class _Result(NamedTuple):
@@ -305,7 +299,7 @@ class DeviceSteps:
         try:
             with (
                 self.xp.cuda.using_allocator(pool.malloc),
-                self._no_copies_from_host(),
+                no_copies_from_host(self.xp),
             ):
                 self.stream.begin_capture()
                 try:
@@ -317,25 +311,8 @@ class DeviceSteps:
                     raise
                 graph = self.stream.end_capture()
         except Exception as error:
-            raise CaptureError(f"{_place_of(error)}{type(error).__name__}: {error}") from error
+            raise CaptureError(f"{place_of(error)}{type(error).__name__}: {error}") from error
         return _Graph(graph, pool, result if self._apart else None, self._drawn)
-
-    @contextmanager
-    def _no_copies_from_host(self) -> Iterator[None]:
-        """Refuse what CuPy would let be captured: a copy from memory that is another's by then."""
-        cuda, pool = self.xp.cuda, self.xp.get_default_pinned_memory_pool()
-
-        def refuse(size: int) -> Any:
-            raise RuntimeError(
-                "numbers of the host are copied to the GPU, which a captured step would not do "
-                "again: make the array before, such as in build(), or use compile(capture=False)."
-            )
-
-        cuda.set_pinned_memory_allocator(refuse)
-        try:
-            yield
-        finally:
-            cuda.set_pinned_memory_allocator(pool.malloc)
 
     def _key(self, generator: random.Generator) -> Array | None:
         """Return the key of a draw in the memory that a captured step reads; None if it is none."""
@@ -374,17 +351,3 @@ class DeviceSteps:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str | tuple)
-
-
-def _place_of(error: Exception) -> str:
-    """Return where an error came from: the innermost layer, and the line of the user's code."""
-    layer, line = "", ""
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        owner, module = frame.f_locals.get("self"), frame.f_globals.get("__name__", "")
-        is_users = module.partition(".")[0] not in ("gpunet", "cupy")
-        in_call = frame.f_code.co_name == "call"
-        if in_call and isinstance(owner, Layer):
-            layer = f"layer {owner.name!r}"
-        if is_users and (in_call or not line):
-            line = f"{Path(frame.f_code.co_filename).name}, line {number}"
-    return "".join(f"{part}: " for part in (layer, line) if part)

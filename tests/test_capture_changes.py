@@ -1,0 +1,77 @@
+"""What changes between captured steps, around them or in their midst, on a played GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_on_cpu.cpu_executor import compiler
+from test_capture import X, Y, graphs, trained
+
+import gpunet
+from gpunet import backend
+from gpunet.layers import Dense, Flatten, Input, Layer
+from gpunet.models import Sequential
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
+
+
+def dense(*before: Layer) -> Sequential:
+    head = Dense(5, activation="tanh"), Dense(3, activation="softmax")
+    return Sequential([Input((6, 6, 2)), *before, Flatten(), *head])
+
+
+def compiled(
+    capture: bool | str, *before: Layer, optimizer: Any = "adam", loss: Any = None, **options: Any
+) -> Sequential:
+    gpunet.random.seed(1)
+    model = dense(*before)
+    loss = "categorical_crossentropy" if loss is None else loss
+    model.compile(optimizer, loss, capture=capture, **options)
+    return model
+
+
+def fitted(model: Sequential, x: Any = X, y: Any = Y, **options: Any) -> dict[str, Any]:
+    return model.fit(x, y, **{"batch_size": 4, "verbose": 0} | options).history
+
+
+def weights(model: Sequential) -> list[bytes]:
+    return [weight.tobytes() for weight in model.get_weights()]
+
+
+def check_alike(run: Callable[[bool], Any]) -> None:
+    """Expect of a run with captured steps what one without gives."""
+    expected = run(False)
+    assert run(True) == expected
+
+
+def check_as_on_the_cpu(run: Callable[[bool], tuple[Sequential, list[float]]]) -> None:
+    """Expect of runs on the GPU the weights and the losses of one on the CPU, to rounding."""
+    with backend.use_backend("numpy"):
+        expected, losses_there = run(False)
+    for capture in (False, True):
+        model, found = run(capture)
+        np.testing.assert_allclose(found, losses_there, rtol=1e-4)
+        for one, other in zip(model.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+# Training in the midst of training
+
+
+def test_other_threads_may_copy_while_a_step_is_captured(cupy: Any) -> None:
+    done: list[Any] = []
+
+    class Beside(Layer):
+        def call(self, x: Any) -> Any:
+            thread = threading.Thread(target=lambda: done.append(cupy.asarray(np.ones(3))))
+            thread.start()
+            thread.join()
+            return x
+
+    trained(True, make=lambda: dense(Beside()), epochs=1)
+    assert graphs() > 0
+    assert len(done) > 2 + 2  # each kind of batch alone and captured, and more on building
