@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_on_cpu.cpu_executor import compiler
+from played_cupy import Gpu, install, played_gpu
 from test_capture import X, Y, graphs, trained
 
 import gpunet
 from gpunet import backend
 from gpunet.layers import Dense, Flatten, Input, Layer
 from gpunet.models import Sequential
+from gpunet.models.feeds import fits_on_device
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 
@@ -75,3 +78,45 @@ def test_other_threads_may_copy_while_a_step_is_captured(cupy: Any) -> None:
     trained(True, make=lambda: dense(Beside()), epochs=1)
     assert graphs() > 0
     assert len(done) > 2 + 2  # each kind of batch alone and captured, and more on building
+
+
+# Data
+
+
+@pytest.mark.parametrize("view", [lambda x: x.transpose(0, 2, 1, 3), lambda x: x[::2]])
+def test_views_of_data_that_are_there(view: Any, cupy: Any) -> None:
+    x, y = cupy.asarray(X), cupy.asarray(Y)
+
+    def run(capture: bool) -> Any:
+        model = compiled(capture)
+        seen = view(x)
+        fitted(model, x[: len(seen)], y[: len(seen)], shuffle=False)
+        fitted(model, seen if capture else seen.copy(), y[: len(seen)], shuffle=False)
+        return weights(model)
+
+    check_alike(run)
+
+
+def test_data_are_measured_in_the_type_they_get(cupy: Any) -> None:
+    with install(Gpu(memory=1 << 20)) as small:
+        x = np.zeros(200_000, "uint8")
+        y = np.zeros(1, "float32")
+        assert fits_on_device(small, (x, y), ("uint8", "float32"))
+        assert not fits_on_device(small, (x, y), ("float32", "float32"))
+        there = small.asarray(x)
+        assert fits_on_device(small, (there, y), ("uint8", "float32"))
+        assert not fits_on_device(small, (there, y), ("float32", "float32"))
+
+
+def test_data_go_when_others_come(cupy: Any) -> None:
+    """At once, and not only when Python looks for cycles."""
+    model, used = compiled(True), []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(4):
+            fitted(model, cupy.asarray(X), cupy.asarray(Y))
+            used.append(played_gpu.now().used)
+    finally:
+        gc.enable()
+    assert used[1:] == [used[0]] * 3

@@ -169,9 +169,11 @@ class DeviceSteps:
         """
         if batches is self._resident_of:
             return self._resident
-        if batches.steps == 1 or not fits_on_device(self.xp, batches.x, batches.y):
-            return None
         dtypes = self._dtypes(batches.x, batches.y)
+        if batches.steps == 1:
+            return None
+        if not fits_on_device(self.xp, (batches.x, batches.y), dtypes):
+            return None
         if self._resident is None or not self._resident.take(batches, dtypes):
             position = self.counters[_POSITION : _POSITION + 1]
             self._warm = {kind for kind in self._warm if kind[0] is not self._resident}

@@ -105,7 +105,7 @@ class ArrayBatches(Batches):
         self.steps: int = available if steps is None else steps
         self.samples = min(len(x), self.steps * batch_size)
         self.free = free and not shuffle and self.steps == available
-        self._stream = self._passes()
+        self._stream = _passes(len(x), batch_size, shuffle)
         self._orders: tuple[np.ndarray | None, dict[ModuleType, Array]] = None, {}
 
     def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
@@ -144,13 +144,6 @@ class ArrayBatches(Batches):
             sizes = [min(size, rows.stop - start) for start in range(first, rows.stop, size)]
             yield self.x[rows], None if self.y is None else self.y[rows], sizes
 
-    def _passes(self) -> Iterator[Rows]:
-        """Yield the batches of one pass over the arrays after another, without end."""
-        while True:
-            order = random.permutation(len(self.x)) if self.shuffle else None
-            for start in range(0, len(self.x), self.batch_size):
-                yield Rows(order, start, min(start + self.batch_size, len(self.x)))
-
     def _taken(self, array: Any, rows: Rows) -> Any:
         """Return the rows of a batch: a slice of the array, or what that of an order names."""
         batch = slice(rows.start, rows.stop)
@@ -164,6 +157,14 @@ class ArrayBatches(Batches):
             on_each = {library: library.asarray(rows.order) for library in libraries}
             self._orders = rows.order, on_each
         return primitives.gather_batch(array, self._orders[1][get_array_module(array)][batch])
+
+
+def _passes(samples: int, batch_size: int, shuffle: bool) -> Iterator[Rows]:
+    """Yield the batches of one pass over the samples after another, without end."""
+    while True:
+        order = random.permutation(samples) if shuffle else None
+        for start in range(0, samples, batch_size):
+            yield Rows(order, start, min(start + batch_size, samples))
 
 
 def _readable_by_kernels(array: Any) -> Any:

@@ -21,12 +21,11 @@ _MOST_SHARE = 0.5  # of the free memory that data may take to be kept on the dev
 
 
 class Feed(Protocol):
-    """Where a step reads its batch: at addresses that stay, so that it can be captured.
+    """Where a step reads its batch: at addresses that stay, so that it can be captured."""
 
-    `key` tells feeds apart between which a captured step makes a difference.
-    """
-
-    key: Any
+    @property
+    def key(self) -> Any:
+        """What tells feeds apart between which a captured step makes a difference."""
 
     def batch(self, size: int) -> tuple[Array, Array]:
         """Return the batch, as part of the step."""
@@ -63,8 +62,12 @@ class Resident:
             for data, dtype in zip((batches.x, batches.y), dtypes, strict=True)
         )
         self.order = self.xp.arange(len(self.x), dtype=np.int64)
-        self.key: Any = self
         self._order: np.ndarray | None = None  # whose numbers are in `order`
+
+    @property
+    def key(self) -> Any:
+        """Itself; kept in an attribute, it would keep the data until Python looks for cycles."""
+        return self
 
     def take(self, batches: ArrayBatches, dtypes: tuple[Any, Any]) -> bool:
         """Let the data be those of other batches, if they can be at the same addresses.
@@ -80,7 +83,8 @@ class Resident:
         ):
             return False
         if any(
-            get_array_module(data) is not np and data.data.ptr != ours.data.ptr
+            get_array_module(data) is not np
+            and (data.data.ptr != ours.data.ptr or not data.flags.c_contiguous)
             for data, ours in pairs
         ):
             return False
@@ -191,8 +195,18 @@ class Streamed:
         return next(self._slots[key])
 
 
-def fits_on_device(xp: Any, x: Array, y: Array) -> bool:
-    """Return whether data are on the device, or small enough to be copied there as a whole."""
+def fits_on_device(xp: Any, data: tuple[Array, Array], dtypes: tuple[Any, Any]) -> bool:
+    """Return whether data are on the device as they are to be, or small enough to be copied there.
+
+    Arguments:
+        xp: CuPy.
+        data: inputs and targets.
+        dtypes: the types that they are to have there.
+    """
     free = xp.cuda.runtime.memGetInfo()[0]
-    size = sum(data.nbytes for data in (x, y) if get_array_module(data) is np)
+    size = sum(
+        array.size * np.dtype(dtype).itemsize
+        for array, dtype in zip(data, dtypes, strict=True)
+        if get_array_module(array) is np or array.dtype != dtype or not array.flags.c_contiguous
+    )
     return size <= _MOST_SHARE * free
