@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from cuda_on_cpu.cpu_executor import compiler
 from played_cupy import Gpu, install, played_gpu
-from test_capture import X, Y, graphs, trained
+from test_capture import X, Y, graphs, network, trained
 
 import gpunet
-from gpunet import backend
+from gpunet import backend, functions, metrics
 from gpunet.layers import Dense, Flatten, Input, Layer
 from gpunet.models import Sequential
 from gpunet.models.feeds import fits_on_device
@@ -60,6 +60,75 @@ def check_as_on_the_cpu(run: Callable[[bool], tuple[Sequential, list[float]]]) -
         np.testing.assert_allclose(found, losses_there, rtol=1e-4)
         for one, other in zip(model.get_weights(), expected.get_weights(), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+# Random numbers, scores
+
+
+def test_random_numbers_that_are_gone_back_to(cupy: Any) -> None:
+    def run(capture: bool) -> Any:
+        gpunet.random.seed(1)
+        model = network()
+        model.compile("adam", "categorical_crossentropy", capture=capture)
+        for _ in range(5):
+            model.train_on_batch(X[:4], Y[:4])
+        generators = [*model.generators, gpunet.random.global_generator]
+        states = [generator.get_state() for generator in generators]
+        model.train_on_batch(X[:7], Y[:7])  # the first of its kind
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        model.train_on_batch(X[:4], Y[:4])
+        return weights(model)
+
+    check_alike(run)
+    assert graphs() > 2
+
+
+class Keeping(metrics.Metric):
+    """Keeps targets and predictions until the end."""
+
+    def reset_state(self) -> None:
+        self.kept: list[Any] = []
+
+    def update_state(self, y: Any, p: Any) -> None:
+        self.kept.append((y, p))
+
+    def result(self) -> float:
+        return sum(float((y * p).sum()) for y, p in self.kept)
+
+
+@pytest.mark.parametrize("x", [X, None])
+def test_a_metric_may_keep_what_it_gets(x: Any, cupy: Any) -> None:
+    def run(capture: bool) -> Any:
+        model = compiled(capture, metrics=[Keeping()])
+        if x is not None:
+            return fitted(model)
+        batches = [(X[start : start + 4], Y[start : start + 4]) for start in range(0, 20, 4)]
+        return fitted(model, batches, None, batch_size=None)
+
+    check_alike(run)
+    with backend.use_backend("numpy"):
+        expected = run(False)
+    assert run(False)["keeping"] == pytest.approx(expected["keeping"], rel=1e-5)
+
+
+def test_a_loss_of_another_type_than_the_weights(cupy: Any) -> None:
+    def loss(y: Any, p: Any) -> Any:
+        return functions.mean(functions.square(p - y)) * np.log(np.float64(2.0))
+
+    check_alike(lambda capture: fitted(compiled(capture, loss=loss)))
+
+
+def test_a_model_of_which_nothing_is_trained(cupy: Any) -> None:
+    def run(capture: bool) -> Any:
+        gpunet.random.seed(1)
+        model = dense()
+        for layer in model.layers:
+            layer.trainable = False
+        model.compile("sgd", "categorical_crossentropy", ["accuracy"], capture=capture)
+        return fitted(model)
+
+    check_alike(run)
 
 
 # Training in the midst of training

@@ -18,7 +18,7 @@ import numpy as np
 from gpunet import backend, primitives, random
 from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
-from gpunet.metrics import Mean, counts_hits
+from gpunet.metrics import Mean, MeanMetricWrapper, counts_hits
 from gpunet.models.capturing import CaptureError, no_copies_from_host, place_of
 from gpunet.models.data import ArrayBatches, Batches
 from gpunet.models.feeds import Feed, Resident, Streamed, Turn, fits_on_device
@@ -193,7 +193,7 @@ class DeviceSteps:
             with whole():
                 result: _Result | None
                 if graph is None:
-                    count, result = 1, self._step(turn.feed, turn.size)
+                    count, result = 1, self._alone(turn)
                 else:
                     result = self._run(graph, count)
                 self.samples += count * turn.size
@@ -213,7 +213,15 @@ class DeviceSteps:
         self._apart = len(self._counted) < len(scores.metrics)
         for metric in scores.metrics:
             if metric not in self._counted:
-                metric.update_state(y, outcome.prediction)
+                # What a metric of one's own keeps, the next step must not write over.
+                keeps = not isinstance(metric, MeanMetricWrapper)
+                prediction = outcome.prediction
+                metric.update_state(*((y.copy(), prediction.copy()) if keeps else (y, prediction)))
+
+    def _alone(self, turn: Turn) -> _Result:
+        """Do one step that is not captured."""
+        self._keys_of = [], []
+        return self._step(turn.feed, turn.size)
 
     def _step(self, feed: Feed, size: int) -> _Result:
         """Do one step in the current stream, or let it be captured; return what it gives."""
@@ -253,10 +261,10 @@ class DeviceSteps:
         finish_gradients(
             gradients,
             last[0][1].buffer if last else None,
-            (*segments_of(last), *others),
+            (*segments_of(last), *others) or (Segment(0, 0),),
             self.failed,
             Scored(
-                outcome.losses,
+                outcome.losses.astype(gradients.dtype, copy=False),
                 size // outcome.losses.size,
                 outcome.hits,
                 self.totals,
