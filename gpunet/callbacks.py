@@ -124,6 +124,8 @@ class CallbackList(Callback):
             does, a loop need not make the logs for them; calling the hooks costs next to nothing.
         wants_test_batches: the same for batches of `evaluate` and of validation.
         wants_predict_batches: the same for batches of `predict`.
+        wants_each_train_batch: whether any of them, but the progress line, does something at
+            training batches. If none does, nothing is changed between them.
         wants_each_test_batch: whether any of them, but the progress line, does something at the
             batches of `evaluate` and of validation. If none does, several may be run at once.
         wants_each_predict_batch: the same for batches of `predict`.
@@ -144,9 +146,10 @@ class CallbackList(Callback):
         self._calls = {
             hook: [getattr(c, hook) for c in active if _defines(c, hook)] for hook in _HOOKS
         }
-        self.wants_train_batches = bool(_listening(active, "train"))
-        test, predict = _listening(active, "test"), _listening(active, "predict")
+        train, test, predict = (_listening(active, loop) for loop in ("train", "test", "predict"))
+        self.wants_train_batches = bool(train)
         self.wants_test_batches, self.wants_predict_batches = bool(test), bool(predict)
+        self.wants_each_train_batch = not all(callback._only_counts for callback in train)
         self.wants_each_test_batch = not all(callback._only_counts for callback in test)
         self.wants_each_predict_batch = not all(callback._only_counts for callback in predict)
         self.set_model(model)

@@ -14,7 +14,8 @@ from played_cupy import Gpu, install, played_gpu
 from test_capture import X, Y, graphs, network, trained
 
 import gpunet
-from gpunet import backend, functions, metrics
+from gpunet import activations, backend, functions, losses, metrics, optimizers
+from gpunet.callbacks import LambdaCallback
 from gpunet.layers import Dense, Flatten, Input, Layer
 from gpunet.models import Sequential
 from gpunet.models.feeds import fits_on_device
@@ -60,6 +61,118 @@ def check_as_on_the_cpu(run: Callable[[bool], tuple[Sequential, list[float]]]) -
         np.testing.assert_allclose(found, losses_there, rtol=1e-4)
         for one, other in zip(model.get_weights(), expected.get_weights(), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+# Settings
+
+
+class Weighted(losses.Loss):
+    weight = 1.0
+
+    def call(self, y: Any, p: Any) -> Any:
+        return functions.mean(functions.square(p - y), axis=-1) * self.weight
+
+
+def test_a_setting_of_the_loss(cupy: Any) -> None:
+    def run(capture: bool) -> Any:
+        loss = Weighted()
+
+        def lower(epoch: int, logs: Any) -> None:
+            loss.weight /= 2
+
+        model = compiled(capture, loss=loss)
+        return fitted(model, epochs=3, callbacks=[LambdaCallback(on_epoch_end=lower)])
+
+    check_alike(run)
+
+
+class Masked(Layer):
+    def build(self, input_shape: Any) -> None:
+        self.mask = backend.asarray(np.ones(input_shape[1:], "float32"))
+
+    def call(self, x: Any) -> Any:
+        return x * self.mask
+
+
+@pytest.mark.parametrize("what", ["array", "activation", "metrics", "fuse", "loss", "draws"])
+def test_what_is_replaced(what: str, cupy: Any) -> None:
+    def replace(model: Any) -> None:
+        if what == "array":
+            model.layers[0].mask = backend.asarray(np.full((6, 6, 2), 0.5, "float32"))
+        elif what == "activation":
+            model.layers[2].activation = activations.relu
+        elif what == "metrics":
+            model.metrics = [metrics.get("accuracy")]
+        elif what == "fuse":
+            model.fuse = False
+        elif what == "loss":
+            model.loss = losses.get("mse")
+        else:
+            model.layers[1].rate = 0.0
+
+    def run(capture: bool) -> Any:
+        dropout = gpunet.layers.Dropout(0.5)
+        layers = (Masked(), dropout) if what == "draws" else (Masked(),)
+        model = compiled(capture, *layers)
+        fitted(model)
+        replace(model)
+        return fitted(model), weights(model)
+
+    check_alike(run)
+    assert graphs() > 5
+
+
+def test_a_setting_that_a_callback_changes_from_batch_to_batch(cupy: Any) -> None:
+    def run(capture: bool) -> Any:
+        model = compiled(capture, gpunet.layers.Dropout(0.1, seed=1))
+
+        def raise_rate(batch: int, logs: Any) -> None:
+            model.layers[0].rate = 0.1 * (1 + batch // 3)
+
+        return fitted(model, callbacks=[LambdaCallback(on_train_batch_end=raise_rate)])
+
+    check_alike(run)
+    assert graphs() > 0
+
+
+class Counting(optimizers.Optimizer):
+    """Counts its steps by a number of Python."""
+
+    slots = ("mean",)
+    count = 0
+
+    def update(self, parameters: Any, gradients: Any, slots: Any) -> None:
+        self.count += 1
+        slots["mean"] += 0.1 * (gradients - slots["mean"])
+        parameters -= self.learning_rate * slots["mean"] / (1 - 0.9**self.count)
+
+
+class Running(Layer):
+    """Gives its weight a new array in each step."""
+
+    def build(self, input_shape: Any) -> None:
+        self.mean = self.add_weight(input_shape[1:], "zeros", name="mean", trainable=False)
+
+    def call(self, x: Any) -> Any:
+        self.mean.value = 0.9 * self.mean.value + 0.1 * x.value.mean(axis=0)
+        return x - self.mean.value
+
+
+@pytest.mark.parametrize(
+    ("layers", "optimizer", "problem"),
+    [((), Counting, "counting.count is set"), ((Running,), optimizers.SGD, "weight 'mean' is set")],
+)
+def test_what_a_step_sets_is_not_captured(
+    layers: Any, optimizer: Any, problem: str, cupy: Any
+) -> None:
+    def run(capture: Any) -> Any:
+        model = compiled(capture, *(layer() for layer in layers), optimizer=optimizer(0.1))
+        return fitted(model, epochs=2), weights(model)
+
+    expected = run(False)
+    with pytest.warns(UserWarning, match=f"one kernel at a time: .*{problem} in each step"):
+        assert run("auto") == expected
+    assert graphs() == 0
 
 
 # Random numbers, scores

@@ -23,6 +23,7 @@ from gpunet.models.capturing import CaptureError, no_copies_from_host, place_of
 from gpunet.models.data import ArrayBatches, Batches
 from gpunet.models.feeds import Feed, Resident, Streamed, Turn, fits_on_device
 from gpunet.models.scores import Scores
+from gpunet.models.settings import Settings
 from gpunet.models.step import Outcome, compute_gradients, non_finite, whole
 from gpunet.primitives import launcher
 from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
@@ -36,6 +37,7 @@ __all__ = ["CaptureError", "DeviceSteps"]
 
 _UNROLLED = 8  # steps in one graph, where so many follow one another
 _MOST_KEYS = 64  # of random numbers, in a step
+_MOST_UNSETTLED = 2  # steps that may set what they read: each kind of batch may have its first
 _STEP, _POSITION, _KEYS = 0, 1, 2  # places in the counters
 
 
@@ -85,7 +87,8 @@ class DeviceSteps:
         self._resident_of: ArrayBatches | None = None
         self._graphs: dict[Any, _Graph] = {}
         self._warm: set[Any] = set()
-        self._settings: Any = None
+        self._settings: Settings | None = None
+        self._unsettled = 0  # steps that set what they read
         self._keys_of: Any = [], []  # whose keys are in the counters, in which state
         self._drawn: list[random.Generator] = []  # in the step that is being done
         self._refused = False  # whether a step could not be captured
@@ -117,17 +120,21 @@ class DeviceSteps:
         if self.optimizer.iterations is not self.iterations:
             self.iterations[...] = self.optimizer.iterations
             self.optimizer.iterations = self.iterations
-        settings = self._fixed_numbers()
-        if settings != self._settings:
+        self.see_settings()
+
+    def see_settings(self) -> str | None:
+        """Return which setting is not what it was: what was captured is then forgotten.
+
+        A captured step does not read them again.
+        """
+        owners = [self.optimizer, self.model.loss, *self.model._with_sublayers()]
+        settings, before = Settings(owners, get_precision()), self._settings
+        changed = "all" if before is None else before.changed_in(settings)
+        if changed is not None:
             self._settings = settings
             self._graphs.clear()
-
-    def _fixed_numbers(self) -> list[Any]:
-        """Return the settings that a captured step does not read again, to see that they stay."""
-        arrays = [self.optimizer._learning_rate, *self.optimizer.state.values()]
-        owners = [self.optimizer, *self.model._with_sublayers()]
-        plain = [value for owner in owners for value in vars(owner).values() if _is_plain(value)]
-        return [get_precision(), *map(id, arrays), *map(id, self.model.metrics), *plain]
+            self._warm.clear()
+        return changed
 
     def read(self, scores: Scores) -> None:
         """Wait for the steps, and let the scores be those since `start`.
@@ -219,9 +226,41 @@ class DeviceSteps:
                 metric.update_state(*((y.copy(), prediction.copy()) if keeps else (y, prediction)))
 
     def _alone(self, turn: Turn) -> _Result:
-        """Do one step that is not captured."""
+        """Do one step that is not captured, and see whether the next can be.
+
+        A step that sets what it reads again cannot; but the first may make what then stays.
+        """
         self._keys_of = [], []
-        return self._step(turn.feed, turn.size)
+        result = self._step(turn.feed, turn.size)
+        if self._captures() and (setting := self._set_in_step()) is not None:
+            self._unsettled += 1
+            if self._unsettled > _MOST_UNSETTLED:
+                self._refuse(
+                    CaptureError(
+                        f"{setting} is set in each step, which a captured step would not do again: "
+                        "write into an array that stays, or use compile(capture=False)."
+                    )
+                )
+        return result
+
+    def _set_in_step(self) -> str | None:
+        """Return what a step has set, or None."""
+        changed = self.see_settings()
+        for parameter in (*self.parameters.trainable, *self.parameters.frozen):
+            if parameter.value.base is not self.parameters.buffer:
+                self._warm.clear()
+                return f"the value of weight {parameter.name!r}"
+        return changed
+
+    def _captures(self) -> bool:
+        return self.model.capture is not False and not self._refused
+
+    def _refuse(self, error: CaptureError) -> None:
+        """Let steps go without capturing from now on, or raise the error if they must not."""
+        if self.model.capture is True:
+            raise error
+        self._refused = True
+        warnings.warn(f"Steps run one kernel at a time: {error}", stacklevel=3)
 
     def _step(self, feed: Feed, size: int) -> _Result:
         """Do one step in the current stream, or let it be captured; return what it gives."""
@@ -280,7 +319,7 @@ class DeviceSteps:
 
         The first step of each kind goes without: it compiles kernels and makes what stays.
         """
-        if self.model.capture is False or self._refused:
+        if not self._captures():
             return None
         kind = turn.feed.key, turn.size
         if kind not in self._warm:
@@ -291,10 +330,7 @@ class DeviceSteps:
             try:
                 self._graphs[key] = self._captured(turn, count)
             except CaptureError as error:
-                if self.model.capture is True:
-                    raise
-                self._refused = True
-                warnings.warn(f"Steps run one kernel at a time: {error}", stacklevel=2)
+                self._refuse(error)
                 return None
         return self._graphs[key]
 
@@ -357,7 +393,3 @@ class DeviceSteps:
         dtype = self.parameters.buffer.dtype
         integers = self.model.takes_integers() and x.dtype.kind in "biu"
         return x.dtype if integers else dtype, dtype if y.dtype.kind == "f" else y.dtype
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | tuple)

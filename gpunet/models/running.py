@@ -80,6 +80,8 @@ def _train_on_gpu(
         if tell:
             listeners.on_train_batch_begin(step)
         with steps.running(), memory_for(turn.size):
+            if listeners.wants_each_train_batch:
+                steps.see_settings()
             steps.take(turn, scores)
         step += turn.steps
         if tell:
