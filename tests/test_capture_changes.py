@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from cuda_on_cpu.cpu_executor import compiler
 from played_cupy import Gpu, install, played_gpu
-from test_capture import X, Y, graphs, network, trained
+from test_capture import Root, X, Y, graphs, network, trained
 
 import gpunet
 from gpunet import activations, backend, functions, losses, metrics, optimizers
@@ -245,6 +245,54 @@ def test_a_model_of_which_nothing_is_trained(cupy: Any) -> None:
 
 
 # Training in the midst of training
+
+
+def test_batches_and_epochs_within_an_epoch(cupy: Any) -> None:
+    def run(capture: bool) -> tuple[Sequential, list[float]]:
+        model, seen = compiled(capture), []
+
+        def train_too(batch: int, logs: Any) -> None:
+            seen.append(logs["loss"])
+            if batch == 1:
+                model.train_on_batch(X[:4], Y[:4])
+            elif batch == 2:  # other data of the same shape, and in another order
+                fitted(model, X[::-1].copy(), Y[::-1].copy(), shuffle=False)
+
+        callback = LambdaCallback(on_train_batch_end=train_too)
+        return model, fitted(model, epochs=2, callbacks=[callback])["loss"] + seen
+
+    check_as_on_the_cpu(run)
+
+
+def test_a_generator_that_trains(cupy: Any) -> None:
+    def run(capture: bool) -> tuple[Sequential, list[float]]:
+        model = compiled(capture)
+
+        def batches() -> Iterator[Any]:
+            for start in range(0, 20, 4):
+                model.train_on_batch(X[:4], Y[:4])
+                yield X[start : start + 4], Y[start : start + 4]
+
+        return model, model.fit(batches(), verbose=0).history["loss"]
+
+    check_as_on_the_cpu(run)
+
+
+def test_steps_left_out_before_an_interrupt_are_not_counted(cupy: Any) -> None:
+    gpunet.random.seed(1)
+    model = Sequential([Input((72,)), Root(), Dense(3, activation="softmax")])
+    model.compile("sgd", "categorical_crossentropy")
+    x = np.abs(X.reshape(22, -1)) + 0.1
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, 20, 4):
+            yield x[start : start + 4] * (-1 if start == 4 else 1), Y[start : start + 4]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(batches(), verbose=0)
+    model.train_on_batch(x[:4], Y[:4])
+    assert int(model.optimizer.iterations[0]) == 2
 
 
 def test_other_threads_may_copy_while_a_step_is_captured(cupy: Any) -> None:

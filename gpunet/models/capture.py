@@ -94,6 +94,7 @@ class DeviceSteps:
         self._refused = False  # whether a step could not be captured
         self._counted: list[Mean] = []  # metrics that are in `totals`
         self._apart = False  # whether there are others, to be computed after each step
+        self._depth = 0  # epochs that are under way: a callback or a generator may train too
         self.samples = self.steps = 0  # since `start`
 
     def are_for(self, model: Model) -> bool:
@@ -113,8 +114,28 @@ class DeviceSteps:
         finally:
             outer.wait_event(self.stream.record())
 
+    @contextmanager
+    def epoch(self) -> Iterator[None]:
+        """Let scores begin anew inside; those of an epoch that this is in the midst of go on after.
+
+        So does its place in the order of the samples.
+        """
+        position = self.counters[_POSITION : _POSITION + 1]
+        before = self._depth and (self.state.copy(), position.copy(), self.samples, self.steps)
+        with self.running():
+            self.start()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if before:
+                self.state[...], position[...], self.samples, self.steps = before
+
     def start(self) -> None:
         """Let scores begin anew, and see what has changed outside of the steps."""
+        if self.optimizer.iterations is self.iterations and not self._depth:
+            self.iterations -= self.failed[2:]  # where an interrupt came before `read`
         self.state.fill(0)
         self.samples = self.steps = 0
         if self.optimizer.iterations is not self.iterations:
@@ -151,6 +172,7 @@ class DeviceSteps:
             return
         left_out = int(failed[2])
         self.optimizer.iterations -= left_out
+        self.state.fill(0)
         error = non_finite("the loss", loss) if failed[0] else non_finite("a gradient", np.nan)
         error.batch = self.steps - left_out + 1
         raise error
@@ -172,12 +194,12 @@ class DeviceSteps:
         """Return the data of batches on the device, where those before were if that is possible.
 
         None if they are not there, and too large to be; or a single batch, after which others of
-        its kind may come.
+        its kind may come; or of an epoch in the midst of another, whose data stay.
         """
         if batches is self._resident_of:
             return self._resident
         dtypes = self._dtypes(batches.x, batches.y)
-        if batches.steps == 1:
+        if batches.steps == 1 or self._depth > 1:
             return None
         if not fits_on_device(self.xp, (batches.x, batches.y), dtypes):
             return None

@@ -69,25 +69,24 @@ def _train_on_gpu(
     steps: DeviceSteps, batches: Batches, listeners: CallbackList, scores: Scores
 ) -> None:
     tell, step = listeners.wants_train_batches, 0
-    with steps.running():
-        steps.start()
-    turns = steps.turns(batches, one_by_one=tell)
-    while not (step and steps.model.stop_training):
-        with steps.running():
-            turn = next(turns, None)
-        if turn is None:
-            break
-        if tell:
-            listeners.on_train_batch_begin(step)
-        with steps.running(), memory_for(turn.size):
-            if listeners.wants_each_train_batch:
-                steps.see_settings()
-            steps.take(turn, scores)
-        step += turn.steps
-        if tell:
-            steps.read(scores)
-            listeners.on_train_batch_end(step - 1, scores.logs() | {"size": turn.size})
-    steps.read(scores)
+    with steps.epoch():
+        turns = steps.turns(batches, one_by_one=tell)
+        while not (step and steps.model.stop_training):
+            with steps.running():
+                turn = next(turns, None)
+            if turn is None:
+                break
+            if tell:
+                listeners.on_train_batch_begin(step)
+            with steps.running(), memory_for(turn.size):
+                if listeners.wants_each_train_batch:
+                    steps.see_settings()
+                steps.take(turn, scores)
+            step += turn.steps
+            if tell:
+                steps.read(scores)
+                listeners.on_train_batch_end(step - 1, scores.logs() | {"size": turn.size})
+        steps.read(scores)
 
 
 def evaluate(model: Model, batches: Batches, listeners: CallbackList) -> dict[str, float]:
