@@ -295,6 +295,37 @@ def test_steps_left_out_before_an_interrupt_are_not_counted(cupy: Any) -> None:
     assert int(model.optimizer.iterations[0]) == 2
 
 
+def test_a_callback_that_gives_a_weight_a_new_array(cupy: Any) -> None:
+    def run(capture: bool) -> tuple[Sequential, list[float]]:
+        model = compiled(capture)
+
+        def halve(batch: int, logs: Any) -> None:
+            kernel = model.layers[-1].kernel
+            kernel.value = kernel.value * 0.5
+
+        return model, fitted(model, callbacks=[LambdaCallback(on_train_batch_end=halve)])["loss"]
+
+    check_as_on_the_cpu(run)
+    assert graphs() > 0
+
+
+def test_models_that_share_a_layer_keep_their_graphs(cupy: Any) -> None:
+    def run(capture: bool) -> Any:
+        gpunet.random.seed(1)
+        shared = Dense(3, activation="softmax")
+        one = Sequential([Input((72,)), Dense(72), shared])
+        other = Sequential([Input((72,)), shared])
+        for model in (one, other):
+            model.compile(optimizers.SGD(0.1), "categorical_crossentropy", capture=capture)
+        for _ in range(5):
+            for model in (one, other):
+                model.train_on_batch(X[:4].reshape(4, -1), Y[:4])
+        return weights(one)
+
+    check_alike(run)
+    assert graphs() == 2 * (5 - 2)
+
+
 def test_other_threads_may_copy_while_a_step_is_captured(cupy: Any) -> None:
     done: list[Any] = []
 

@@ -215,6 +215,8 @@ class DeviceSteps:
 
     def take(self, turn: Turn, scores: Scores) -> None:
         """Do the steps of a turn, captured ones if they can be."""
+        if not self.parameters.is_current():  # a callback gave a weight a new array
+            self.parameters.lay_out()
         left = turn.steps
         while left > 0:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1

@@ -34,12 +34,20 @@ class FlatParameters:
         trained = offsets[len(self.trainable)]
         xp = get_array_module(*[parameter.value for parameter in parameters])
         self.buffer = xp.zeros(offsets[-1], dtypes.pop())
-        self.values = self.buffer[:trained]
-        self.gradients = xp.zeros_like(self.values)
+        self.gradients = xp.zeros(trained, self.buffer.dtype)
         self.offsets = offsets[: len(self.trainable)]  # of the trained ones' first elements
-        for parameter, offset in zip(parameters, offsets[:-1], strict=True):
+        self._all_offsets = offsets[:-1]
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Make the weights views into the buffer, with the values that they have."""
+        parameters = (*self.trainable, *self.frozen)
+        trained = len(self.gradients)
+        self.values = self.buffer[:trained]  # which is no view of it in a copy of this object
+        for parameter, offset in zip(parameters, self._all_offsets, strict=True):
             view = _view(self.buffer, offset, parameter)
-            view[...] = parameter.value
+            if parameter.value.base is not self.buffer:
+                view[...] = parameter.value
             parameter.value = view
             parameter.requires_grad = offset < trained
             parameter.grad = _view(self.gradients, offset, parameter) if offset < trained else None

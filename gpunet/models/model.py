@@ -385,7 +385,7 @@ class Model(Layer):
                 self.optimizer.build(parameters.values)
             self._parameters, self._compiled_again = parameters, True
         elif not self._parameters.is_current():
-            self._parameters = FlatParameters(self)  # of the same sizes: the slots still fit
+            self._parameters.lay_out()
 
     def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
         if optimizer.built and not (optimizer is self.optimizer and self._compiled_again):
