@@ -22,9 +22,9 @@ from gpunet.backend import require_gpu, use_backend
 from gpunet.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
-from gpunet.models.profiling import profile
-from gpunet.models.warmup import warmup
 from gpunet.primitives.precision import get_precision, set_precision
+from gpunet.profiling.profile import profile
+from gpunet.profiling.warmup import warmup
 
 __version__ = "0.1.0"
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpunet import backend
-from gpunet.primitives.parts import Parts
+from gpunet.primitives.partial_sums import Parts
 
 __all__ = ["Parameter", "Tensor", "differentiable", "is_recording", "no_grad", "recording"]
 

@@ -47,9 +47,9 @@ def seeded() -> None:
 
 @pytest.fixture
 def cupy() -> Iterator[Any]:
-    """Return a CuPy that is played on the CPU, in use as the backend; skip without a compiler."""
-    from cuda_on_cpu.cpu_executor import compiler
-    from played_cupy import install
+    """Return a fake CuPy that runs on the CPU, in use as the backend; skip without a compiler."""
+    from tests.support.cuda_on_cpu.cpu_executor import compiler
+    from tests.support.fake_cupy.module import install
 
     if compiler() is None:
         pytest.skip("needs g++ to run kernels on the CPU")

@@ -1,4 +1,4 @@
-"""Where new arrays are made and why: with no CuPy, CuPy and no driver, and a CuPy played here."""
+"""Where new arrays are made and why: with no CuPy, CuPy and no driver, and a fake CuPy here."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_as_probe(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]
     values.get()[: len(i)] = i * i + 1
 
 
-def played_cupy(
+def fake_cupy(
     is_available: Callable[[], bool] = lambda: True,
     kernel: Callable[..., None] = run_as_probe,
 ) -> Any:
@@ -79,10 +79,10 @@ def played_cupy(
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return a function that makes `import cupy` find a played CuPy."""
+    """Return a function that makes `import cupy` find a fake CuPy."""
 
     def do(**parts: Any) -> Any:
-        cupy = played_cupy(**parts)
+        cupy = fake_cupy(**parts)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         return cupy
 
@@ -370,7 +370,7 @@ def test_probe_kernel_writes_what_the_backend_expects(tmp_path: Path) -> None:
         count, values = arguments
         launch(*grid, *block, int(count), ctypes.c_void_p(values.get().ctypes.data))
 
-    assert backend._run_probe_kernel(played_cupy(kernel=kernel))
+    assert backend._run_probe_kernel(fake_cupy(kernel=kernel))
 
 
 def gpu_present() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet import functions, losses, random
+from gpunet import functions, fusion, losses, random
 from gpunet.autograd import Tensor, no_grad
 from gpunet.layers import (
     Activation,
@@ -19,7 +19,7 @@ from gpunet.layers import (
     Layer,
     MaxPooling2D,
 )
-from gpunet.models import Model, Sequential, fusion
+from gpunet.models import Model, Sequential
 from gpunet.utils import to_categorical
 
 

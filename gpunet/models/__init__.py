@@ -2,6 +2,6 @@
 
 from gpunet.models.model import Model
 from gpunet.models.sequential import Sequential
-from gpunet.models.step import NonFiniteLossError
+from gpunet.training.step import NonFiniteLossError
 
 __all__ = ["Model", "NonFiniteLossError", "Sequential"]

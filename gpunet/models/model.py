@@ -14,16 +14,18 @@ from gpunet.backend import array_module, asarray, get_array_module, to_numpy
 from gpunet.callbacks import Callback, CallbackList, History
 from gpunet.layers.core import positive_integer
 from gpunet.layers.layer import Layer, Shape
-from gpunet.models import data, running, summary
-from gpunet.models.arguments import as_list, as_metrics, check_initial_epoch, result
-from gpunet.models.capture import CaptureError, DeviceSteps
-from gpunet.models.data import Batches
-from gpunet.models.flat import FlatParameters
-from gpunet.models.memory import memory_for
-from gpunet.models.scores import Scores
-from gpunet.models.step import train_step
+from gpunet.models import summary
 from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
+from gpunet.training import batches as data
+from gpunet.training import loops as running
+from gpunet.training.arguments import as_list, as_metrics, check_initial_epoch, result
+from gpunet.training.batches import Batches
+from gpunet.training.capture.steps import CaptureError, DeviceSteps
+from gpunet.training.logs import Scores
+from gpunet.training.memory import memory_for
+from gpunet.training.state import FlatParameters
+from gpunet.training.step import train_step
 
 __all__ = ["Model"]
 

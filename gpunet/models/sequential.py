@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gpunet import fusion
 from gpunet.autograd import Parameter
 from gpunet.layers.core import Input
 from gpunet.layers.layer import Layer, Shape, name_layer
-from gpunet.models import blocks, fusion
 from gpunet.models.model import Model
+from gpunet.training import joining as blocks
 
 __all__ = ["Sequential"]
 

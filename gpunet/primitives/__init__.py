@@ -25,7 +25,7 @@ from gpunet.primitives import cuda, reference, selection, shapes
 from gpunet.primitives.checks import (
     OUTPUT_ACTIVATIONS,
 )
-from gpunet.primitives.parts import Parts, leaving_parts
+from gpunet.primitives.partial_sums import Parts, leaving_parts
 from gpunet.primitives.stages import LARGE_STAGE, LossAndGrads, Stage
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.naming import find
-from gpunet.primitives import launcher
+from gpunet.primitives.launch import kernel as launcher
 
 __all__ = [
     "PRECISIONS",

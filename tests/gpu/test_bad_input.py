@@ -12,8 +12,8 @@ import pytest
 from gpunet import backend, functions, primitives
 from gpunet.layers import Dense, Flatten
 from gpunet.models import Sequential
-from gpunet.primitives import launcher
-from gpunet.primitives.cupy_executor import DeviceMemoryError, KernelCompileError
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.cupy import DeviceMemoryError, KernelCompileError
 
 pytestmark = pytest.mark.gpu
 

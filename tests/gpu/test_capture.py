@@ -15,7 +15,7 @@ from gpunet import backend, optimizers
 from gpunet.callbacks import LambdaCallback
 from gpunet.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from gpunet.models import NonFiniteLossError, Sequential
-from gpunet.models.capture import CaptureError
+from gpunet.training.capture.steps import CaptureError
 
 pytestmark = pytest.mark.gpu
 
@@ -73,7 +73,7 @@ def test_captured_steps_leave_the_same_bits(where: str) -> None:
 
 def test_data_that_come_batch_by_batch_leave_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     there = trained(True)
-    monkeypatch.setattr("gpunet.models.feeds._MOST_SHARE", 0)
+    monkeypatch.setattr("gpunet.training.capture.device_data._MOST_SHARE", 0)
     assert trained(True) == there
 
 

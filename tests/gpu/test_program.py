@@ -13,8 +13,8 @@ import gpunet
 from examples.mnist_cnn import build_model
 from gpunet import backend, functions
 from gpunet.datasets import mnist
-from gpunet.primitives import launcher
-from gpunet.primitives.cupy_executor import CupyExecutor
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.cupy import CupyExecutor
 from gpunet.utils import to_categorical
 
 pytestmark = pytest.mark.gpu

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cuda_on_cpu.cases import Case, all_cases, arguments_of, assert_close, call, expected_of
 
-from gpunet.primitives import cuda, launcher
+from gpunet.primitives import cuda
+from gpunet.primitives.launch import kernel as launcher
+from tests.support.cuda_on_cpu.cases import (
+    Case,
+    all_cases,
+    arguments_of,
+    assert_close,
+    call,
+    expected_of,
+)
 
 from .devices import to_device
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_gather, check_rescale
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 
 __all__ = ["gather_batch", "gather_pair", "rescale_forward"]
 

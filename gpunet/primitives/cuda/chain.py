@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.cuda import head
 from gpunet.primitives.cuda.activation import activation_backward
 from gpunet.primitives.cuda.conv_pool import (
@@ -26,6 +25,7 @@ from gpunet.primitives.cuda.softmax import (
     softmax_cross_entropy_forward,
 )
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
+from gpunet.primitives.launch import kernel as launcher
 from gpunet.primitives.stages import (
     Kept,
     LossAndGrads,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_convolution, check_pooled_grad, check_same_dtype
 from gpunet.primitives.cuda import conv_pool_small, convolution
 from gpunet.primitives.cuda.activation import activation_backward
 from gpunet.primitives.cuda.convolution import before_activation
 from gpunet.primitives.cuda.pooling import max_pool2d_backward, max_pool2d_forward
 from gpunet.primitives.cuda.reduction import sum_windows
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 from gpunet.primitives.shapes import Padding, Pool2DGeometry, Window, conv2d_max_pool_geometry
 
 __all__ = [

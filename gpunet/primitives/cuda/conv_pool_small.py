@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gpunet.primitives import launcher
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import finish
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 from gpunet.primitives.shapes import Conv2DGeometry
 
 __all__ = ["backward_weight", "backward_weight_parts", "fits", "forward", "weight_parts_shape"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import (
     check_convolution,
     check_fused_output,
@@ -16,7 +15,8 @@ from gpunet.primitives.checks import (
 )
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import Plan, finish, new_partial, plan_product, vector
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 from gpunet.primitives.shapes import Conv2DGeometry, Padding, Window, conv2d_geometry
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_dropout
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 
 __all__ = ["dropout_backward", "dropout_forward"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS, are_class_numbers
 from gpunet.primitives.cuda.activation import activation_macro
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 from gpunet.primitives.stages import Stage
 
 __all__ = ["dense_cross_entropy", "fits", "parts_of"]

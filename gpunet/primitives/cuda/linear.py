@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_matmul
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import finish, new_partial, plan_product, vector
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 
 __all__ = ["matmul"]
 

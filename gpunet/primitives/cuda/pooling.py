@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.checks import check_shape
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 from gpunet.primitives.shapes import Padding, Pool2DGeometry, Window, pool2d_geometry
 
 __all__ = [

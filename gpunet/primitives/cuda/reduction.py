@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunet.primitives import launcher
 from gpunet.primitives.cuda.activation import activation_macro
-from gpunet.primitives.launcher import Kernel
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
 
 __all__ = ["bias_backward", "sum_rows", "sum_windows"]
 

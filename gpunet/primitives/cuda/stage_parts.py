@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.primitives import launcher
 from gpunet.primitives.cuda import conv_pool, conv_pool_small, convolution
 from gpunet.primitives.cuda.step import finish_gradients, segments_of
-from gpunet.primitives.parts import Parts, parts_are_left
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.partial_sums import Parts, parts_are_left
 from gpunet.primitives.shapes import Conv2DGeometry, conv2d_max_pool_geometry
 from gpunet.primitives.stages import Stage
 

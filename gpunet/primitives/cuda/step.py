@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.primitives import launcher
-from gpunet.primitives.launcher import Kernel
-from gpunet.primitives.parts import Parts
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives.partial_sums import Parts
 
 __all__ = ["NO_SCORES", "Scored", "Segment", "add_up", "finish_gradients", "segments_of"]
 

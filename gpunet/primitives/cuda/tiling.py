@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gpunet.primitives import launcher
 from gpunet.primitives.cuda.reduction import sum_rows
+from gpunet.primitives.launch import kernel as launcher
 from gpunet.primitives.precision import precision_of
 
 __all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]

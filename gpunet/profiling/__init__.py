@@ -1,0 +1,3 @@
+"""Measure a training step, and prepare for one."""
+
+__all__: list[str] = []

@@ -1,0 +1,115 @@
+"""How much work an operation is: floating-point operations, and bytes that it reads and writes.
+
+A product that is added to a sum counts as two operations; biases, activations and comparisons are
+not counted. Each array counts once, whether it is read or written, and whatever stays in a cache.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from gpunet.primitives import Stage, reference
+from gpunet.primitives.launch.kernel import Launch
+from gpunet.primitives.stages import output_shape
+
+__all__ = ["Work", "work_of_call", "work_of_launch"]
+
+
+class Work(NamedTuple):
+    """Floating-point operations, None where they are not known; and bytes."""
+
+    operations: int | None
+    bytes: int
+
+
+def work_of_launch(launch: Launch) -> Work:
+    """Return the work of a CUDA kernel, by the sizes that it is given."""
+    names = [parameter.name for parameter in launch.kernel.parameters]
+    given = dict(zip(names, launch.arguments, strict=True))
+    sizes = {key: int(value) for key, value in given.items() if getattr(value, "shape", 0) == ()}
+    for name, text in launch.build.macros:  # of some kernels sizes are macros
+        if text.isdigit():
+            sizes[name.lower()] = int(text)
+    return Work(_of_kernel(launch.kernel.name, sizes, given), _bytes_in(launch.arguments))
+
+
+def _of_kernel(name: str, sizes: dict[str, int], given: dict[str, Any]) -> int | None:
+    if name.startswith("conv2d"):
+        taps = sizes["kernel_height"] * sizes["kernel_width"] * sizes["channels"]
+        if "small" in name:  # of windows; a gradient is that of one of the four outputs
+            outputs = sizes["batch"] * sizes["rows"] * sizes["columns"]
+            return 2 * taps * sizes["filters"] * outputs * (4 if "forward" in name else 1)
+        outputs = sizes["batch"] * sizes["out_height"] * sizes["out_width"]
+        return 2 * taps * sizes["filters"] * outputs // sizes["groups"]
+    if name == "matmul":
+        return 2 * sizes["matrices"] * sizes["rows"] * sizes["columns"] * sizes["inner"]
+    if name == "dense_cross_entropy":
+        hidden = [sizes["units"]] if sizes["units"] else []
+        layers = [sizes["inputs"], *hidden, sizes["classes"]]
+        products = [2 * sizes["batch"] * a * b for a, b in pairwise(layers)]
+        return 3 * sum(products) - (products[0] if given["input_grad"] is None else 0)
+    return None
+
+
+def work_of_call(name: str, arguments: Sequence[Any], options: dict[str, Any], result: Any) -> Work:
+    """Return the work of a primitive, by its arguments."""
+    bound = inspect.signature(getattr(reference, name)).bind(*arguments, **options)
+    bound.apply_defaults()
+    moved = _bytes_in([*bound.arguments.values(), result])
+    return Work(_of_primitive(name, bound.arguments, result), moved)
+
+
+def _of_primitive(name: str, given: dict[str, Any], result: Any) -> int | None:
+    if name == "matmul":
+        a, inner = given["a"], given["a"].shape[-2 if given["transpose_a"] else -1]
+        return 2 * result.size * inner if a.size else 0
+    if name.startswith("conv2d"):
+        x = given["input_shape"] if "input_shape" in given else given["x"].shape
+        shape = given["kernel_shape"] if "kernel_shape" in given else given["kernel"].shape
+        window = given.get("pool_size", 1)
+        stage = [given["strides"], given["padding"], given["dilation"], window]
+        # A filter sees the channels of its group, as many as its kernel has.
+        return _of_stage((*x[:3], shape[2]), shape, stage)
+    if name.startswith("chain"):
+        return _of_chain(name, given)
+    return None
+
+
+def _of_chain(name: str, given: dict[str, Any]) -> int:
+    """Return the operations of a chain: those of its gradients are as many for each, as forward."""
+    sample, each = given["x"].shape[1:], []
+    for stage in given["stages"]:
+        shape, options = stage.kernel.shape, stage[3:]
+        each.append(_of_stage((len(given["x"]), *sample), shape, options))
+        sample = output_shape(sample, shape, *options)
+    times = {"chain_backward": 2, "chain_cross_entropy": 3}.get(name, 1)
+    without_input = times > 1 and not given["with_input_grad"]
+    return times * sum(each) - (each[0] if without_input else 0)
+
+
+def _of_stage(shape: tuple[int, ...], kernel: tuple[int, ...], options: Sequence[Any]) -> int:
+    """Return the operations of a convolution, of what reaches its pool, or of a dense layer."""
+    if len(kernel) == 2:
+        return 2 * shape[0] * math.prod(kernel)
+    strides, padding, dilation, window = options
+    pooled = output_shape(shape[1:], kernel, strides, padding, dilation, window)
+    places = math.prod(pooled[:2]) * math.prod(
+        window if isinstance(window, tuple) else (window,) * 2
+    )
+    return 2 * shape[0] * places * math.prod(kernel)
+
+
+def _bytes_in(values: Iterable[Any]) -> int:
+    return sum(array.nbytes for array in {id(a): a for a in _arrays_in(values)}.values())
+
+
+def _arrays_in(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, list | tuple | Stage):
+            yield from _arrays_in(value)
+        elif getattr(value, "ndim", 0) > 0 and hasattr(value, "nbytes"):
+            yield value

@@ -1,0 +1,238 @@
+"""Where the time of a training step goes: by layer, and by what is carried out."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from gpunet import primitives
+from gpunet.autograd import Array, Tensor
+from gpunet.backend import array_module, asarray, get_array_module
+from gpunet.layers.core import positive_integer
+from gpunet.models.model import Model
+from gpunet.models.sequential import Sequential
+from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.launch.kernel import Executor, Launch
+from gpunet.primitives.precision import use_precision
+from gpunet.profiling.cost import Work, work_of_call, work_of_launch
+from gpunet.profiling.dry_run import Rehearsal, dtype_of, sample_shape, unchanged
+from gpunet.profiling.report import LayerTime, OperationTime, Profile
+
+__all__ = ["profile"]
+
+_WARM_UP = 3  # steps before the first that counts
+_AT_A_TIME = 10  # launches of a kernel between two looks at the clock
+
+
+def profile(
+    model: Model, x: Any = None, y: Any = None, *, batch_size: int = 32, steps: int = 20
+) -> Profile:
+    """Return where the time of a training step goes.
+
+    The step is done as `fit` does it, but for capturing: medians of some steps. The layers of a
+    `Sequential` are timed once more one by one, forward and backward, since in training several may
+    run as one. A kernel on a GPU is launched by itself, some times in a row, so that its time does
+    not contain the way to it. Model, optimizer and random numbers stay as they are.
+
+    Arguments:
+        model: compiled, and with a known input shape.
+        x, y: inputs and targets like those of `fit`, of which the first `batch_size` are taken; by
+            default zeros.
+        batch_size: samples in a step.
+        steps: how many steps to take the median of.
+
+    Raises:
+        TypeError: it is no model.
+        RuntimeError: before `compile`, or while the input shape is not known.
+        ValueError: fewer samples than a batch are given.
+
+    >>> from gpunet.layers import Dense, Input
+    >>> model = Sequential([Input((8,)), Dense(4, activation="relu"), Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> found = profile(model, steps=2)
+    >>> [layer.kind for layer in found.layers]
+    ['Dense', 'Dense']
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"profile expects a model, received {type(model).__name__}.")
+    positive_integer(batch_size, "batch_size", "profile")
+    positive_integer(steps, "steps", "profile")
+    model._check_compiled("profile")
+    sample = sample_shape(model, x, "profile")
+    library = _library_of(model)
+    inputs = _batch(x, "x", batch_size, library, (batch_size, *sample), dtype_of(x, model))
+    targets = None if y is None else _batch(y, "y", batch_size, library, (), None)
+    with unchanged(model), use_precision(model.precision):
+        rehearsal = Rehearsal(model, inputs, targets)
+        step = _median(library, rehearsal.step, steps)
+        find = _primitives_of if library is np else _kernels_of
+        operations = find(rehearsal, steps)
+        layers = _layers_of(model, inputs, steps) if type(model) is Sequential else []
+    device = "CPU" if library is np else "GPU"
+    return Profile(model.name, device, batch_size, step, layers, operations)
+
+
+def _library_of(model: Model) -> ModuleType:
+    weights = model.weights
+    return get_array_module(weights[0].value) if weights else array_module()
+
+
+def _batch(
+    data: Any, argument: str, size: int, library: ModuleType, shape: tuple[int, ...], dtype: Any
+) -> Array:
+    if data is None:
+        return library.zeros(shape, dtype)
+    if len(data) < size:
+        raise ValueError(
+            f"profile: expected at least {size} samples in {argument}, received {len(data)}: give "
+            "more, or a smaller batch_size."
+        )
+    return asarray(data[:size], like=library.zeros(0))
+
+
+def _median(library: ModuleType, call: Callable[[], Any], times: int) -> float:
+    """Return the median of the seconds that calls take, after some that do not count."""
+    for _ in range(_WARM_UP):
+        call()
+    return statistics.median(_seconds(library, call) for _ in range(times))
+
+
+def _seconds(library: ModuleType, call: Callable[[], Any], calls: int = 1) -> float:
+    """Return the seconds that a call takes: of the host's clock, or of the device's."""
+    if library is np:
+        start = perf_counter()
+        for _ in range(calls):
+            call()
+        return (perf_counter() - start) / calls
+    cuda: Any = library.cuda
+    begin, end = cuda.Event(), cuda.Event()
+    begin.record()
+    for _ in range(calls):
+        call()
+    end.record()
+    end.synchronize()
+    return cuda.get_elapsed_time(begin, end) / 1e3 / calls
+
+
+def _layers_of(model: Sequential, x: Array, steps: int) -> list[LayerTime]:
+    """Return the times of each layer by itself, with the outputs of those before it."""
+    library, found = get_array_module(x), []
+    value = model._as_input(x).value
+    for position, layer in enumerate(model.layers):
+        is_first = position == 0
+
+        def forward(layer: Any = layer, value: Array = value, is_first: bool = is_first) -> Tensor:
+            wants = not is_first and value.dtype.kind == "f"
+            return layer(Tensor(value, requires_grad=wants), training=True)
+
+        def both(forward: Callable[[], Tensor] = forward) -> None:
+            y = forward()
+            if y.node is not None:
+                y.backward(y.value)
+
+        seconds = _median(library, forward, steps)
+        backward = max(0.0, _median(library, both, steps) - seconds)
+        value = forward().value
+        found.append(LayerTime(layer.name, type(layer).__name__, value.shape, seconds, backward))
+    return found
+
+
+def _primitives_of(rehearsal: Rehearsal, steps: int) -> list[OperationTime]:
+    """Return the times of the primitives for NumPy arrays."""
+    calls: list[list[tuple[str, float, Work]]] = []
+    for _ in range(steps):
+        calls.append([])
+        with _timed_primitives(calls[-1]):
+            rehearsal.step()
+    return _joined(
+        (name, statistics.median(step[i][1] for step in calls), work)
+        for i, (name, _, work) in enumerate(calls[0])
+    )
+
+
+@contextmanager
+def _timed_primitives(calls: list[tuple[str, float, Work]]) -> Iterator[None]:
+    """Let primitives for NumPy arrays add their name, their time and their work to `calls`."""
+    twins = primitives._twins("numpy")
+
+    def timed(name: str) -> Callable[..., Any]:
+        function = getattr(twins, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            start = perf_counter()
+            result = function(*arguments, **options)
+            seconds = perf_counter() - start
+            calls.append((name, seconds, work_of_call(name, arguments, options, result)))
+            return result
+
+        return call
+
+    played = SimpleNamespace(**{name: timed(name) for name in twins.__all__})
+    primitives._TWINS["numpy"] = played  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        primitives._TWINS["numpy"] = twins
+
+
+class _Keeper:
+    """An executor that keeps what it launches, to be launched again."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.launches: list[Launch] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
+
+    def run(self, launch: Launch) -> None:
+        """Launch, and keep it."""
+        self.launches.append(launch)
+        self.executor.run(launch)
+
+
+def _kernels_of(rehearsal: Rehearsal, steps: int) -> list[OperationTime]:
+    """Return the times of the kernels that a step launches, each by itself."""
+    keeper: Any = _Keeper(launcher.current_executor())
+    with launcher.use_executor(keeper):
+        rehearsal.step()
+    library = get_array_module(rehearsal.targets)
+
+    def seconds_of(launch: Launch) -> float:
+        def call() -> None:
+            keeper.executor.run(launch)
+
+        call()
+        times = [_seconds(library, call, _AT_A_TIME) for _ in range(max(1, steps // 4))]
+        return statistics.median(times)
+
+    return _joined(
+        (launch.kernel.name, seconds_of(launch), work_of_launch(launch))
+        for launch in keeper.launches
+    )
+
+
+def _joined(calls: Any) -> list[OperationTime]:
+    """Return calls by their names, the longest first."""
+    by_name: dict[str, list[tuple[float, Work]]] = {}
+    for name, seconds, work in calls:
+        by_name.setdefault(name, []).append((seconds, work))
+    found = []
+    for name, items in by_name.items():
+        known = [work.operations for _, work in items if work.operations is not None]
+        found.append(
+            OperationTime(
+                name,
+                len(items),
+                sum(seconds for seconds, _ in items),
+                sum(work.bytes for _, work in items),
+                sum(known) if len(known) == len(items) else None,
+            )
+        )
+    return sorted(found, key=lambda operation: -operation.seconds)

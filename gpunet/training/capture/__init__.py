@@ -1,0 +1,3 @@
+"""Training steps captured as graphs on a GPU."""
+
+__all__: list[str] = []

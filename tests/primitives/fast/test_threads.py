@@ -1,0 +1,356 @@
+"""The Numba twins as a whole: threads, forks, what is chosen, what is kept on disk, processors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet.primitives import reference
+from gpunet.primitives.stages import Stage
+from tests.support.fast_arrays import Array, numbers
+
+fast = pytest.importorskip("gpunet.primitives.fast")
+threads = importlib.import_module("gpunet.primitives.fast.threads")
+
+ROOT = Path(gpunet.__file__).parents[1]
+
+
+def test_each_kernel_is_checked_by_value() -> None:
+    files = [f"{__package__}.{path.stem}" for path in Path(__file__).parent.glob("test_*.py")]
+    checked = {
+        name for file in files for name in getattr(importlib.import_module(file), "CHECKED", ())
+    }
+    made = {name for name in fast.__all__ if getattr(fast, name) is not getattr(reference, name)}
+    assert made - checked == set()
+
+
+def conv(x: Array, kernel: Array) -> Array:
+    return fast.conv2d_forward(x, kernel, padding=1, activation="relu")
+
+
+def calls() -> dict[str, Callable[[], Any]]:
+    """Return calls of every kernel, each with work for several tasks."""
+    x, kernel, bias = numbers(0, (64, 13, 13, 16)), numbers(1, (3, 3, 16, 33)), numbers(2, (33,))
+    pooled, places = fast.conv2d_max_pool_forward(x, kernel, bias)
+    grad, pooled_grad = numbers(3, (64, 13, 13, 33)), numbers(4, pooled.shape)
+    a, b = numbers(5, (2000, 130)), numbers(6, (130, 70))
+    logits, labels = numbers(7, (9000, 10)), np.arange(9000) % 10
+    maxima, indices = fast.max_pool2d_forward(x, pool_size=3, strides=2)
+    flat = numbers(8, (300_000,))
+
+    def adam() -> list[Array]:
+        buffers = [flat.copy(), flat, np.abs(flat), flat * flat]
+        fast.adam_update(*buffers, np.array([3]), np.array([0.1], np.float32))
+        return buffers
+
+    def sgd() -> list[Array]:
+        buffers = [flat.copy(), flat, np.abs(flat)]
+        fast.sgd_update(*buffers, np.array([0.1], np.float32), momentum=0.9)
+        return buffers
+
+    options = {"pool_size": 3, "strides": 2}
+    stages = [
+        Stage(kernel, bias, "relu", pool_size=(2, 2)),
+        Stage(numbers(10, (5 * 5 * 33, 10)), None, None),
+    ]
+    return {
+        "chain_forward": lambda: fast.chain_forward(x, stages),
+        "conv2d_forward": lambda: conv(x, kernel),
+        "conv2d_backward_weight": lambda: fast.conv2d_backward_weight(
+            grad, x, kernel.shape, padding=1, with_bias=True
+        ),
+        "conv2d_backward_input": lambda: fast.conv2d_backward_input(
+            grad, kernel, x.shape, padding=1
+        ),
+        "conv2d_max_pool_forward": lambda: fast.conv2d_max_pool_forward(x, kernel, bias),
+        "conv2d_max_pool_backward_weight": lambda: fast.conv2d_max_pool_backward_weight(
+            pooled_grad, places, x, kernel.shape, with_bias=True
+        ),
+        "conv2d_max_pool_backward_input": lambda: fast.conv2d_max_pool_backward_input(
+            pooled_grad, places, kernel, x.shape
+        ),
+        "matmul": lambda: fast.matmul(a, b, activation="relu"),
+        "matmul, transposed": lambda: fast.matmul(a, numbers(9, (2000, 40)), transpose_a=True),
+        "bias_backward": lambda: fast.bias_backward(a),
+        "max_pool2d_forward": lambda: fast.max_pool2d_forward(x, **options),
+        "max_pool2d_backward": lambda: fast.max_pool2d_backward(
+            maxima, indices, x.shape, **options
+        ),
+        "average_pool2d_forward": lambda: fast.average_pool2d_forward(x, **options),
+        "average_pool2d_backward": lambda: fast.average_pool2d_backward(maxima, x.shape, **options),
+        "relu_forward": lambda: fast.relu_forward(flat),
+        "gelu_forward": lambda: fast.gelu_forward(flat),
+        "silu_backward": lambda: fast.silu_backward(flat, flat),
+        "softmax_forward": lambda: fast.softmax_forward(logits),
+        "log_softmax_backward": lambda: fast.log_softmax_backward(logits, logits),
+        "softmax_cross_entropy_forward": lambda: fast.softmax_cross_entropy_forward(logits, labels),
+        "softmax_cross_entropy_backward": lambda: fast.softmax_cross_entropy_backward(
+            logits[:, 0], logits, labels
+        ),
+        "adam_update": adam,
+        "sgd_update": sgd,
+        "gather_batch": lambda: fast.gather_batch(a, np.arange(1999, 0, -1), scale=0.3),
+        "rescale_forward": lambda: fast.rescale_forward(flat, scale=0.3, offset=1),
+    }
+
+
+def bits(result: Any) -> list[bytes]:
+    """Return the bytes of one array, or of several."""
+    return [each.tobytes() for each in (result if isinstance(result, (tuple, list)) else [result])]
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[dict[str, list[bytes]]] = []
+    for count in (1, 2, 3):
+        monkeypatch.setattr(threads, "_made", threads._Workers(count))
+        assert threads.thread_count() == count
+        found.append({name: bits(call()) for name, call in calls().items()})
+    for name, expected in found[0].items():
+        assert found[1][name] == found[2][name] == expected, name
+
+
+def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_made", threads._Workers(2))
+    begun, written = threading.Event(), []
+
+    def kernel(counters: Array, tasks: int, worker: int) -> None:
+        if worker == 0:
+            begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.05)
+        written.append(worker)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(kernel, 4)
+    assert written == [1]
+
+
+def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test before compares would be little if a call had only one task."""
+    tasks: list[int] = []
+    run = threads._Workers.run
+
+    def noted(workers: Any, kernel: Any, counters: Array, count: int, arguments: Any) -> None:
+        tasks.append(count)
+        run(workers, kernel, counters, count, arguments)
+
+    monkeypatch.setattr(threads._Workers, "run", noted)
+    for name, call in calls().items():
+        tasks.clear()
+        call()
+        assert tasks or name == "bias_backward", name
+    tasks.clear()
+    fast.relu_forward(np.zeros((32, 128), np.float32))
+    fast.softmax_cross_entropy_forward(np.zeros((32, 10), np.float32), np.zeros(32, np.int64))
+    assert tasks == [], "too little work to wake a thread for"
+
+
+def test_two_threads_of_a_program_may_call_at_once() -> None:
+    x, kernel = numbers(0, (32, 14, 14, 8)), numbers(1, (3, 3, 8, 20))
+    flat = numbers(2, (300_000,))
+    expected = bits(conv(x, kernel)), bits(fast.tanh_forward(flat))
+    wrong: list[int] = []
+
+    def work() -> None:
+        for k in range(40):
+            if (bits(conv(x, kernel)), bits(fast.tanh_forward(flat))) != expected:
+                wrong.append(k)
+
+    callers = [threading.Thread(target=work) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_makes_threads_of_its_own() -> None:
+    x, kernel = numbers(0, (32, 14, 14, 8)), numbers(1, (3, 3, 8, 20))
+    expected = bits(conv(x, kernel))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if bits(conv(x, kernel)) == expected else 1)
+    for _ in range(600):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the forked process waits for threads that it does not have")
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new process, with these environment variables."""
+    environment = {key: value for key, value in os.environ.items() if key != "GPUNET_FAST"}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+TELL = """
+from gpunet.primitives.selection import numpy_twins
+twins = numpy_twins()
+print(twins.module.__name__, twins.reason, twins.fix, sep="|")
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "module", "reason", "fix"),
+    [
+        ("", "fast", "Numba ", ""),
+        ("1", "fast", " threads.", ""),
+        (" Auto ", "fast", "Numba ", ""),
+        ("0", "reference", "GPUNET_FAST=0 asks for NumPy alone.", "Unset GPUNET_FAST."),
+    ],
+)
+def test_the_environment_chooses(setting: str, module: str, reason: str, fix: str) -> None:
+    done = python(TELL, GPUNET_FAST=setting)
+    assert (done.returncode, done.stderr) == (0, "")
+    name, told, to_do = done.stdout.strip("\n").split("|")
+    assert name == f"gpunet.primitives.{module}"
+    assert reason in told
+    assert to_do == fix
+
+
+def test_an_unknown_choice_is_an_error() -> None:
+    done = python(TELL, GPUNET_FAST="wrong")
+    assert done.returncode == 1
+    assert "value of the environment variable GPUNET_FAST" in done.stderr
+    use = "import gpunet, numpy as np; gpunet.primitives.relu_forward(np.zeros(3, 'f4'))"
+    assert "ValueError" in python(use, GPUNET_FAST="wrong").stderr
+
+
+def test_without_numba_numpy_computes() -> None:
+    hidden = "import sys; sys.modules['numba'] = None\n"
+    done = python(hidden + TELL)
+    assert done.stdout.startswith("gpunet.primitives.reference|Numba is not installed.|")
+    assert "pip install 'gpunet[fast]'" in done.stdout
+    use = "import gpunet, numpy as np; print(gpunet.primitives.relu_forward(np.ones(1, 'f4')))"
+    done = python(hidden + use)
+    assert (done.stdout, done.stderr) == ("[1.]\n", "")
+
+
+def test_a_broken_numba_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 1.0 or less')\n")
+    done = python(TELL, PYTHONPATH=str(tmp_path))
+    name, reason, fix = done.stdout.strip("\n").split("|")
+    assert name == "gpunet.primitives.reference"
+    assert "cannot be used: ImportError: Numba needs NumPy 1.0 or less." in reason
+    assert fix == "Install it again: pip install -U numba."
+
+
+def test_kernels_are_compiled_once_and_kept_on_disk(tmp_path: Path) -> None:
+    code = """
+        import numpy as np
+        from gpunet import primitives
+        rows = np.ones((3, 5), np.float32)
+        print(primitives.bias_backward(rows), primitives.bias_backward(rows))
+    """
+    first = python(code, NUMBA_CACHE_DIR=str(tmp_path), GPUNET_NUM_THREADS="1")
+    assert first.stderr.count("gpunet: compiling kernels for this processor, once") == 1
+    assert list(tmp_path.rglob("*.nbc"))
+    second = python(code, NUMBA_CACHE_DIR=str(tmp_path), GPUNET_NUM_THREADS="1")
+    assert second.stderr == ""
+    assert first.stdout == second.stdout == "[3. 3. 3. 3. 3.] [3. 3. 3. 3. 3.]\n"
+
+
+ON_ANOTHER_PROCESSOR = """
+import numpy as np
+from gpunet.primitives import fast, reference
+from gpunet.primitives.fast.simd import LANES
+
+x = np.random.default_rng(0).integers(-2, 3, (9, 11, 10, 8)).astype(np.float32)
+kernel = np.random.default_rng(1).integers(-2, 3, (3, 3, 8, 21)).astype(np.float32)
+for twins in (fast, reference):
+    y = twins.conv2d_forward(x, kernel, padding=1)
+    pooled, places = twins.conv2d_max_pool_forward(x, kernel)
+    found = [
+        y,
+        *twins.conv2d_backward_weight(y, x, kernel.shape, padding=1, with_bias=True),
+        twins.conv2d_backward_input(y, kernel, x.shape, padding=1),
+        pooled,
+        places,
+        twins.conv2d_max_pool_backward_weight(pooled, places, x, kernel.shape)[0],
+        twins.conv2d_max_pool_backward_input(pooled, places, kernel, x.shape),
+        *twins.max_pool2d_forward(x, pool_size=3, strides=2),
+        twins.relu_forward(x),
+    ]
+    if twins is fast:
+        expected = found
+        smooth = fast.tanh_forward(x)
+print(LANES, all(map(np.array_equal, found, expected)), np.abs(np.tanh(x) - smooth).max() < 3e-7)
+"""
+
+
+@pytest.mark.slow
+def test_a_processor_of_narrow_vectors_and_no_fused_sums(tmp_path: Path) -> None:
+    done = python(
+        ON_ANOTHER_PROCESSOR,
+        NUMBA_CPU_NAME="generic",
+        NUMBA_CPU_FEATURES="",
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )
+    assert done.stdout == "4 True True\n", done.stderr
+
+
+COMPILE_ONLY = """
+import numba
+from gpunet.primitives.fast import compile as compiling
+
+codes = []
+
+
+def compiled(function, signature):
+    kernel = numba.njit(signature, nogil=True, error_model="numpy")(function)
+    codes.extend(kernel.inspect_asm().values())
+    return lambda *arguments: None  # this processor could not run it
+
+
+compiling._compile = compiled
+import numpy as np
+from gpunet.primitives import fast
+from gpunet.primitives.fast.simd import LANES
+
+x, kernel = np.zeros((1, 6, 6, 16), np.float32), np.zeros((3, 3, 16, 32), np.float32)
+fast.conv2d_forward(x, kernel)
+fast.max_pool2d_forward(x, pool_size=2)
+fast.sigmoid_forward(x)
+print(LANES, len(codes) >= 4, sum("zmm" in code for code in codes) >= 2)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_compile_for_a_processor_of_wide_vectors(tmp_path: Path) -> None:
+    wide = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]
+    done = python(
+        COMPILE_ONLY,
+        NUMBA_CPU_NAME="skylake-avx512",
+        NUMBA_CPU_FEATURES=",".join(f"+{feature}" for feature in wide),
+        GPUNET_NUM_THREADS="1",
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )
+    assert done.stdout == "16 True True\n", done.stderr
