@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from typing import Any
 
 import numpy as np
 
 from gpunet import losses, metrics, optimizers, random
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import array_module, asarray, get_array_module, to_numpy
 from gpunet.callbacks import Callback, CallbackList, History
-from gpunet.layers.core import positive_integer
-from gpunet.layers.layer import Layer, Shape
-from gpunet.models import summary
+from gpunet.layers.building import unbuilt_on_error
+from gpunet.models.functional import Functional
 from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
 from gpunet.training import batches as data
@@ -30,7 +30,7 @@ from gpunet.training.step import train_step
 __all__ = ["Model"]
 
 
-class Model(Layer):
+class Model(Functional):
     """A layer that can be trained: of layers in its attributes, which its `call` uses.
 
     `Sequential` is one that is written for you; for other shapes of network write a subclass.
@@ -50,14 +50,13 @@ class Model(Layer):
     2
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+        super().__init__(inputs, outputs, **options)
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: losses.Loss | None = None
         self.metrics: list[metrics.Metric] = []
         self.history: History | None = None
         self.stop_training = False  # a callback sets it to end `fit` after the epoch
-        self.fuse = True  # `compile` sets it, and the next
         self.capture: bool | str = "auto"
         self.precision: str | None = None
         self._parameters: FlatParameters | None = None
@@ -66,7 +65,7 @@ class Model(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
-        return vars(self) | {"_steps_on_gpu": None}
+        return super().__getstate__() | {"_steps_on_gpu": None}
 
     # Setting up
 
@@ -110,27 +109,9 @@ class Model(Layer):
         self._parameters = self._steps_on_gpu = None
         self._compiled_again = optimizer.built
         self.capture, self.precision = capture, precision
-        for layer in self._with_sublayers():
+        for layer in self.with_sublayers():
             if isinstance(layer, Model):
                 layer.fuse = fuse
-
-    @property
-    def output_shape(self) -> Shape:
-        """The shape of the output, its batch size None; known once the model is built."""
-        if self.input_shape is None:
-            raise RuntimeError(
-                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
-                "or call it on data."
-            )
-        return self.compute_output_shape(self.input_shape)
-
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
-        print_fn(summary.table(self, self._rows()))
-
-    def _rows(self) -> list[tuple[Layer, Shape | None]]:
-        """The layers of `summary()` with their output shapes, where they are known."""
-        return [(layer, None) for layer in self.sublayers]
 
     # Training
 
@@ -186,7 +167,7 @@ class Model(Layer):
                 raise ValueError("fit takes validation_split or validation_data, received both.")
             (x, y), validation_data = data.split(x, y, validation_split)
         validation = None
-        with self.unbuilt_on_error():
+        with unbuilt_on_error(self):
             training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
             if validation_data is not None:
                 validation = self._validation_batches(
@@ -337,10 +318,6 @@ class Model(Layer):
     def _as_input(self, x: Array) -> Tensor:
         return self._as_tensor(x, None if self._parameters is None else self._parameters.buffer)
 
-    def _samples_at_once(self) -> int:
-        """Return how many samples inference had best take at a time; 0 where that is not known."""
-        return 0
-
     def _batches(
         self, where: str, x: Any, y: Any, batch_size: int | None, steps: int | None, **options: bool
     ) -> Batches:
@@ -363,8 +340,8 @@ class Model(Layer):
     def _check_batch(self, x: Array, y: Array | None) -> None:
         """Raise unless the model takes x, and its loss takes y beside the model's outputs."""
         shape = (None, *x.shape[1:])
-        with nullcontext() if self.built else self.unbuilt_on_error():
-            self.build_once(shape)
+        with nullcontext() if self.built else unbuilt_on_error(self):
+            self.build(shape)
             self.check_input(x.shape)
             if y is not None:
                 assert self.loss is not None
@@ -399,7 +376,7 @@ class Model(Layer):
 
     def _build_sublayers(self) -> None:
         """Build the layers that are built only when they are called, by a call on zeros."""
-        if all(layer.built for layer in self._with_sublayers()) or self.input_shape is None:
+        if all(layer.built for layer in self.with_sublayers()) or self.input_shape is None:
             return
         zeros = array_module().zeros([size or 1 for size in self.input_shape], self.compute_dtype)
         with no_grad():

@@ -46,7 +46,7 @@ def sample_shape(model: Model, x: Any, where: str) -> tuple[int, ...]:
             f"{'unknown' if shape is None else shape}: give its first layer input_shape= with all "
             f"sizes, or call {where}(model, x=...) with inputs like those of fit."
         )
-    model.build_once((None, *shape))
+    model.build((None, *shape))
     model._build_sublayers()
     return shape
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpunet import primitives
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import array_module, asarray, get_array_module
-from gpunet.layers.core import positive_integer
 from gpunet.models.model import Model
 from gpunet.models.sequential import Sequential
 from gpunet.primitives.launch import kernel as launcher

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import array_module, get_array_module
-from gpunet.layers.core import positive_integer
 from gpunet.models.model import Model
 from gpunet.primitives import reference, selection
 from gpunet.primitives.launch import kernel as launcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import metrics
-from gpunet.layers.core import positive_integer
+from gpunet.arguments import positive_integer
 
 __all__ = ["as_list", "as_metrics", "check_initial_epoch", "result"]
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet import primitives, random
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import get_array_module
-from gpunet.layers.core import positive_integer
 
 __all__ = [
     "ArrayBatches",

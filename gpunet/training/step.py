@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from gpunet.autograd import Array, Tensor
-from gpunet.fusion import loss_left_to
+from gpunet.fusion import call_with_loss
 from gpunet.layers.layer import Layer
 from gpunet.optimizers import Optimizer
 from gpunet.training.logs import Scores
@@ -84,17 +84,14 @@ def compute_gradients(
     On a GPU, within `primitives.leaving_parts`, they may be left in parts.
     """
     parameters.start()
-    with loss_left_to(model, loss_function, y) as left:
-        prediction = model(x, training=True)
-    if left.result is None:
+    prediction, fused = call_with_loss(model, x, loss_function, y)
+    if fused is None:
         loss = loss_function(y, prediction)
         loss.backward()
         outcome = Outcome(prediction.value, loss.value.reshape(1), None)
     else:
-        left.backward()
-        # Where labels are smoothed, the largest may be another.
-        hits = None if left.loss.label_smoothing else left.result.hits
-        outcome = Outcome(prediction.value, left.result.losses, hits)
+        fused.backward()
+        outcome = Outcome(prediction.value, fused.losses, fused.hits)
     parameters.finish()
     return outcome
 

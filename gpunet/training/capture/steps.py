@@ -148,7 +148,7 @@ class DeviceSteps:
 
         A captured step does not read them again.
         """
-        owners = [self.optimizer, self.model.loss, *self.model._with_sublayers()]
+        owners = [self.optimizer, self.model.loss, *self.model.with_sublayers()]
         settings, before = Settings(owners, get_precision()), self._settings
         changed = "all" if before is None else before.changed_in(settings)
         if changed is not None:
