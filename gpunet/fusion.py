@@ -43,18 +43,21 @@ class Step(NamedTuple):
     outputs: range
 
 
-def run(graph: Graph, inputs: Sequence[Any], loss: FusedLoss | None = None) -> list[Any]:
+def run(
+    graph: Graph, inputs: Sequence[Any], loss: FusedLoss | None = None, *, fuse: bool = True
+) -> list[Any]:
     """Return the outputs of a graph for values of its inputs, both as flat lists.
 
     Arguments:
         graph: of built layers.
         inputs: tensors.
         loss: computed by the last chain, if that ends the graph with a softmax.
+        fuse: whether several nodes may run as one.
     """
     flat = _flat(graph)
     values: list[Any] = [*inputs, *[None] * (len(flat.uses) - len(inputs))]
     uses = list(flat.uses)
-    for step in steps(graph, loss):
+    for step in steps(graph, loss, fuse=fuse):
         output = step.call(*[values[slot] for slot in step.inputs])
         for slot in step.inputs:
             uses[slot] -= 1
@@ -65,14 +68,14 @@ def run(graph: Graph, inputs: Sequence[Any], loss: FusedLoss | None = None) -> l
     return [values[slot] for slot in flat.outputs]
 
 
-def steps(graph: Graph, loss: FusedLoss | None = None) -> Iterator[Step]:
+def steps(graph: Graph, loss: FusedLoss | None = None, *, fuse: bool = True) -> Iterator[Step]:
     """Yield what runs a graph, in order; arguments as in `run`."""
     flat = _flat(graph)
     done: set[int] = set()
     for position, call in enumerate(flat.calls):
         if position in done:
             continue
-        chain = _chain(flat, position)
+        chain = _chain(flat, position) if fuse else None
         if chain is None:
             yield Step(_caller(call.node), (call.node,), call.inputs, call.outputs)
             continue
@@ -101,7 +104,7 @@ def call_with_loss(
         targets: of the output, where the weights are.
     """
     plain = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
-    if not plain or loss.from_logits or not runs_graph(model):
+    if not plain or loss.from_logits or not runs_graph(model) or not model.fuse:
         return model(inputs, training=True), None
     fused = FusedLoss(loss, targets)
     outputs = model.run(lambda x: model.run_graph(x, fused), (inputs,), {}, True)
@@ -109,10 +112,9 @@ def call_with_loss(
 
 
 def runs_graph(operation: Any) -> bool:
-    """Return whether an operation is a model whose call runs its graph, and may be fused."""
+    """Return whether an operation is a model whose call runs its graph and nothing else."""
     return (
         getattr(operation, "graph", None) is not None
-        and operation.fuse
         and "call" not in vars(operation)
         and type(operation).call is type(operation).call_graph
     )
@@ -148,11 +150,14 @@ class _FlatGraph(NamedTuple):
 def _flat(graph: Graph) -> _FlatGraph:
     """Return a graph without inner graphs; kept with the graph until an inner model changes."""
     cached: _FlatGraph | None = graph.cache
-    if cached is None or any(
-        (model.graph if runs_graph(model) else None) is not inner for model, inner in cached.models
-    ):
+    if cached is None or any(_inner_graph(model) is not inner for model, inner in cached.models):
         graph.cache = cached = _flattened(graph)
     return cached
+
+
+def _inner_graph(model: Any) -> Graph | None:
+    """Return the graph of a model where its nodes may stand in its place."""
+    return model.graph if runs_graph(model) and model.fuse else None
 
 
 def _flattened(graph: Graph) -> _FlatGraph:
@@ -178,8 +183,9 @@ def _add_calls(
     slot_of = {symbol_key(s): slot for s, slot in zip(graph.inputs, slots, strict=True)}
     for node in graph.nodes:
         inputs = [slot_of[symbol_key(symbol)] for symbol in node.inputs]
-        inner = node.operation.graph if runs_graph(node.operation) and not node.kwargs else None
-        if hasattr(node.operation, "graph"):
+        inner = None
+        if hasattr(node.operation, "call_graph") and not node.kwargs:
+            inner = _inner_graph(node.operation)
             models.append((node.operation, inner))
         if inner is None:
             free = calls[-1].outputs.stop if calls else free
@@ -240,7 +246,13 @@ class Chain:
             y = Tensor(primitives.chain_forward(x.value, self.stages))
         if self.flat and y.ndim != 2:
             y = functions.reshape(y, (len(y), math.prod(y.shape[1:])))
-        return y if self.after is None else self.after(y)
+        if self.after is None:
+            return y
+        try:
+            return self.after(y)
+        except (TypeError, ValueError) as error:
+            name_layer(error, self.layers[-1])
+            raise
 
     def _check_shapes(self, shape: Any) -> None:
         """Raise the error of the layer that does not fit the output of the one before it."""
@@ -352,7 +364,11 @@ class FusedLoss:
     def compute(self, x: Tensor, chain: Chain) -> Tensor:
         """Compute the loss of a chain's softmax; return the probabilities."""
         shape = len(x), chain.stages[-1].kernel.shape[1]
-        labels = self.loss.class_labels(self.targets, shape, x.dtype)
+        try:
+            labels = self.loss.class_labels(self.targets, shape, x.dtype)
+        except (TypeError, ValueError) as error:
+            error.names_layer = True  # type: ignore[union-attr]  # no layer is at fault
+            raise
         wants = is_recording() and (x.node is not None or x.requires_grad)
         self.result = primitives.chain_cross_entropy(
             x.value, chain.stages, labels, with_input_grad=wants

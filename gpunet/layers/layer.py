@@ -115,8 +115,8 @@ class Layer(WeightOwner):
     def check_input(self, shape: Any) -> None:
         """Raise `ValueError` if the layer, once built, cannot take an input of this shape."""
 
-    def takes_integers(self, position: int = 0) -> bool:
-        """Return whether integers of the input at a position are kept; by default they are cast."""
+    def takes_integers(self) -> bool:
+        """Return whether inputs of integers are kept as they are; by default they are cast."""
         return False
 
     # Methods for subclasses to use
@@ -290,12 +290,13 @@ class Layer(WeightOwner):
             weight.value[...] = value
         return output
 
-    def _as_tensor(self, x: Any, like: Any = None) -> Tensor:
+    def _as_tensor(self, x: Any, like: Any = None, keep_integers: bool | None = None) -> Tensor:
         """Return a tensor of `x` where the weights are, and of their dtype.
 
         Arguments:
             x: a tensor, or anything that makes one.
             like: an array of the weights where that is known; to find one takes time.
+            keep_integers: by default as `takes_integers` says.
         """
         if isinstance(x, Tensor):
             return x
@@ -307,8 +308,9 @@ class Layer(WeightOwner):
         if like is None and (weight := self._first_weight()) is not None:
             like = weight.value
         dtype = self.dtype if like is None else like.dtype
-        if hasattr(x, "dtype") and x.dtype.kind in "biu" and self.takes_integers():
-            dtype = x.dtype
+        if hasattr(x, "dtype") and x.dtype.kind in "biu":
+            keep = self.takes_integers() if keep_integers is None else keep_integers
+            dtype = x.dtype if keep else dtype
         return Tensor(asarray(x, dtype=dtype, like=like))
 
     def _cast(self, x: Any) -> Any:

@@ -37,7 +37,7 @@ class Rescaling(Layer):
         self.scale = _number(scale, "scale", self.dtype)
         self.offset = _number(offset, "offset", self.dtype)
 
-    def takes_integers(self, position: int = 0) -> bool:
+    def takes_integers(self) -> bool:
         return True
 
     def call(self, x: Any) -> Any:

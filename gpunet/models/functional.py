@@ -146,7 +146,7 @@ class Functional(Layer):
         """
         graph = self._known_graph()
         flat = _flat_inputs(graph, inputs)
-        outputs = fusion.run(graph, flat, loss) if self.fuse else _run_unfused(graph, flat)
+        outputs = fusion.run(graph, flat, loss, fuse=self.fuse)
         return symbolic.pack(graph.output_structure, outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -178,42 +178,45 @@ class Functional(Layer):
             name = f" for the input {symbol.name!r}" if len(expected) > 1 else ""
             _check_shape(found, symbol.shape, name)
 
-    def takes_integers(self, position: int = 0) -> bool:
-        if self.graph is None or position >= len(self.graph.inputs):
-            return False
-        symbol = self.graph.inputs[position]
+    def takes_integers(self) -> bool:
+        return self.graph is not None and all(
+            self.input_takes_integers(position) for position in range(len(self.graph.inputs))
+        )
+
+    def input_takes_integers(self, position: int) -> bool:
+        """Return whether integers of the input at a position are kept, and not cast."""
+        graph = self._known_graph()
+        symbol = graph.inputs[position]
         if symbol.dtype.kind in "biu":
             return True
         key = symbolic.symbol_key(symbol)
-        readers = [
-            (node, [symbolic.symbol_key(s) for s in node.inputs].index(key))
-            for node in self.graph.nodes
-            if key in map(symbolic.symbol_key, node.inputs)
-        ]
+        readers = [node for node in graph.nodes if key in map(symbolic.symbol_key, node.inputs)]
         return bool(readers) and all(
-            isinstance(node.operation, Layer) and node.operation.takes_integers(place)
-            for node, place in readers
+            isinstance(node.operation, Layer) and node.operation.takes_integers()
+            for node in readers
         )
+
+    def _as_inputs(self, x: Any) -> Any:
+        if self.graph is None or len(self.graph.inputs) == 1:
+            return super()._as_inputs(x)
+        flat = _flat_inputs(self.graph, x)
+        if len(flat) != len(self.graph.inputs):
+            return super()._as_inputs(x)  # check_input says what is wrong
+        tensors = [
+            self._as_tensor(item, keep_integers=self.input_takes_integers(position))
+            for position, item in enumerate(flat)
+        ]
+        return symbolic.pack(self.graph.input_structure, tensors)
 
     def _samples_at_once(self) -> int:
         """Return how many samples inference takes at a time; 0 where that is not known."""
-        return samples_at_once(self.graph) if fusion.runs_graph(self) and self.graph else 0
+        if self.graph is None or not fusion.runs_graph(self):
+            return 0
+        return samples_at_once(self.graph, self.fuse)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, their output shapes and numbers of weights."""
         print_fn(summary.table(self))
-
-
-def _run_unfused(graph: Graph, inputs: list[Any]) -> list[Any]:
-    values = {
-        symbolic.symbol_key(symbol): value
-        for symbol, value in zip(graph.inputs, inputs, strict=True)
-    }
-    for node in graph.nodes:
-        output = node.call(values[symbolic.symbol_key(symbol)] for symbol in node.inputs)
-        for index, value in enumerate(symbolic.flatten(output)):
-            values[id(node), index] = value
-    return [values[symbolic.symbol_key(symbol)] for symbol in graph.outputs]
 
 
 def _output_symbols(node: Node, sources: Iterator[Symbol]) -> Any:

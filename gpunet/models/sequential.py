@@ -41,7 +41,7 @@ class Sequential(Model):
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, trainable=trainable)
-        self._layers: list[Layer] = []
+        self.layers: list[Layer] = []
         self._input: Symbol | None = None
         if layers is None or isinstance(layers, Layer | Symbol):
             raise TypeError(
@@ -49,11 +49,6 @@ class Sequential(Model):
             )
         for layer in layers:
             self.add(layer)
-
-    @property
-    def layers(self) -> list[Any]:
-        """The layers, in order, without the input."""
-        return self._layers
 
     def add(self, layer: Layer | Symbol) -> None:
         """Put a layer at the end, and make its weights if the shape of its input is known.
@@ -79,7 +74,7 @@ class Sequential(Model):
         name, known_input = layer.name, self._input
         layer.name = self._unique_name(layer)
         try:
-            if known_input is None and not self._layers and layer.given_input_shape is not None:
+            if known_input is None and not self.layers and layer.given_input_shape is not None:
                 self._input = Input(layer.given_input_shape)
                 self.given_input_shape = layer.given_input_shape
             if self._input is not None:
@@ -89,27 +84,27 @@ class Sequential(Model):
             if known_input is None:
                 self.given_input_shape = None
             raise
-        self._layers.append(layer)
+        self.layers.append(layer)
 
     def pop(self) -> Layer:
         """Remove the last layer and return it."""
-        if not self._layers:
+        if not self.layers:
             raise IndexError(f"{self.name!r} has no layer to remove.")
-        layer = self._layers.pop()
-        if not self._layers:
+        layer = self.layers.pop()
+        if not self.layers:
             self.graph = self._input = self.input_shape = self.given_input_shape = None
             self.built = False
         elif self._input is not None:
             self.graph = None
-            for remaining in self._layers:
+            for remaining in self.layers:
                 self._extend(remaining)
         return layer
 
     def _add_input(self, symbol: Symbol) -> None:
-        if self._layers or self._input is not None:
+        if self.layers or self._input is not None:
             raise ValueError(
                 f"{symbol!r} must come first and once in a Sequential; {self.name!r} has "
-                f"{len(self._layers)} layers already."
+                f"{len(self.layers)} layers already."
             )
         self._input, self.input_shape = symbol, symbol.shape
         self.given_input_shape = symbol.shape[1:]
@@ -123,9 +118,9 @@ class Sequential(Model):
         self.graph, self.built, self.input_shape = graph, True, self._input.shape
 
     def _unique_name(self, layer: Layer) -> str:
-        taken = {other.name for other in self._layers}
+        taken = {other.name for other in self.layers}
         if (layer.named_by_user and layer.name in taken) or any(
-            layer is other for other in self._layers
+            layer is other for other in self.layers
         ):
             raise ValueError(
                 f"{self.name!r} has a layer {layer.name!r} already: give each layer a name= of "
@@ -134,7 +129,7 @@ class Sequential(Model):
         return unique_name(layer.name, taken.__contains__)
 
     def build(self, input_shape: Any) -> None:
-        if not self._layers:
+        if not self.layers:
             raise ValueError(f"{self.name!r} has no layers: add() some first.")
         self._record_for(shape_without_batch(input_shape))
 
@@ -147,5 +142,5 @@ class Sequential(Model):
     def _record_for(self, shape: Shape) -> None:
         """Record the graph for inputs of a shape."""
         self._input, self.graph = Input(batch_shape=shape), None
-        for layer in self._layers:
+        for layer in self.layers:
             self._extend(layer)

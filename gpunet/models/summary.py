@@ -16,19 +16,13 @@ def table(model: Any) -> str:
     Arguments:
         model: with a graph; else its layers are listed, without shapes.
     """
-    lines = [("Layer (type)", "Output shape", "Param #"), *_rows(model)]
-    connected = model.graph is not None and _branches(model.graph)
-    if connected:
+    lines = [["Layer (type)", "Output shape", "Param #"], *map(list, _rows(model))]
+    if model.graph is not None and _branches(model.graph):
         sources = [", ".join(_sources(node)) or "-" for node in _nodes(model.graph)]
-        lines = [
-            (*line, text) for line, text in zip(lines, ["Connected to", *sources], strict=True)
-        ]
+        for line, cell in zip(lines, ["Connected to", *sources], strict=True):
+            line.append(cell)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = []
-    for line in lines:
-        first, second, third, *rest = line
-        cells = [first.ljust(widths[0]), second.ljust(widths[1]), third.rjust(widths[2]), *rest]
-        text.append("  ".join(cells).rstrip())
+    text = [_aligned(line, widths) for line in lines]
     rule = "-" * max(map(len, text))
     trainable = sum(parameter.size for parameter in model.trainable_weights)
     frozen = sum(parameter.size for parameter in model.non_trainable_weights)
@@ -41,6 +35,12 @@ def table(model: Any) -> str:
     return "\n".join(
         [f"Model: {model.name!r}", rule, text[0], rule, *text[1:], rule, *totals, rule]
     )
+
+
+def _aligned(line: list[str], widths: list[int]) -> str:
+    puts = [str.ljust, str.ljust, str.rjust, str.ljust]
+    cells = [put(cell, width) for put, cell, width in zip(puts, line, widths, strict=False)]
+    return "  ".join(cells).rstrip()
 
 
 def _rows(model: Any) -> list[tuple[str, str, str]]:

@@ -15,17 +15,21 @@ _MOST_BYTES = 1 << 24  # of the values that are in memory at one time
 _MOST_SAMPLES = 1 << 10  # beyond which more at a time are no faster
 
 
-def samples_at_once(graph: Graph) -> int:
+def samples_at_once(graph: Graph, fuse: bool = True) -> int:
     """Return how many samples are best run at a time; 0 where that is not known.
 
     It is known for the layers of gpunet alone: others may need much memory inside, or mix the
     samples of a batch.
+
+    Arguments:
+        graph: of built layers.
+        fuse: whether it is run with several nodes as one.
     """
     if not all(_is_of_gpunet(operation) for operation in graph.operations):
         return 0
     alive = {slot: _size(symbol.shape) for slot, symbol in enumerate(graph.inputs)}
     largest = 0.0
-    for step in fusion.steps(graph):
+    for step in fusion.steps(graph, fuse=fuse):
         for slot, shape in zip(step.outputs, step.nodes[-1].shapes, strict=True):
             alive[slot] = _size(shape)
         largest = max(largest, sum(alive[slot] for slot in {*step.inputs, *step.outputs}))
