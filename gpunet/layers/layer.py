@@ -423,6 +423,6 @@ def _floating(dtype: Any, where: str) -> np.dtype:
         found = np.dtype("float32" if dtype is None else dtype)
     except TypeError:
         found = None
-    if found not in (np.dtype("float32"), np.dtype("float64")):
+    if found is None or found not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
     return found
