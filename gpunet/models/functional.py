@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpunet import fusion, symbolic
+from gpunet import functions, fusion, symbolic
+from gpunet.autograd import Tensor
 from gpunet.layers import InputLayer, Layer
 from gpunet.layers.layer import Shape, _map_shapes
 from gpunet.layers.tracking import describe, unique_name
@@ -153,7 +154,7 @@ class Functional(Layer):
         if self.graph is None:
             return super().compute_output_shape(input_shape)
         values = {
-            symbolic.symbol_key(symbol): Symbol(shape, symbol.dtype)
+            symbolic.symbol_key(symbol): Symbol(_adapted(shape, symbol.shape), symbol.dtype)
             for symbol, shape in zip(self.graph.inputs, _leaf_shapes(input_shape), strict=True)
         }
         for node in self.graph.nodes:
@@ -197,13 +198,18 @@ class Functional(Layer):
         )
 
     def _as_inputs(self, x: Any) -> Any:
-        if self.graph is None or len(self.graph.inputs) == 1:
+        if self.graph is None:
             return super()._as_inputs(x)
-        flat = _flat_inputs(self.graph, x)
+        if len(self.graph.inputs) == 1 and not isinstance(x, dict | list | tuple):
+            return _with_rank(self._as_tensor(x), self.graph.inputs[0].shape)
+        flat = _flat_inputs(self.graph, x) if _holds_arrays(x) else [x]
         if len(flat) != len(self.graph.inputs):
             return super()._as_inputs(x)  # check_input says what is wrong
         tensors = [
-            self._as_tensor(item, keep_integers=self.input_takes_integers(position))
+            _with_rank(
+                self._as_tensor(item, keep_integers=self.input_takes_integers(position)),
+                self.graph.inputs[position].shape,
+            )
             for position, item in enumerate(flat)
         ]
         return symbolic.pack(self.graph.input_structure, tensors)
@@ -249,6 +255,32 @@ def _flat_inputs(graph: Graph, inputs: Any) -> list[Any]:
     return symbolic.flatten(inputs)
 
 
+def _holds_arrays(x: Any) -> bool:
+    """Return whether a structure is one of arrays, and not of the numbers of one array."""
+    return isinstance(x, dict) or any(hasattr(item, "shape") for item in symbolic.flatten(x))
+
+
+def _with_rank(x: Tensor, expected: Shape) -> Tensor:
+    """Return a tensor with a last axis of size 1 added or removed, where it then fits."""
+    shape = _adapted(x.shape, expected)
+    return x if shape == x.shape else functions.reshape(x, shape)
+
+
+def _adapted(shape: Shape, expected: Shape) -> Shape:
+    """Return a shape with a last axis of size 1 added or removed, where it then fits."""
+    if len(shape) == len(expected) - 1 and _fits((*shape, 1), expected):
+        return (*shape, 1)
+    removable = len(shape) == len(expected) + 1 and shape[-1] == 1
+    return shape[:-1] if removable and _fits(shape[:-1], expected) else shape
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        want in (None, size) or size is None
+        for want, size in zip(expected[1:], shape[1:], strict=True)
+    )
+
+
 def _make_names_unique(layers: list[Layer], model: str) -> None:
     """Number the default names of layers that are alike; names that were given must differ."""
     given = [layer.name for layer in layers if layer.named_by_user]
@@ -271,17 +303,9 @@ def _leaf_shapes(shape: Any) -> list[Shape]:
 
 
 def _check_shape(received: Shape, expected: Shape, name: str) -> None:
-    fits = len(received) == len(expected) and all(
-        want in (None, size) or size is None
-        for want, size in zip(expected[1:], received[1:], strict=True)
-    )
-    if fits:
+    if _fits(_adapted(received, expected), expected):
         return
-    hint = ""
-    if received == expected[:-1] or (received[1:] == expected[1:-1] and expected[-1] == 1):
-        hint = ": add the axis of the one channel, x[..., None]"
-    elif received == expected[1:]:
-        hint = ": one sample needs the axis of its batch, x[None]"
+    hint = ": one sample needs the axis of its batch, x[None]" if received == expected[1:] else ""
     raise ValueError(
         f"the model takes samples of shape {expected[1:]}{name}, that is inputs of shape "
         f"{expected}; received {tuple(received)}{hint}."
