@@ -361,7 +361,7 @@ class Model(Functional):
             self._build_sublayers()
             with memory_for(None):
                 parameters = FlatParameters(self)
-                self.optimizer.build(parameters.values)
+                self.optimizer.build_buffer(parameters.values)
             self._parameters, self._compiled_again = parameters, True
         elif not self._parameters.is_current():
             self._parameters.lay_out()

@@ -98,7 +98,7 @@ class Rehearsal:
         self.scores = Scores(copy.deepcopy(model.metrics))
         model.optimizer, model.capture = copy.copy(model.optimizer), False
         model._parameters = FlatParameters(model)
-        model.optimizer.build(model._parameters.values)
+        model.optimizer.build_buffer(model._parameters.values)
         # Two batches, so that they are taken from data as those of an epoch are.
         self.data: list[Any] = [library.concatenate([array, array]) for array in (x, targets)]
         self.on_gpu = None if library is np else DeviceSteps(model)

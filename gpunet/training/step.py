@@ -69,7 +69,7 @@ def train_step(
     scores.add(y, *outcome)
     check_finite(outcome.losses, parameters.gradients)
     with whole():
-        optimizer.apply(parameters.values, parameters.gradients)
+        optimizer.step(parameters.values, parameters.gradients)
 
 
 def compute_gradients(

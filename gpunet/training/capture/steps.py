@@ -134,13 +134,13 @@ class DeviceSteps:
 
     def start(self) -> None:
         """Let scores begin anew, and see what has changed outside of the steps."""
-        if self.optimizer.iterations is self.iterations and not self._depth:
+        if self.optimizer.count is self.iterations and not self._depth:
             self.iterations -= self.failed[2:]  # where an interrupt came before `read`
         self.state.fill(0)
         self.samples = self.steps = 0
-        if self.optimizer.iterations is not self.iterations:
-            self.iterations[...] = self.optimizer.iterations
-            self.optimizer.iterations = self.iterations
+        if self.optimizer.count is not self.iterations:
+            self.iterations[...] = self.optimizer.count
+            self.optimizer.count = self.iterations
         self.see_settings()
 
     def see_settings(self) -> str | None:
@@ -171,7 +171,7 @@ class DeviceSteps:
         if not failed[:2].any():
             return
         left_out = int(failed[2])
-        self.optimizer.iterations -= left_out
+        self.optimizer.count -= left_out
         self.state.fill(0)
         error = non_finite("the loss", loss) if failed[0] else non_finite("a gradient", np.nan)
         error.batch = self.steps - left_out + 1
@@ -297,8 +297,8 @@ class DeviceSteps:
         with primitives.leaving_parts(), random.keys_from(self._key):
             outcome = compute_gradients(model, model.loss, self.parameters, inputs, targets)
         self._finish(outcome, size)
-        optimizer.update_unless(
-            self.failed, self.parameters.values, self.parameters.gradients, optimizer.state
+        optimizer.step(
+            self.parameters.values, self.parameters.gradients, skip=self.failed, counted=True
         )
         return _Result(outcome, targets)
 

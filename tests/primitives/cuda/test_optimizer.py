@@ -98,13 +98,13 @@ def test_optimizers_take_many_steps_as_on_numpy(
     for twins in (reference, cuda):
         monkeypatch.setitem(primitives._TWINS, "numpy", twins)
         parameters, rng = start.copy(), np.random.default_rng(1)
-        optimizer.build(parameters)
+        optimizer.build_buffer(parameters)
         optimizer.learning_rate = 0.02
         with use_executor(CpuExecutor()):
             for _ in range(30):
-                optimizer.apply(parameters, rng.normal(size=333))
+                optimizer.step(parameters, rng.normal(size=333))
             optimizer.learning_rate = 0.001  # written into the array that the kernel reads
-            optimizer.apply(parameters, rng.normal(size=333))
+            optimizer.step(parameters, rng.normal(size=333))
         results.append(parameters)
     np.testing.assert_allclose(results[1], results[0], rtol=1e-12, atol=1e-12)
     assert np.abs(results[0] - start).max() > 0.01

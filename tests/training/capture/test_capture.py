@@ -309,7 +309,7 @@ def test_compiling_again_goes_on_counting(cupy: Any) -> None:
             model.compile(optimizer, "categorical_crossentropy", capture=capture)
             model.fit(X, Y, verbose=0, batch_size=4)
         model.train_on_batch(X, Y)
-        optimizer.apply(model._parameters.values, model._parameters.gradients)
+        optimizer.step(model._parameters.values, model._parameters.gradients)
         return [weight.tobytes() for weight in model.get_weights()], int(optimizer.iterations[0])
 
     assert run(True) == run(False)
