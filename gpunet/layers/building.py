@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ __all__ = [
     "built_once",
     "name_layer",
     "shape_without_batch",
-    "snake_case",
     "unbuilt_on_error",
 ]
 
@@ -92,12 +90,6 @@ def name_layer(error: Exception, layer: Any) -> None:
     if not getattr(error, "names_layer", False) and error.args:
         error.args = (f"{describe(layer)}: {error.args[0]}", *error.args[1:])
         error.names_layer = True  # type: ignore[attr-defined]
-
-
-def snake_case(name: str) -> str:
-    """Return ``max_pooling2d`` for ``MaxPooling2D``, as Keras names its layers."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def as_sample_shape(shape: Any, argument: str = "input_shape") -> Shape:

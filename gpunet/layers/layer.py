@@ -14,15 +14,15 @@ import numpy as np
 from gpunet import functions, initializers, symbolic
 from gpunet.autograd import Array, Parameter, Tensor, no_grad
 from gpunet.backend import asarray
+from gpunet.configurable import Configurable
 from gpunet.layers.building import (
     Shape,
     as_sample_shape,
     built_once,
     name_layer,
-    snake_case,
 )
 from gpunet.layers.tracking import WeightOwner, describe, unique_name
-from gpunet.naming import check_arguments
+from gpunet.naming import snake_case
 from gpunet.symbolic import Symbol
 
 __all__ = ["Layer", "Shape", "collect_updates", "is_training"]
@@ -31,7 +31,7 @@ _training: ContextVar[bool] = ContextVar("training", default=False)
 _updates: ContextVar[list[tuple[Parameter, Array]] | None] = ContextVar("updates", default=None)
 
 
-class Layer(WeightOwner):
+class Layer(WeightOwner, Configurable):
     """A function with weights: subclasses write `build`, which makes them, and `call`.
 
     Layers and weights in the attributes of a layer, also in lists, tuples and dictionaries, are its
@@ -54,12 +54,8 @@ class Layer(WeightOwner):
     (2, 3)
     """
 
-    _initialized = False
+    _set_by_init = "built"
     _call_parameters: frozenset[str]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
-        check_arguments(cls.__init__, cls.__name__, kwargs)
-        return super().__new__(cls)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -75,12 +71,13 @@ class Layer(WeightOwner):
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = "float32",
+        **unknown: Any,
     ) -> None:
-        self._initialized = True
+        super().__init__(**unknown)
         self.name = name or snake_case(type(self).__name__)
         self.named_by_user = name is not None
         self.trainable = trainable
-        self.dtype = _floating(dtype, self.name)
+        self.dtype = _weight_dtype(dtype, self.name)
         self.built = self._is_building = False
         self.input_shape: Any = None  # with the batch, once built; several inputs: a structure
         if input_dim is not None:
@@ -88,14 +85,6 @@ class Layer(WeightOwner):
         self.given_input_shape = None if input_shape is None else as_sample_shape(input_shape)
         self._weights: list[Parameter] = []
         self._symbols: tuple[Any, Any] = (None, None)  # weak: of the latest call on symbols
-
-    def __getattr__(self, name: str) -> Any:
-        if not self._initialized and not name.startswith("__"):
-            raise RuntimeError(
-                f"{type(self).__name__}.__init__ must call super().__init__() before anything "
-                f"else: its attribute {name!r} is not there."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # Methods that subclasses write
 
@@ -151,7 +140,7 @@ class Layer(WeightOwner):
                 f"add_weight received the name {name!r}, which another weight of this layer has: "
                 "give each weight a name of its own."
             )
-        dtype = self.dtype if dtype is None else _floating(dtype, self.name)
+        dtype = self.dtype if dtype is None else _weight_dtype(dtype, self.name)
         value = initializers.get(initializer or "glorot_uniform")(sizes, dtype=dtype)
         name = name or unique_name("weight", taken.__contains__)
         parameter = Parameter(asarray(value), name=name, trainable=trainable)
@@ -418,11 +407,11 @@ def _checked_output(output: Any) -> Any:
     )
 
 
-def _floating(dtype: Any, where: str) -> np.dtype:
+def _weight_dtype(dtype: Any, where: str) -> np.dtype:
     try:
         found = np.dtype("float32" if dtype is None else dtype)
     except TypeError:
-        found = None
-    if found is None or found not in (np.dtype("float32"), np.dtype("float64")):
+        found = np.dtype(object)
+    if found not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
     return found

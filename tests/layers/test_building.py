@@ -150,12 +150,12 @@ class NoSuperModel(Model):
         lambda: NoSuper()(X),
         lambda: Sequential([NoSuper()]),
         lambda: NoSuperModel().predict(X, verbose=0),
-        lambda: NoSuperModel().compile("sgd", "mse"),
+        lambda: NoSuperModel().fit(X, X),
         lambda: NoSuperModel().weights,
     ],
 )
 def test_a_missing_super_init_is_named(use: Any) -> None:
-    with pytest.raises(RuntimeError, match=r"must call super\(\).__init__\(\)"):
+    with pytest.raises(AttributeError, match=r"did not call super\(\).__init__\(\)"):
         use()
 
 
