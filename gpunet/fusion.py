@@ -355,7 +355,7 @@ class FusedLoss:
         return self.result.losses
 
     @property
-    def hits(self) -> Array | None:
+    def correct(self) -> Array | None:
         """uint8 (batch,), whether each sample is classified correctly; None if not known."""
         assert self.result is not None
         # Of smoothed labels, the largest may be another.

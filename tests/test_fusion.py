@@ -186,7 +186,7 @@ def test_the_last_chain_computes_the_loss(loss: Any, labels: Any) -> None:
     assert fused.result is not None
     correct = expected.argmax(-1) == y.argmax(-1)
     np.testing.assert_array_equal(fused.result.hits, correct)
-    assert (fused.hits is None) == bool(model.loss.label_smoothing)
+    assert (fused.correct is None) == bool(model.loss.label_smoothing)
 
 
 def test_labels_that_do_not_fit_are_an_error_of_the_loss() -> None:

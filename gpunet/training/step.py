@@ -91,7 +91,7 @@ def compute_gradients(
         outcome = Outcome(prediction.value, loss.value.reshape(1), None)
     else:
         fused.backward()
-        outcome = Outcome(prediction.value, fused.losses, fused.hits)
+        outcome = Outcome(prediction.value, fused.losses, fused.correct)
     parameters.finish()
     return outcome
 
