@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from gpunet import backend
-from gpunet.primitives import cuda
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Build, Kernel, Parameter, use_executor
 from gpunet.primitives.launch import cupy as cupy_executor
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Build, Kernel, Parameter, use_executor
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
+from tests.support.doors import cuda
 
 FORWARD = Kernel("activation.cu", "activation_forward")
 MACROS = {"ACTIVATION": "RELU", "VECTOR": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from gpunet.layers import (
 )  # fmt: skip
 from gpunet.models import Model, Sequential
 from gpunet.models.functional import Functional
-from gpunet.primitives import reference
+from gpunet.primitives import reference, use_twins
 from gpunet.progress import ProgressLine
 from gpunet.training.batches import ArrayBatches
 from tests.support.memory_use import peak_bytes
@@ -132,16 +132,15 @@ def test_what_is_chained(name: str) -> None:
 
 
 @pytest.fixture(params=["numpy", "numba", "cuda"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let arrays run by each kind of twins."""
-    if request.param == "numpy":
-        monkeypatch.setitem(primitives._TWINS, "numpy", reference)
-    elif request.param == "numba":
-        fast = pytest.importorskip("gpunet.primitives.fast")
-        monkeypatch.setitem(primitives._TWINS, "numpy", fast)
-    else:
+def library(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run primitives by each kind of twins."""
+    if request.param == "cuda":
         request.getfixturevalue("cupy")
-    return request.param
+        yield request.param
+        return
+    fast = request.param == "numba" and pytest.importorskip("gpunet.primitives.fast")
+    with use_twins(fast or reference):
+        yield request.param
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
-from gpunet.primitives.cuda.batch import gather_pair
+from gpunet.primitives.cuda.batch import gather_batches
 from gpunet.training.batches import ArrayBatches, Batches
 from gpunet.training.memory import memory_for
 
@@ -95,7 +95,8 @@ class Resident:
 
     def batch(self, size: int) -> tuple[Array, Array]:
         """Return the next samples in the order."""
-        return gather_pair(self.x, self.y, self.order, self.position, size)
+        x, y = gather_batches((self.x, self.y), self.order, self.position, size)
+        return x, y
 
     def turns(self, batches: ArrayBatches, most: int) -> Iterator[Turn]:
         """Yield the steps of an epoch, up to `most` of one size at a time."""

@@ -19,8 +19,8 @@ from gpunet import backend, primitives, random
 from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
 from gpunet.metrics import Mean, MeanMetricWrapper, counts_hits
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
-from gpunet.primitives.launch import kernel as launcher
 from gpunet.primitives.partial_sums import Parts
 from gpunet.primitives.precision import get_precision
 from gpunet.training.batches import ArrayBatches, Batches

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import cuda, reference
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.cuda import tiling
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.primitives.cuda.test_product import assert_near
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda, reference
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 

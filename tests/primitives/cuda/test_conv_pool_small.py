@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import cuda, reference
 from gpunet.primitives.cuda import conv_pool_small
-from gpunet.primitives.launch.kernel import use_executor
-from gpunet.primitives.shapes import conv2d_max_pool_geometry
+from gpunet.primitives.geometry import conv2d_max_pool_geometry
+from gpunet.primitives.launch import use_executor
 from tests.primitives.cuda.test_conv_pool import windows
 from tests.primitives.cuda.test_product import assert_near
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
 from tests.support.cuda_on_cpu.cpu_executor import ORDERS, CpuExecutor, compiler
+from tests.support.doors import cuda, reference
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gpunet.primitives import cuda
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
 from tests.support.cuda_on_cpu.cases import (
     Case,

@@ -18,7 +18,7 @@ import pytest
 
 from gpunet import backend
 from gpunet.primitives.cuda.tiling import Tiling
-from gpunet.primitives.launch.kernel import Build, full_source
+from gpunet.primitives.launch import Build, full_source
 from tests.support.cuda_on_cpu.builds import RecordingExecutor, Use, record_training
 from tests.support.cuda_on_cpu.builds import recorded_uses as record_uses
 from tests.support.cuda_on_cpu.nvrtc import (

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import cuda, reference
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.cuda import tiling
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from gpunet.primitives.precision import set_precision, use_precision
 from tests.primitives.reference.test_convolution import cases as convolutions
 from tests.support.cuda_on_cpu.builds import RecordingExecutor, record_training
 from tests.support.cuda_on_cpu.cases import rounded
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda, reference
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels")
 

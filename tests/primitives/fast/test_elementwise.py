@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gpunet import primitives
 from gpunet.primitives import OUTPUT_ACTIVATIONS
+from tests.support.doors import Doors, reference
 from tests.support.fast_arrays import EPSILON, Array, lay_out, layouts, numbers, seeds
 
-fast = pytest.importorskip("gpunet.primitives.fast")
-reference: Any = primitives.reference
+fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
 ACTIVATIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     **{name: {} for name in (*OUTPUT_ACTIVATIONS, "silu")},

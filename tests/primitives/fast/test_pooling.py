@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet import primitives
-from gpunet.primitives.shapes import pool2d_geometry
+from gpunet.primitives.geometry import pool2d_geometry
+from tests.support.doors import Doors, reference
 from tests.support.fast_arrays import EPSILON, Array, check_sums, lay_out, layouts, numbers, seeds
 
-fast = pytest.importorskip("gpunet.primitives.fast")
-reference: Any = primitives.reference
+fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
 CHECKED = (
     "average_pool2d_backward",

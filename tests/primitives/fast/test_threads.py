@@ -20,9 +20,10 @@ import pytest
 import gpunet
 from gpunet.primitives import reference
 from gpunet.primitives.stages import Stage
+from tests.support.doors import Doors
 from tests.support.fast_arrays import Array, numbers
 
-fast = pytest.importorskip("gpunet.primitives.fast")
+fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 threads = importlib.import_module("gpunet.primitives.fast.threads")
 
 ROOT = Path(gpunet.__file__).parents[1]
@@ -33,7 +34,8 @@ def test_each_kernel_is_checked_by_value() -> None:
     checked = {
         name for file in files for name in getattr(importlib.import_module(file), "CHECKED", ())
     }
-    made = {name for name in fast.__all__ if getattr(fast, name) is not getattr(reference, name)}
+    twins = fast.twins
+    made = {name for name in twins.__all__ if getattr(twins, name) is not getattr(reference, name)}
     assert made - checked == set()
 
 
@@ -282,7 +284,9 @@ ON_ANOTHER_PROCESSOR = """
 import numpy as np
 from gpunet.primitives import fast, reference
 from gpunet.primitives.fast.simd import LANES
+from tests.support.doors import Doors
 
+fast, reference = Doors(fast), Doors(reference)
 x = np.random.default_rng(0).integers(-2, 3, (9, 11, 10, 8)).astype(np.float32)
 kernel = np.random.default_rng(1).integers(-2, 3, (3, 3, 8, 21)).astype(np.float32)
 for twins in (fast, reference):
@@ -332,7 +336,7 @@ def compiled(function, signature):
 
 compiling._compile = compiled
 import numpy as np
-from gpunet.primitives import fast
+from gpunet import primitives as fast
 from gpunet.primitives.fast.simd import LANES
 
 x, kernel = np.zeros((1, 6, 6, 16), np.float32), np.zeros((3, 3, 16, 32), np.float32)

@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[Array, dict[str, Any]]:
     return x, options
 
 
-def windows(x: Array, g: primitives.shapes.Pool2DGeometry) -> list[tuple[Any, Any, Array]]:
+def windows(x: Array, g: primitives.geometry.Pool2DGeometry) -> list[tuple[Any, Any, Array]]:
     """Return (output place, pixels that are no padding, their place in the window) of each."""
     found = []
     for place in np.ndindex(*g.output_shape[1:3]):
@@ -68,7 +68,7 @@ def windows(x: Array, g: primitives.shapes.Pool2DGeometry) -> list[tuple[Any, An
 @given(case=cases(), block_bytes=block_sizes)
 def test_max_pooling_and_its_gradient(case: tuple[Array, dict[str, Any]], block_bytes: int) -> None:
     x, options = case
-    geometry = primitives.shapes.pool2d_geometry(x.shape, **options)
+    geometry = primitives.geometry.pool2d_geometry(x.shape, **options)
     with mock.patch.object(blocks, "BLOCK_BYTES", block_bytes):
         y, indices = primitives.max_pool2d_forward(x, **options)
         output_grad = np.cos(np.arange(y.size)).reshape(y.shape)
@@ -94,7 +94,7 @@ def test_average_pooling_and_its_gradient(
     case: tuple[Array, dict[str, Any]], block_bytes: int
 ) -> None:
     x, options = np.nan_to_num(case[0], posinf=3, neginf=-3), case[1]
-    geometry = primitives.shapes.pool2d_geometry(x.shape, **options)
+    geometry = primitives.geometry.pool2d_geometry(x.shape, **options)
     with mock.patch.object(blocks, "BLOCK_BYTES", block_bytes):
         y = primitives.average_pool2d_forward(x, **options)
         output_grad = np.cos(np.arange(y.size)).reshape(y.shape)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.launch.kernel import Build, Kernel, Launch, full_source, kernel_names
+from gpunet.primitives.launch import Build, Kernel, Launch, full_source, kernel_names
 
 __all__ = ["ORDERS", "CompileError", "CpuExecutor", "KernelError", "compiler"]
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from gpunet import backend
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Build, Kernel, Launch
 from gpunet.primitives.launch.cupy import CupyExecutor
-from gpunet.primitives.launch.kernel import Build, Kernel, Launch
 from tests.support.cuda_on_cpu.cpu_executor import CompileError, CpuExecutor
 from tests.support.fake_cupy import gpu as fake_gpu
 from tests.support.fake_cupy.arrays import carry_out, memory_of, ndarray, new, store

@@ -15,9 +15,9 @@ from gpunet import backend, functions, losses, optimizers
 from gpunet.callbacks import Callback, LambdaCallback
 from gpunet.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, Rescaling
 from gpunet.models import NonFiniteLossError, Sequential
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Launch
 from gpunet.primitives.launch.cupy import CupyExecutor
-from gpunet.primitives.launch.kernel import Launch
 from gpunet.training.capture.steps import CaptureError
 from tests.support.cuda_on_cpu.cpu_executor import compiler
 from tests.support.fake_cupy.module import Gpu, fake_gpu, install
@@ -191,7 +191,7 @@ def test_the_launches_of_a_step_of_the_program(batch: int, cupy: Any) -> None:
     model.fit(x, y, batch_size=batch, verbose=0)
     (graph,) = model._device_steps()._graphs.values()
     assert graph.graph.nodes == [
-        "gather_pair",
+        "gather_batches",
         "conv2d_max_pool_small_forward",
         *["conv2d_max_pool_forward"] * 2,
         "dense_cross_entropy",
