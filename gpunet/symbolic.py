@@ -1,0 +1,323 @@
+"""Symbols stand for values that are not computed yet; a call on them is recorded as a node.
+
+A model is a `Graph` of nodes. Whatever looks inside a model (fusion, summary, profiling, saving)
+looks at its nodes. Symbols refer to the node that made them and nodes to their input symbols, never
+the other way round: a model that is dropped is freed at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import array_module
+
+__all__ = [
+    "Graph",
+    "Node",
+    "Symbol",
+    "flatten",
+    "infer",
+    "is_symbolic",
+    "map_structure",
+    "pack",
+    "record",
+    "symbol_key",
+    "symbols_in",
+]
+
+Shape = tuple[int | None, ...]
+
+# Sizes that stand for unknown ones, in pairs: an output size that differs within a pair is unknown.
+# Larger pairs are tried where an operation refuses smaller ones, as a large window does.
+_TRIALS = ((2, 3), (8, 9), (32, 33), (128, 129))
+
+
+class Symbol:
+    """A value to come: its shape and dtype, and the call that returns it.
+
+    Arguments:
+        shape: None for each size that is not known yet, as the batch size.
+        dtype: of the elements.
+        node: the call that returns it; None for a symbol on its own.
+        index: which of the outputs of the call it is.
+        name: for messages; inputs of a model can be given data by their names.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "index", "name", "node", "shape")
+    __array_priority__ = 1000  # array + symbol is the symbol's business
+
+    def __init__(
+        self,
+        shape: Shape,
+        dtype: Any = "float32",
+        node: Node | None = None,
+        index: int = 0,
+        name: str = "symbol",
+    ) -> None:
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self.node, self.index, self.name = node, index, name
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes, the batch counted."""
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<Symbol {self.name!r} of shape {self.shape}, {self.dtype}>"
+
+    def _no_value(self, *unused: Any) -> Any:
+        raise TypeError(
+            f"{self!r} has no value yet, so it cannot be converted, compared or iterated: compute "
+            "with layers, operators and gpunet.functions, and call the model on data for values."
+        )
+
+    __array__ = __bool__ = __float__ = __int__ = __iter__ = __len__ = _no_value
+    __lt__ = __le__ = __gt__ = __ge__ = _no_value
+
+
+class Node:
+    """One call of an operation.
+
+    Attributes:
+        operation: a layer, a model or a function.
+        args, kwargs: what it was called with; nested structures may contain symbols.
+        structure: of its outputs, with the index of each in place of its symbol.
+        inputs: the symbols in `args` and `kwargs`, in order.
+    """
+
+    __slots__ = ("args", "inputs", "kwargs", "operation", "structure")
+
+    def __init__(
+        self, operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.operation, self.args, self.kwargs = operation, args, kwargs
+        self.inputs = symbols_in((args, kwargs))
+        self.structure: Any = None
+
+    @property
+    def name(self) -> str:
+        """The name of the operation."""
+        name = getattr(self.operation, "name", None) or getattr(self.operation, "__name__", "call")
+        return str(name).lstrip("_")
+
+    def call(self, values: Iterator[Any]) -> Any:
+        """Call the operation with values in place of its input symbols, in order."""
+        if len(self.args) == 1 and not self.kwargs and type(self.args[0]) is Symbol:
+            return self.operation(next(values))
+        args, kwargs = map_structure(
+            lambda item: next(values) if isinstance(item, Symbol) else item,
+            (self.args, self.kwargs),
+        )
+        return self.operation(*args, **kwargs)
+
+
+class Graph:
+    """The calls that lead from some symbols to others.
+
+    Arguments:
+        inputs: a symbol, or a nested structure of symbols.
+        outputs: likewise; each must follow from the inputs.
+
+    Attributes:
+        nodes: the calls, each after those that it depends on.
+        inputs, outputs: the symbols, as flat lists.
+        input_structure, output_structure: as given.
+
+    Raises:
+        TypeError: something else than symbols is given.
+        ValueError: an input is given twice, or an output needs an input that is not given.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        self.input_structure, self.output_structure = inputs, outputs
+        self.inputs, self.outputs = flatten(inputs), flatten(outputs)
+        for argument, symbols in (("inputs", self.inputs), ("outputs", self.outputs)):
+            _check_symbols(argument, symbols)
+        if len({symbol_key(symbol) for symbol in self.inputs}) < len(self.inputs):
+            names = ", ".join(repr(symbol.name) for symbol in self.inputs)
+            raise ValueError(
+                f"inputs must name each Input once, received {names}: give each input of the model "
+                "a symbol, Input(...), of its own."
+            )
+        self.nodes = self._order()
+
+    def _order(self) -> list[Node]:
+        """Return the nodes between inputs and outputs, each after those that it depends on."""
+        given = {symbol_key(symbol) for symbol in self.inputs}
+        ordered: list[Node] = []
+        done: set[int] = set()
+        waiting = [symbol for symbol in reversed(self.outputs)]
+        while waiting:
+            symbol = waiting[-1]
+            node = symbol.node
+            if symbol_key(symbol) in given or (node is not None and id(node) in done):
+                waiting.pop()
+                continue
+            if node is None or not node.inputs:
+                raise ValueError(
+                    f"outputs depend on {symbol.name!r} of shape {symbol.shape}, which is not "
+                    "among the inputs of the model: add it to inputs, or compute the outputs from "
+                    "the inputs alone."
+                )
+            pending = [
+                source
+                for source in node.inputs
+                if symbol_key(source) not in given
+                and (source.node is None or id(source.node) not in done)
+            ]
+            if pending:
+                waiting += reversed(pending)
+                continue
+            done.add(id(node))
+            ordered.append(node)
+            waiting.pop()
+        return ordered
+
+    @property
+    def operations(self) -> list[Any]:
+        """The operations of the inputs and the nodes, each once."""
+        sources = [symbol.node.operation for symbol in self.inputs if symbol.node is not None]
+        found = {id(operation): operation for operation in sources}
+        found.update({id(node.operation): node.operation for node in self.nodes})
+        return list(found.values())
+
+    def consumers(self) -> dict[tuple[int, int], int]:
+        """Return how often each symbol is used, by nodes and as an output."""
+        counts: dict[tuple[int, int], int] = {}
+        for symbol in (*(s for node in self.nodes for s in node.inputs), *self.outputs):
+            counts[symbol_key(symbol)] = counts.get(symbol_key(symbol), 0) + 1
+        return counts
+
+
+def _check_symbols(argument: str, symbols: list[Any]) -> None:
+    if not symbols:
+        raise ValueError(f"{argument} must contain at least one symbol, received none.")
+    for symbol in symbols:
+        if not isinstance(symbol, Symbol):
+            raise TypeError(
+                f"{argument} must be symbols, received {type(symbol).__name__}: start with "
+                "x = Input(shape) and pass what layers return when called on x."
+            )
+
+
+def symbol_key(symbol: Symbol) -> tuple[int, int]:
+    """Return what identifies a symbol: its node and index, or itself if it has no node."""
+    return (id(symbol.node), symbol.index) if symbol.node is not None else (id(symbol), 0)
+
+
+def is_symbolic(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
+    """Return whether a symbol is among the arguments of a call, lists of symbols included."""
+    for item in args:
+        if isinstance(item, Symbol):
+            return True
+        if isinstance(item, list | tuple | dict) and symbols_in(item):
+            return True
+    return bool(kwargs) and bool(symbols_in(list(kwargs.values())))
+
+
+def symbols_in(structure: Any) -> list[Symbol]:
+    """Return the symbols in a nested structure, in order."""
+    return [item for item in flatten(structure) if isinstance(item, Symbol)]
+
+
+def record(
+    operation: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    outputs: Any = None,
+) -> Any:
+    """Record a call on symbols; return the symbols of its outputs.
+
+    Arguments:
+        operation: a layer, a model or a function.
+        args, kwargs: of the call.
+        outputs: what it would return: objects with shape and dtype, in a nested structure; by
+            default found by calling it on zeros.
+    """
+    node = Node(operation, args, kwargs)
+    if outputs is None:
+        outputs = infer(operation, args, kwargs)
+    node.structure = pack(outputs, range(len(flatten(outputs))))
+    symbols = [
+        Symbol(item.shape, item.dtype, node, index, node.name)
+        for index, item in enumerate(flatten(outputs))
+    ]
+    return pack(outputs, symbols)
+
+
+def infer(operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return symbols, without a node, like the outputs of a call on symbols.
+
+    The operation is called on zeros twice, with different sizes for those that are not known: sizes
+    of the outputs that differ are not known either.
+    """
+    error: Exception | None = None
+    for sizes in _TRIALS:
+        try:
+            first, second = (_call_on_zeros(operation, args, kwargs, size) for size in sizes)
+        except (TypeError, ValueError) as problem:
+            error = error or problem
+            continue
+        pairs = zip(flatten(first), flatten(second), strict=True)
+        return pack(first, [_common(one, other) for one, other in pairs])
+    assert error is not None
+    raise error
+
+
+def _call_on_zeros(
+    operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], size: int
+) -> Any:
+    def zeros(item: Any) -> Any:
+        if not isinstance(item, Symbol):
+            return item
+        return array_module().zeros([size if s is None else s for s in item.shape], item.dtype)
+
+    new_args, new_kwargs = map_structure(zeros, (args, kwargs))
+    return operation(*new_args, **new_kwargs)
+
+
+def _common(one: Any, other: Any) -> Symbol:
+    sizes = zip(one.shape, other.shape, strict=True)
+    return Symbol(tuple(a if a == b else None for a, b in sizes), one.dtype)
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Return the leaves of nested lists, tuples and dictionaries; dictionaries by sorted keys.
+
+    >>> flatten({"b": [1, 2], "a": 3})
+    [3, 1, 2]
+    """
+    if isinstance(structure, dict):
+        return [leaf for key in sorted(structure, key=str) for leaf in flatten(structure[key])]
+    if isinstance(structure, list | tuple):
+        return [leaf for item in structure for leaf in flatten(item)]
+    return [structure]
+
+
+def pack(structure: Any, leaves: Iterable[Any]) -> Any:
+    """Return a structure with other leaves, given in the order of `flatten`.
+
+    >>> pack({"b": [1, 2], "a": 3}, "xyz")
+    {'b': ['y', 'z'], 'a': 'x'}
+    """
+    return _pack(structure, iter(leaves))
+
+
+def _pack(structure: Any, leaves: Iterator[Any]) -> Any:
+    if isinstance(structure, dict):
+        packed = {key: _pack(structure[key], leaves) for key in sorted(structure, key=str)}
+        return {key: packed[key] for key in structure}
+    if isinstance(structure, list | tuple):
+        items = [_pack(item, leaves) for item in structure]
+        if hasattr(structure, "_fields"):  # a named tuple
+            return type(structure)(*items)
+        return tuple(items) if isinstance(structure, tuple) else items
+    return next(leaves)
+
+
+def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
+    """Return a structure with ``function(leaf)`` in place of each leaf."""
+    return pack(structure, map(function, flatten(structure)))
