@@ -17,12 +17,13 @@ from gpunet.autograd import Parameter, Tensor, no_grad
 from gpunet.backend import array_module, asarray, to_numpy
 from gpunet.naming import check_arguments
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "collect_updates"]
 
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
 
 _building = threading.RLock()  # layers are built by one thread at a time
 _training: ContextVar[bool] = ContextVar("training", default=False)
+_updates: ContextVar[list[tuple[Parameter, Any]] | None] = ContextVar("updates", default=None)
 
 
 class Layer:
@@ -216,6 +217,19 @@ class Layer:
             cls._takes_training = "training" in inspect.signature(cls.call).parameters
         return cls._takes_training
 
+    def add_update(self, parameter: Parameter, value: Any) -> None:
+        """Set a weight that training changes otherwise than by gradients, as a moving average.
+
+        Within a training step the value is set together with the optimizer's update, and not at
+        all if the step fails; elsewhere it is set at once.
+        """
+        array = value.value if isinstance(value, Tensor) else value
+        pending = _updates.get()
+        if pending is None:
+            parameter.value[...] = array
+        else:
+            pending.append((parameter, array))
+
     # Weights
 
     @property
@@ -321,6 +335,17 @@ class Layer:
 def is_training() -> bool:
     """Return whether the layer that calls this is called in training."""
     return _training.get()
+
+
+@contextmanager
+def collect_updates() -> Iterator[list[tuple[Parameter, Any]]]:
+    """Collect the values of `Layer.add_update` in the list that the context gives."""
+    updates: list[tuple[Parameter, Any]] = []
+    token = _updates.set(updates)
+    try:
+        yield updates
+    finally:
+        _updates.reset(token)
 
 
 def describe(layer: Layer) -> str:

@@ -33,6 +33,8 @@ class Sequential(Model):
     ['flatten', 'dense']
     """
 
+    _takes_one_input = True
+
     def __init__(self, layers: Iterable[Layer | Input] = (), name: str | None = None) -> None:
         super().__init__(name=name)
         self.layers: list[Layer] = []
