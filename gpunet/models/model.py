@@ -55,7 +55,6 @@ class Model(Preparation):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.loss: Any = None
         self.history: History | None = None
         # A callback sets these to end `fit`, `evaluate` or `predict` after the batch or epoch.
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
@@ -123,7 +122,7 @@ class Model(Preparation):
         self._check_optimizer_is_free(optimizer)
         again = optimizer is self.optimizer
         self._earlier = (self._parameters or self._earlier) if again else None
-        self.loss, self.optimizer, self._objective = objective.loss, optimizer, objective
+        self.optimizer, self._objective = optimizer, objective
         self._trainability = Trainability(self)
         self._parameters = self._captured_steps = None
         self._dry_outputs = {}
@@ -133,9 +132,22 @@ class Model(Preparation):
                 layer.fuse = bool(fuse)
 
     @property
+    def loss(self) -> Any:
+        """The loss that `compile` was given, or those of the outputs as a list or dictionary."""
+        return self._objective.loss
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        self._objective = self._objective.replaced(loss=loss)
+
+    @property
     def metrics(self) -> list[Metric]:
         """The metrics that `compile` was given; a subclass may list its own here."""
         return self._objective.metrics
+
+    @metrics.setter
+    def metrics(self, metrics: Any) -> None:
+        self._objective = self._objective.replaced(metrics=metrics)
 
     @property
     def output_shape(self) -> Shape:

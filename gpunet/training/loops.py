@@ -83,17 +83,22 @@ def _train_on(state: TrainingState, batch: Batch, scores: Scores) -> None:
 def _train_on_gpu(steps: Any, batches: Batches, listeners: CallbackList, scores: Scores) -> None:
     model, tell, number = steps.model, listeners.wants_train_batches, 0
     with steps.epoch(batches):
-        for turn in steps.turns(batches, listeners.wants_each_train_batch):
+        turns = steps.turns(batches, one_by_one=tell)
+        while not (number and model.stop_training):
+            with steps.running():
+                turn = next(turns, None)
+            if turn is None:
+                break
             if tell:
                 listeners.on_train_batch_begin(number)
             with steps.running(), memory_for(turn.size):
+                if listeners.wants_each_train_batch:
+                    steps.see_changes()
                 steps.take(turn, scores)
             number += turn.steps
             if tell:
                 steps.read(scores)
                 listeners.on_train_batch_end(number - 1, scores.logs() | {"size": turn.size})
-            if model.stop_training:
-                break
         steps.read(scores)
 
 

@@ -69,6 +69,17 @@ class Objective:
         if not isinstance(self.loss, list | dict):
             self.bind(("output",))
 
+    def replaced(self, **others: Any) -> Objective:
+        """Return an objective with another `loss`, or other `metrics`."""
+        (plain, _), (weighted, _) = self.given
+        arguments = {
+            "loss": self.loss, "loss_weights": self.loss_weights, "metrics": plain,
+            "weighted_metrics": weighted,
+        }  # fmt: skip
+        objective = Objective(**(arguments | others))
+        objective.bind(self.names or ("output",))
+        return objective
+
     @property
     def metrics(self) -> list[metrics.Metric]:
         """All metrics, in the order given."""

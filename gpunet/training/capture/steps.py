@@ -227,7 +227,7 @@ class DeviceSteps:
         if not self.parameters.is_current():  # a callback gave a weight a new array
             self.parameters.lay_out()
         state, batches = self._epochs[-1]
-        state.structure = batches.structure
+        state.structure, state.objective = batches.structure, self.model._objective
         left = turn.steps
         while left > 0:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1
