@@ -5,12 +5,13 @@ The progress display, which is a callback too, is `gpunet.progress.ProgressLine`
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from gpunet.naming import find
 
-__all__ = ["Callback", "CallbackList", "History", "LambdaCallback"]
+__all__ = ["Callback", "CallbackList", "History", "LambdaCallback", "check_callbacks"]
 
 Logs: TypeAlias = dict[str, Any]
 
@@ -140,8 +141,7 @@ class CallbackList(Callback):
         model: Any = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        listed = [callbacks] if isinstance(callbacks, Callback) else callbacks or ()
-        self.callbacks = [_checked(i, callback) for i, callback in enumerate(listed)]
+        self.callbacks = check_callbacks(callbacks)
         active = [callback for callback in self.callbacks if callback._active]
         self._calls = {
             hook: [getattr(c, hook) for c in active if _defines(c, hook)] for hook in _HOOKS
@@ -152,7 +152,8 @@ class CallbackList(Callback):
         self.wants_each_train_batch = not all(callback._only_counts for callback in train)
         self.wants_each_test_batch = not all(callback._only_counts for callback in test)
         self.wants_each_predict_batch = not all(callback._only_counts for callback in predict)
-        self.set_model(model)
+        if model is not None:
+            self.set_model(model)
         self.set_params(params or {})
 
     def set_model(self, model: Any) -> None:
@@ -172,6 +173,19 @@ def _listening(callbacks: Iterable[Callback], loop: str) -> list[Callback]:
     """Return the callbacks that do something at the batches of a loop."""
     hooks = f"on_{loop}_batch_begin", f"on_{loop}_batch_end"
     return [callback for callback in callbacks if any(_defines(callback, hook) for hook in hooks)]
+
+
+def check_callbacks(callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
+    """Return one callback, several, or None as a list.
+
+    Raises:
+        TypeError: if one of them is no callback.
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        callbacks = [callbacks]
+    return [_checked(i, callback) for i, callback in enumerate(callbacks)]
 
 
 def _checked(position: int, callback: Any) -> Callback:
@@ -203,17 +217,36 @@ for _hook in _HOOKS:
     setattr(CallbackList, _hook, _forward(_hook))
 
 
+def _no_model() -> None:
+    return None
+
+
 class History(Callback):
     """Keeps the logs of each epoch; `fit` returns one.
 
     Attributes:
         history: a list for each name in the logs, with one value an epoch.
         epoch: the numbers of the epochs; the first is 0.
+        model: the model, while there is another reference to it.
     """
 
     def __init__(self) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+        self._model: Callable[[], Any] = _no_model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_model": _no_model}  # a weak reference cannot be copied
+
+    # The model keeps its history: a reference back would keep both until Python collects cycles.
+    @property
+    def model(self) -> Any:
+        """The model, None once it is gone."""
+        return self._model()
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = _no_model if model is None else weakref.ref(model)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begin a new list of epochs."""

@@ -206,7 +206,7 @@ class Layer(WeightOwner, Configurable):
         others = tuple(self._as_tensor(x) if _is_array(x) else x for x in args[1:])
         shape = _shapes(first)
         if not self.built:
-            self._build_for(_map_shapes(_without_batch, shape), others)
+            self._build_with(_map_shapes(_without_batch, shape), others)
         self.check_input(shape)
         return (self._cast(first), *others)
 
@@ -217,7 +217,7 @@ class Layer(WeightOwner, Configurable):
             return [self._as_inputs(item) for item in x]
         return self._as_tensor(x)
 
-    def _build_for(self, shape: Any, others: tuple[Any, ...]) -> None:
+    def _build_with(self, shape: Any, others: tuple[Any, ...]) -> None:
         """Call `build` with the shape of the first input, or those of all that it takes."""
         parameters = inspect.signature(self.build).parameters
         shapes = [shape, *(_without_batch(x.shape) for x in others if _is_array(x))]
@@ -239,7 +239,7 @@ class Layer(WeightOwner, Configurable):
         """Return the symbols of the output, after building the layer for those of the input."""
         try:
             if not self.built:
-                self._build_for(_shapes(args[0]), args[1:])
+                self._build_with(_shapes(args[0]), args[1:])
             given = {"training": training, "mask": mask}
             kwargs = kwargs | {key: item for key, item in given.items() if item is not None}
             outputs = self.output_symbols(args, kwargs)

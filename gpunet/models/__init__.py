@@ -2,6 +2,6 @@
 
 from gpunet.models.model import Model
 from gpunet.models.sequential import Sequential
-from gpunet.training.step import NonFiniteLossError
+from gpunet.training.finite import NonFiniteLossError
 
 __all__ = ["Model", "NonFiniteLossError", "Sequential"]

@@ -1,39 +1,41 @@
-"""Models: what is compiled, trained, evaluated and asked to predict."""
+"""Models: layers that can be compiled, trained and evaluated, and that predict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from gpunet import losses, metrics, optimizers, random
+from gpunet import optimizers
 from gpunet.arguments import positive_integer
-from gpunet.autograd import Array, Tensor, no_grad
-from gpunet.backend import array_module, asarray, get_array_module, to_numpy
-from gpunet.callbacks import Callback, CallbackList, History
+from gpunet.callbacks import Callback, CallbackList, History, check_callbacks
 from gpunet.layers.building import unbuilt_on_error
-from gpunet.models.functional import Functional
+from gpunet.metrics import Metric
+from gpunet.models.preparation import Preparation
 from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
-from gpunet.training import batches as data
-from gpunet.training import loops as running
-from gpunet.training.arguments import as_list, as_metrics, check_initial_epoch, result
+from gpunet.training import loops
+from gpunet.training.adapter import DataAdapter, is_data, unpack
 from gpunet.training.batches import Batches
-from gpunet.training.capture.steps import CaptureError, DeviceSteps
-from gpunet.training.logs import Scores
+from gpunet.training.logs import as_result
 from gpunet.training.memory import memory_for
-from gpunet.training.state import FlatParameters
-from gpunet.training.step import train_step
+from gpunet.training.objective import Objective
+from gpunet.training.state import Trainability
 
 __all__ = ["Model"]
 
+Result = float | list[float] | dict[str, float]
+Callbacks = Callback | Sequence[Callback] | None
 
-class Model(Functional):
+
+class Model(Preparation):
     """A layer that can be trained: of layers in its attributes, which its `call` uses.
 
-    `Sequential` is one that is written for you; for other shapes of network write a subclass.
+    `Sequential` is one that is written for you; for other shapes of network write a subclass. It
+    may take several inputs, and return several outputs, as lists or dictionaries. A subclass may
+    also define `train_step`, `test_step`, `predict_step`, `compute_loss` and `compute_metrics`.
 
     >>> from gpunet.layers import Dense
     >>> class TwoPaths(Model):
@@ -52,66 +54,98 @@ class Model(Functional):
 
     def __init__(self, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
         super().__init__(inputs, outputs, **options)
-        self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
-        self.metrics: list[metrics.Metric] = []
         self.history: History | None = None
-        self.stop_training = False  # a callback sets it to end `fit` after the epoch
-        self.capture: bool | str = "auto"
+        # A callback sets these to end `fit`, `evaluate` or `predict` after the batch or epoch.
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.precision: str | None = None
-        self._parameters: FlatParameters | None = None
-        self._steps_on_gpu: DeviceSteps | None = None
-        self._compiled_again = False  # with an optimizer that has updated this model before
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
-        return super().__getstate__() | {"_steps_on_gpu": None}
 
     # Setting up
 
     def compile(
         self,
-        optimizer: Any,
-        loss: Any,
-        metrics: Any = (),
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
         *,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
         fuse: bool = True,
         capture: bool | str = "auto",
         precision: str | None = None,
     ) -> None:
         """Choose how the model is trained.
 
+        With the optimizer that it had before, training continues from its step count and slots.
+        `trainable` counts as it is now, until the next compile.
+
         Arguments:
             optimizer: a name ('sgd', 'adam') or an instance of `gpunet.optimizers`.
-            loss: a name or an instance of `gpunet.losses`, or a function of ``(y_true, y_pred)``.
-            metrics: names, instances of `gpunet.metrics` or functions of ``(y_true, y_pred)``.
-            fuse: whether neighbouring layers of a `Sequential` may run as one primitive, such as
-                a convolution and its pooling; the results agree to rounding.
+            loss: a name or an instance of `gpunet.losses`, or a function of ``(y_true, y_pred)``;
+                for several outputs a list with one for each, or a dictionary by output name.
+            metrics: names, instances of `gpunet.metrics` or functions of ``(y_true, y_pred)``; for
+                several outputs a list of lists, or a dictionary by output name.
+            loss_weights: a factor for the loss of each output, as a list or a dictionary.
+            weighted_metrics: like `metrics`, but sample weights count.
+            run_eagerly: True is ``capture=False``.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras' sake, without
+                effect: steps on a GPU are captured as graphs, and losses are float32.
+            fuse: whether neighbouring layers may run as one primitive, such as a convolution and
+                its pooling; the results agree to rounding.
             capture: on a GPU, whether steps of training are captured as one graph of kernels, which
                 is then run again, with the same bits; 'auto' where that can be, with a warning
                 where it cannot, and True to have an error in place of the warning.
-            precision: of products on a GPU, 'fp32', 'tf32' or 'bf16', while this model is trained
-                or asked; None for that of `gpunet.set_precision`.
+            precision: of products on a GPU, 'fp32', 'tf32' or 'bf16', in this model; None for that
+                of `gpunet.set_precision`.
 
         Raises:
-            ValueError: for an unknown name, or a precision that the GPU does not have; the model is
-                then compiled as before.
+            TypeError, ValueError: for an unknown name, or a precision that the GPU does not have;
+                the model is then compiled as before.
         """
-        if capture not in (True, False, "auto"):
-            raise ValueError(
-                f"compile: capture must be 'auto', True or False, received {capture!r}."
-            )
+        _check_flags(run_eagerly=run_eagerly, auto_scale_loss=auto_scale_loss, fuse=fuse)
+        capture = _checked_choice("capture", capture)
+        _checked_choice("jit_compile", jit_compile)
+        positive_integer(steps_per_execution, "steps_per_execution", "compile")
+        if run_eagerly and capture is True:
+            raise ValueError("compile: run_eagerly=True and capture=True exclude each other.")
         if precision is not None:
             check_precision(precision, f"compile(precision={precision!r})")
-        loss, optimizer, chosen = losses.get(loss), optimizers.get(optimizer), as_metrics(metrics)
+        objective = Objective(loss, loss_weights, metrics, weighted_metrics)
+        if self._output_count() is not None and (self.graph is not None or self._dry_outputs):
+            objective.bind(self._output_names(self._output_template))
+        optimizer = optimizers.get(optimizer)
         self._check_optimizer_is_free(optimizer)
-        self.loss, self.optimizer, self.metrics = loss, optimizer, chosen
-        self._parameters = self._steps_on_gpu = None
-        self._compiled_again = optimizer.built
-        self.capture, self.precision = capture, precision
+        again = optimizer is self.optimizer
+        self._earlier = (self._parameters or self._earlier) if again else None
+        self.optimizer, self._objective = optimizer, objective
+        self._trainability = Trainability(self)
+        self._parameters = self._captured_steps = None
+        self._dry_outputs = {}
+        self.capture, self.precision = False if run_eagerly else capture, precision
         for layer in self.with_sublayers():
             if isinstance(layer, Model):
-                layer.fuse = fuse
+                layer.fuse = bool(fuse)
+
+    @property
+    def loss(self) -> Any:
+        """The loss that `compile` was given, or those of the outputs as a list or dictionary."""
+        return self._objective.loss
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        self._objective = self._objective.replaced(loss=loss)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics that `compile` was given; a subclass may list its own here."""
+        return self._objective.metrics
+
+    @metrics.setter
+    def metrics(self, metrics: Any) -> None:
+        self._objective = self._objective.replaced(metrics=metrics)
 
     # Training
 
@@ -122,126 +156,140 @@ class Model(Functional):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
-        callbacks: Callback | Sequence[Callback] | None = None,
+        callbacks: Callbacks = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
         *,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
+        validation_freq: int | Collection[int] = 1,
     ) -> History:
         """Train the model; return the history of its loss and metrics.
 
         Arguments:
-            x: inputs, one row a sample; or, without `y`, a generator or any iterable of batches
-                ``(x, y)``.
-            y: targets, one row a sample.
+            x: inputs, one row a sample: an array, or a list or a dictionary by name for several
+                inputs; or, without `y`, a generator or any iterable of batches ``(x, y)`` or
+                ``(x, y, sample_weight)``.
+            y: targets, one row a sample; a list or a dictionary for several outputs.
             batch_size: samples in a step, 32 by default.
-            epochs: passes over the data, those before `initial_epoch` counted in.
+            epochs: the number of the last epoch; passes over the data, if `initial_epoch` is 0.
             verbose: 'auto' or 1 for one line an epoch, redrawn on a terminal; 2 for plain lines;
                 0 for silence.
             callbacks: instances of `gpunet.callbacks.Callback`.
             validation_split: share of the samples, from the end, to validate with.
-            validation_data: ``(x, y)``, or an iterable of batches, to validate with.
+            validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or an iterable of such batches.
             shuffle: whether the samples of arrays are shuffled in each epoch.
+            class_weight: a factor for the loss of the samples of a class, by its number.
+            sample_weight: a factor for the loss of each sample; of several outputs a list or a
+                dictionary likewise.
             initial_epoch: the epoch to begin with, counted from 0.
             steps_per_epoch, validation_steps: batches in a pass; what an endless generator needs.
             validation_batch_size: samples in a batch of the validation, `batch_size` by default.
+            validation_freq: validate after every so many epochs, or after the epochs of a list,
+                the first being 1.
 
         Raises:
             RuntimeError: before `compile`.
-            ValueError: for data that does not fit; the weights are as they were.
+            ValueError: for data that do not fit; the weights are as they were.
             NonFiniteLossError: if the loss becomes NaN or infinite; it says in which batch.
         """
         self._check_compiled("fit")
-        positive_integer(epochs, "epochs", "fit")
-        check_initial_epoch(initial_epoch)
+        for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+            if not (type(number) is int and number == 0):
+                positive_integer(number, name, "fit")
+        due = _due_epochs(validation_freq, epochs)
         progress, history = ProgressLine(verbose), History()
         # The line comes first, so that what the others print comes after it; the history last, so
         # that it has what the others add to the logs.
-        listeners = CallbackList([progress, *as_list(callbacks), history], self)
-        if validation_split:
-            if validation_data is not None:
-                raise ValueError("fit takes validation_split or validation_data, received both.")
-            (x, y), validation_data = data.split(x, y, validation_split)
+        listeners = CallbackList([progress, *check_callbacks(callbacks), history])
+        adapter = DataAdapter(self, "fit", "training data", class_weight=class_weight)
+        size = batch_size if validation_batch_size is None else validation_batch_size
         validation = None
         with unbuilt_on_error(self):
-            training = self._batches("fit", x, y, batch_size, steps_per_epoch, shuffle=shuffle)
+            if validation_split:
+                if validation_data is not None:
+                    raise ValueError(
+                        "fit takes validation_split or validation_data, received both."
+                    )
+                x, held_out = adapter.split(x, y, sample_weight, validation_split)
+                validation = adapter.batches(held_out, None, None, size, validation_steps)
+            training = adapter.batches(
+                x, y, sample_weight, batch_size, steps_per_epoch, shuffle=shuffle
+            )
+            if not self.built:
+                training.peek()
             if validation_data is not None:
-                validation = self._validation_batches(
-                    validation_data, validation_batch_size, batch_size, validation_steps
-                )
-            self._lay_out_parameters()
-        self.history = history
+                validation = self._validation_batches(validation_data, size, validation_steps)
+            if not self._defines("train_step"):
+                self._lay_out_parameters()
+                self._warn_if_nothing_trains()
+        listeners.set_model(self)
         listeners.set_params({"verbose": verbose, "epochs": epochs} | training.params())
-        self.stop_training = False
+        self.history, self.stop_training = history, False
         with closing(progress):
-            self._run_epochs(range(initial_epoch, epochs), training, validation, listeners)
+            self._run_epochs(range(initial_epoch, epochs), training, validation, due, listeners)
         return history
 
+    def _validation_batches(
+        self, validation_data: Any, batch_size: int | None, steps: int | None
+    ) -> Batches:
+        adapter = DataAdapter(self, "fit (validation_data)", "validation data")
+        if is_data(validation_data):
+            return adapter.batches(*unpack(validation_data), batch_size, steps)
+        return adapter.batches(validation_data, steps=steps)
+
     def _run_epochs(
-        self, epochs: range, training: Batches, validation: Batches | None, listeners: CallbackList
+        self,
+        epochs: range,
+        training: Batches,
+        validation: Batches | None,
+        due: Collection[int],
+        listeners: CallbackList,
     ) -> None:
         logs: dict[str, float] = {}
         listeners.on_train_begin()
         for epoch in epochs:
             listeners.on_epoch_begin(epoch)
-            logs = running.train_epoch(self, epoch, training, listeners)
-            self._lay_out_parameters()  # finds weights made meanwhile, and refuses them
-            if validation is not None:
-                scores = running.evaluate(self, validation, listeners)
+            logs = loops.train_epoch(self, epoch, training, listeners)
+            if not self._defines("train_step"):
+                self._lay_out_parameters()  # finds weights made meanwhile, and refuses them
+            if validation is not None and epoch + 1 in due:
+                scores = loops.evaluate(self, validation, listeners)
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             listeners.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
         listeners.on_train_end(logs)
 
-    def _train_on(self, x: Array, y: Array | None, scores: Scores) -> None:
-        """Do one step, and take its loss and predictions into `scores`."""
-        if self._parameters is None or not self._parameters.is_current():
-            self._lay_out_parameters()
-        assert self.loss and self.optimizer and self._parameters
-        with memory_for(len(x)):
-            inputs = self._as_input(x)
-            targets = asarray(y, like=inputs.value)
-            train_step(self, self.loss, self.optimizer, self._parameters, scores, inputs, targets)
-
-    def _device_steps(self) -> DeviceSteps | None:
-        """Return the steps of this model on the GPU, where its weights are laid out there.
-
-        Raises:
-            CaptureError: they are on the CPU, and are to be captured.
-        """
-        if self._parameters is None or not self._parameters.is_current():
-            self._lay_out_parameters()
-        assert self._parameters is not None
-        if get_array_module(self._parameters.buffer) is np:
-            if self.capture is True:
-                raise CaptureError(
-                    f"compile(capture=True): {self.name!r} is on the CPU, where nothing is "
-                    "captured: use capture='auto', or a GPU (python -m gpunet doctor)."
-                )
-            return None
-        if self._steps_on_gpu is None or not self._steps_on_gpu.are_for(self):
-            self._steps_on_gpu = DeviceSteps(self)
-        return self._steps_on_gpu
-
     def train_on_batch(
-        self, x: Any, y: Any, *, return_dict: bool = False
-    ) -> float | list[float] | dict[str, float]:
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        *,
+        return_dict: bool = False,
+    ) -> Result:
         """Do one step; return the loss and metrics of this batch, as before the step.
 
         Arguments:
-            x, y: inputs and targets, one row a sample.
+            x, y, sample_weight, class_weight: as in `fit`, of one batch.
             return_dict: for a dictionary by name in place of a list.
         """
         self._check_compiled("train_on_batch")
-        batches = self._batches("train_on_batch", x, y, None, None, whole=True)
-        self._lay_out_parameters()
-        logs = running.train_epoch(self, None, batches, CallbackList([], self))
-        return result(logs, return_dict)
+        _check_flags(return_dict=return_dict)
+        adapter = DataAdapter(self, "train_on_batch", class_weight=class_weight)
+        batches = adapter.batches(x, y, sample_weight, whole=True)
+        if not self._defines("train_step"):
+            self._lay_out_parameters()
+            self._warn_if_nothing_trains()
+        logs = loops.train_epoch(self, None, batches, CallbackList([], self))
+        return as_result(logs, return_dict)
 
     # Evaluating and predicting
 
@@ -251,15 +299,18 @@ class Model(Functional):
         y: Any = None,
         batch_size: int | None = None,
         verbose: str | int = "auto",
+        sample_weight: Any = None,
         *,
         steps: int | None = None,
-        callbacks: Callback | Sequence[Callback] | None = None,
+        callbacks: Callbacks = None,
         return_dict: bool = False,
-    ) -> float | list[float] | dict[str, float]:
+    ) -> Result:
         """Return the loss and the metrics on data, as a list, or a number if there is no metric.
 
+        The list has the loss, those of several outputs, then the metrics as `compile` lists them.
+
         Arguments:
-            x, y, verbose, callbacks: as in `fit`.
+            x, y, sample_weight, verbose, callbacks: as in `fit`.
             batch_size: the most samples to take at a time. By default batches have 32, and where
                 no callback listens to them as many are run at once as is fast and needs little
                 memory.
@@ -267,21 +318,24 @@ class Model(Functional):
             return_dict: for a dictionary by name in place of a list.
         """
         self._check_compiled("evaluate")
-        batches = self._batches("evaluate", x, y, batch_size, steps)
+        _check_flags(return_dict=return_dict)
+        listening = check_callbacks(callbacks)
+        batches = DataAdapter(self, "evaluate").batches(x, y, sample_weight, batch_size, steps)
         progress = ProgressLine(verbose)
-        listeners = CallbackList([progress, *as_list(callbacks)], self)
+        listeners = CallbackList([progress, *listening], self)
         listeners.set_params({"verbose": verbose} | batches.params())
         with closing(progress):
-            return result(running.evaluate(self, batches, listeners), return_dict)
+            return as_result(loops.evaluate(self, batches, listeners), return_dict)
 
     def test_on_batch(
-        self, x: Any, y: Any, *, return_dict: bool = False
-    ) -> float | list[float] | dict[str, float]:
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, return_dict: bool = False
+    ) -> Result:
         """Return the loss and the metrics on one batch; arguments as in `train_on_batch`."""
         self._check_compiled("test_on_batch")
-        batches = self._batches("test_on_batch", x, y, None, None, whole=True)
-        scores = running.evaluate(self, batches, CallbackList([], self))
-        return result(scores, return_dict)
+        _check_flags(return_dict=return_dict)
+        batches = DataAdapter(self, "test_on_batch").batches(x, y, sample_weight, whole=True)
+        scores = loops.evaluate(self, batches, CallbackList([], self))
+        return as_result(scores, return_dict)
 
     def predict(
         self,
@@ -290,9 +344,12 @@ class Model(Functional):
         verbose: str | int = "auto",
         *,
         steps: int | None = None,
-        callbacks: Callback | Sequence[Callback] | None = None,
-    ) -> np.ndarray:
-        """Return the model's outputs for inputs, as a NumPy array with one row a sample.
+        callbacks: Callbacks = None,
+    ) -> Any:
+        """Return the model's outputs for inputs, as NumPy arrays with one row a sample.
+
+        Several outputs come in a list or a dictionary, as `call` returns them. NaN in a sample
+        gives NaN for that sample alone.
 
         Arguments:
             x: inputs, one row a sample, or an iterable of batches of them.
@@ -300,94 +357,40 @@ class Model(Functional):
             verbose, callbacks: as in `fit`.
             steps: batches to take.
         """
-        batches = self._batches("predict", x, None, batch_size, steps, with_targets=False)
+        listening = check_callbacks(callbacks)
+        adapter = DataAdapter(self, "predict", with_targets=False)
+        batches = adapter.batches(x, batch_size=batch_size, steps=steps)
         progress = ProgressLine(verbose)
-        listeners = CallbackList([progress, *as_list(callbacks)], self)
+        listeners = CallbackList([progress, *listening], self)
         listeners.set_params({"verbose": verbose} | batches.params())
         with closing(progress):
-            return running.predict(self, batches, listeners)
+            return loops.predict(self, batches, listeners)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
-        """Return the model's outputs for one batch of inputs, as a NumPy array."""
-        x = data.as_array(x, "x")
-        with no_grad(), memory_for(len(x)), use_precision(self.precision):
-            return to_numpy(self(self._as_input(x), training=False).value)
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the model's outputs for one batch of inputs, as `predict` does."""
+        adapter = DataAdapter(self, "predict_on_batch", with_targets=False)
+        batch = adapter.prepare(adapter.flatten(x))
+        with memory_for(batch.size), use_precision(self.precision):
+            return loops.predict_batch(self, batch, adapter.structure)
 
-    # Data and weights
 
-    def _as_input(self, x: Array) -> Tensor:
-        return self._as_tensor(x, None if self._parameters is None else self._parameters.buffer)
+def _due_epochs(validation_freq: Any, epochs: int) -> Collection[int]:
+    """Return after which epochs, the first being 1, to validate."""
+    if isinstance(validation_freq, Collection):
+        return validation_freq
+    step = positive_integer(validation_freq, "validation_freq", "fit")
+    return range(step, epochs + 1, step)
 
-    def _batches(
-        self, where: str, x: Any, y: Any, batch_size: int | None, steps: int | None, **options: bool
-    ) -> Batches:
-        """Return the batches of arrays or of an iterable, checked as far as can be beforehand."""
-        return data.make_batches(where, x, y, batch_size, steps, self._check_batch, **options)
 
-    def _validation_batches(
-        self,
-        validation_data: Any,
-        batch_size: int | None,
-        training_batch_size: int | None,
-        steps: int | None,
-    ) -> Batches:
-        x, y = validation_data, None
-        if data.is_pair_of_arrays(validation_data):
-            x, y = validation_data
-            batch_size = training_batch_size if batch_size is None else batch_size
-        return self._batches("fit (validation_data)", x, y, batch_size, steps)
+def _check_flags(**flags: Any) -> None:
+    """Raise `TypeError` for what is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | int | np.bool_):
+            raise TypeError(f"{name} must be True or False, received {value!r}.")
 
-    def _check_batch(self, x: Array, y: Array | None) -> None:
-        """Raise unless the model takes x, and its loss takes y beside the model's outputs."""
-        shape = (None, *x.shape[1:])
-        with nullcontext() if self.built else unbuilt_on_error(self):
-            self.build(shape)
-            self.check_input(x.shape)
-            if y is not None:
-                assert self.loss is not None
-                self.loss.check_targets(y, self.compute_output_shape(shape))
 
-    def _lay_out_parameters(self) -> None:
-        """Make the weights views into one buffer, for the optimizer, where they are not yet."""
-        if self._parameters is not None and not self._parameters.is_of(self):
-            raise RuntimeError(
-                f"The weights of {self.name!r} are not those it was compiled with (layers were "
-                "added, or `trainable` was set): call compile() again."
-            )
-        if self._parameters is None:
-            assert self.optimizer is not None
-            if not self._compiled_again:
-                self._check_optimizer_is_free(self.optimizer)
-            self._build_sublayers()
-            with memory_for(None):
-                parameters = FlatParameters(self)
-                self.optimizer.build_buffer(parameters.values)
-            self._parameters, self._compiled_again = parameters, True
-        elif not self._parameters.is_current():
-            self._parameters.lay_out()
-
-    def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
-        if optimizer.built and not (optimizer is self.optimizer and self._compiled_again):
-            raise ValueError(
-                f"The optimizer {optimizer.name!r} was in use before, with another model or since "
-                "replaced by another optimizer, and keeps its step count and slots: give each "
-                "model an optimizer of its own."
-            )
-
-    def _build_sublayers(self) -> None:
-        """Build the layers that are built only when they are called, by a call on zeros."""
-        if all(layer.built for layer in self.with_sublayers()) or self.input_shape is None:
-            return
-        zeros = array_module().zeros([size or 1 for size in self.input_shape], self.compute_dtype)
-        with no_grad():
-            self(zeros, training=False)
-            state = random.get_state()  # what the weights took stays taken
-            self(zeros, training=True)
-        random.set_state(state)
-
-    def _check_compiled(self, method: str) -> None:
-        if self.loss is None or self.optimizer is None:
-            raise RuntimeError(
-                f"{method} needs a loss and an optimizer: call {self.name}.compile("
-                "optimizer='adam', loss='categorical_crossentropy', metrics=['accuracy']) first."
-            )
+def _checked_choice(name: str, value: Any) -> Any:
+    """Return True, False or 'auto'."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, str) and value == "auto"):
+        return value if isinstance(value, str) else bool(value)
+    raise ValueError(f"compile: {name} must be 'auto', True or False, received {value!r}.")

@@ -1,40 +1,46 @@
-"""Steps of training that leave no trace, to compile what they need or to see their time."""
+"""Training steps that leave no trace, to compile what they need or to measure them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunet import random
 from gpunet.autograd import Array, no_grad
 from gpunet.backend import asarray, get_array_module
-from gpunet.training.batches import ArrayBatches
+from gpunet.models.model import Model
+from gpunet.training.batches import ArrayBatches, Batch
 from gpunet.training.capture.steps import DeviceSteps
+from gpunet.training.finite import NonFiniteLossError
 from gpunet.training.logs import Scores
+from gpunet.training.loops import add_to_scores
 from gpunet.training.state import FlatParameters
-from gpunet.training.step import NonFiniteLossError
+from gpunet.training.step import step
 
-if TYPE_CHECKING:
-    from gpunet.models.model import Model
-
-__all__ = ["Rehearsal", "dtype_of", "sample_shape", "unchanged"]
+__all__ = ["DryRun", "dtype_of", "sample_shape", "unchanged"]
 
 
 def sample_shape(model: Model, x: Any, where: str) -> tuple[int, ...]:
     """Return the shape of one input, once all layers are built for it.
 
     Arguments:
-        model: compiled.
+        model: compiled, of one input and one output.
         x: inputs like those of `fit`, or None.
-        where: who asks, for messages.
+        where: the function, for messages.
 
     Raises:
         RuntimeError: the shape is not known.
+        ValueError: the model has several inputs or outputs.
     """
+    if model._input_count() not in (None, 1) or model._output_count() not in (None, 1):
+        raise ValueError(
+            f"{where} expects a model of one input and one output, {model.name!r} has "
+            f"{model._input_count()} and {model._output_count()}."
+        )
     shape: Any = None if x is None else np.shape(x)[1:]
     if shape is None and model.built and model.input_shape is not None:
         shape = model.input_shape[1:]
@@ -52,16 +58,16 @@ def sample_shape(model: Model, x: Any, where: str) -> tuple[int, ...]:
 
 
 def dtype_of(data: Any, model: Model) -> Any:
-    """Return the type of data, or if they have none that of the weights."""
+    """Return the dtype of data, or of the weights if the data have none."""
     return getattr(data, "dtype", model.compute_dtype)
 
 
 @contextmanager
 def unchanged(model: Model) -> Iterator[None]:
-    """Let weights, optimizer and random numbers be after the block what they were before."""
+    """Restore weights, optimizer and random numbers on exit."""
     weights = [(w, w.value, w.grad, w.requires_grad) for w in model.weights]
     laid_out, optimizer, model._parameters = model._parameters, model.optimizer, None
-    capture = model.capture
+    capture, captured_steps = model.capture, model._captured_steps
     state, generators = random.get_state(), [(g, g.get_state()) for g in model.generators]
     try:
         yield
@@ -69,12 +75,13 @@ def unchanged(model: Model) -> Iterator[None]:
         for weight, value, grad, requires_grad in weights:
             weight.value, weight.grad, weight.requires_grad = value, grad, requires_grad
         model._parameters, model.optimizer, model.capture = laid_out, optimizer, capture
+        model._captured_steps = captured_steps
         random.set_state(state)
         for generator, own_state in generators:
             generator.set_state(own_state)
 
 
-class Rehearsal:
+class DryRun:
     """Steps of training as `fit` does them, none of them captured; within `unchanged`.
 
     Arguments:
@@ -84,34 +91,38 @@ class Rehearsal:
     """
 
     def __init__(self, model: Model, x: Array, y: Any) -> None:
-        assert model.loss and model.optimizer
+        assert model.optimizer is not None
         library = get_array_module(x)
         with no_grad():
-            prediction = model(model._as_input(x), training=False)
-            targets = model.loss.example_targets(prediction.value)
+            prediction = model(model._as_tensor(x), training=False)
+            (loss,) = model._objective.losses
             if y is not None and len(y) == len(x):
                 targets = asarray(y, like=x)
             elif y is not None:
                 targets = library.zeros((len(x), *np.shape(y)[1:]), dtype_of(y, model))
-            model.loss(targets, prediction)
+            elif loss is None:
+                targets = library.zeros_like(prediction.value)
+            else:
+                targets = loss.example_targets(prediction.value)
+            model._objective.compute((targets,), [prediction])
         self.model, self.targets = model, targets
-        self.scores = Scores(copy.deepcopy(model.metrics))
+        self.scores = Scores(model._objective)
         model.optimizer, model.capture = copy.copy(model.optimizer), False
-        model._parameters = FlatParameters(model)
-        model.optimizer.build_buffer(model._parameters.values)
+        with model._as_compiled():
+            model._parameters = FlatParameters(model)
+        model.optimizer.build_buffer(model._parameters.values, model._parameters.segments)
         # Two batches, so that they are taken from data as those of an epoch are.
-        self.data: list[Any] = [library.concatenate([array, array]) for array in (x, targets)]
+        self.data = Batch((x,), (targets,)).map(lambda array: library.concatenate([array, array]))
         self.on_gpu = None if library is np else DeviceSteps(model)
 
     def step(self) -> None:
         """Do a step, on the first batch of a new order."""
-        x, y = self.data
-        batches = ArrayBatches(x, y, len(self.targets), shuffle=True)
+        batches = ArrayBatches(self.data, len(self.targets), shuffle=True)
         with suppress(NonFiniteLossError):  # of numbers that mean nothing
             if self.on_gpu is None:
-                self.model._train_on(*next(iter(batches)), self.scores)
+                state = self.model._state_for_step(None, 0)
+                add_to_scores(state, self.scores, step(state, next(iter(batches))))
                 return
-            with self.on_gpu.running():
-                self.on_gpu.start()
+            with self.on_gpu.epoch(batches), self.on_gpu.running():
                 turns = self.on_gpu.turns(batches, one_by_one=True)
                 self.on_gpu.take(next(turns), self.scores)

@@ -21,7 +21,7 @@ from gpunet.primitives import launch as launcher
 from gpunet.primitives.launch import Executor, Launch
 from gpunet.primitives.precision import use_precision
 from gpunet.profiling.cost import Work, work_of_call, work_of_launch
-from gpunet.profiling.dry_run import Rehearsal, dtype_of, sample_shape, unchanged
+from gpunet.profiling.dry_run import DryRun, dtype_of, sample_shape, unchanged
 from gpunet.profiling.report import LayerTime, OperationTime, Profile
 
 __all__ = ["profile"]
@@ -69,10 +69,10 @@ def profile(
     inputs = _batch(x, "x", batch_size, library, (batch_size, *sample), dtype_of(x, model))
     targets = None if y is None else _batch(y, "y", batch_size, library, (), None)
     with unchanged(model), use_precision(model.precision):
-        rehearsal = Rehearsal(model, inputs, targets)
-        step = _median(library, rehearsal.step, steps)
+        dry_run = DryRun(model, inputs, targets)
+        step = _median(library, dry_run.step, steps)
         find = _primitives_of if library is np else _kernels_of
-        operations = find(rehearsal, steps)
+        operations = find(dry_run, steps)
         layers = _layers_of(model, inputs, steps) if type(model) is Sequential else []
     device = "CPU" if library is np else "GPU"
     return Profile(model.name, device, batch_size, step, layers, operations)
@@ -123,7 +123,7 @@ def _seconds(library: ModuleType, call: Callable[[], Any], calls: int = 1) -> fl
 def _layers_of(model: Sequential, x: Array, steps: int) -> list[LayerTime]:
     """Return the times of each layer by itself, with the outputs of those before it."""
     library, found = get_array_module(x), []
-    value = model._as_input(x).value
+    value = model._as_tensor(x).value
     for position, layer in enumerate(model.layers):
         is_first = position == 0
 
@@ -143,13 +143,13 @@ def _layers_of(model: Sequential, x: Array, steps: int) -> list[LayerTime]:
     return found
 
 
-def _primitives_of(rehearsal: Rehearsal, steps: int) -> list[OperationTime]:
+def _primitives_of(dry_run: DryRun, steps: int) -> list[OperationTime]:
     """Return the times of the primitives for NumPy arrays."""
     calls: list[list[tuple[str, float, Work]]] = []
     for _ in range(steps):
         calls.append([])
         with _timed_primitives(calls[-1]):
-            rehearsal.step()
+            dry_run.step()
     return _joined(
         (name, statistics.median(step[i][1] for step in calls), work)
         for i, (name, _, work) in enumerate(calls[0])
@@ -194,12 +194,12 @@ class _Keeper:
         self.executor.run(launch)
 
 
-def _kernels_of(rehearsal: Rehearsal, steps: int) -> list[OperationTime]:
+def _kernels_of(dry_run: DryRun, steps: int) -> list[OperationTime]:
     """Return the times of the kernels that a step launches, each by itself."""
     keeper: Any = _Keeper(launcher.current_executor())
     with launcher.use_executor(keeper):
-        rehearsal.step()
-    library = get_array_module(rehearsal.targets)
+        dry_run.step()
+    library = get_array_module(dry_run.targets)
 
     def seconds_of(launch: Launch) -> float:
         def call() -> None:

@@ -18,7 +18,7 @@ from gpunet.primitives import launch as launcher
 from gpunet.primitives import reference, selection
 from gpunet.primitives.launch import Build, Executor, KernelSource, Launch
 from gpunet.primitives.precision import use_precision
-from gpunet.profiling.dry_run import Rehearsal, dtype_of, sample_shape, unchanged
+from gpunet.profiling.dry_run import DryRun, dtype_of, sample_shape, unchanged
 from gpunet.training.memory import memory_for
 
 __all__ = ["warmup"]
@@ -67,7 +67,7 @@ def warmup(
         memory_for(batch_size),
         use_precision(model.precision),
     ):
-        Rehearsal(model, library.zeros((batch_size, *sample), dtype_of(x, model)), y).step()
+        DryRun(model, library.zeros((batch_size, *sample), dtype_of(x, model)), y).step()
     return _compile(recorder.executor, list(recorder.launches.values()), verbose)
 
 
@@ -80,7 +80,7 @@ def _warm_up_cpu(model: Model, x: Array, y: Any, verbose: int | str) -> int:
 
     since, before = perf_counter(), count_ready()
     with unchanged(model), memory_for(len(x)):
-        Rehearsal(model, x, y).step()
+        DryRun(model, x, y).step()
     ready = count_ready() - before
     if verbose:
         print(f"Made {ready} kernels ready - {perf_counter() - since:.1f} s", flush=True)

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from gpunet.autograd import no_grad
-from gpunet.backend import asarray
+from gpunet.autograd import Tensor, no_grad
+from gpunet.backend import to_numpy
 from gpunet.callbacks import CallbackList
 from gpunet.losses import LossFunctionWrapper
 from gpunet.metrics import MeanMetricWrapper
 from gpunet.primitives.precision import use_precision
-from gpunet.training.batches import ArrayBatches, Batches
-from gpunet.training.logs import Scores
+from gpunet.symbolic import flatten, pack
+from gpunet.training.batches import ArrayBatches, Batch, Batches
+from gpunet.training.finite import NonFiniteLossError
+from gpunet.training.logs import Scores, current_scores, fresh_metrics
 from gpunet.training.memory import memory_for
-from gpunet.training.step import NonFiniteLossError, holding_interrupts_back
+from gpunet.training.state import TrainingState
+from gpunet.training.step import Outcome, evaluate_batch, holding_interrupts_back, step
 
-if TYPE_CHECKING:
-    from gpunet.models.model import Model
-    from gpunet.training.capture.steps import DeviceSteps
-
-__all__ = ["evaluate", "predict", "train_epoch"]
+__all__ = ["add_to_scores", "evaluate", "predict", "predict_batch", "train_epoch"]
 
 
 def train_epoch(
-    model: Model, epoch: int | None, batches: Batches, listeners: CallbackList
-) -> dict[str, float]:
+    model: Any, epoch: int | None, batches: Batches, listeners: CallbackList
+) -> dict[str, Any]:
     """Do the steps of an epoch, or those until a callback stops; return the loss and metrics.
 
     Arguments:
         model: compiled.
         epoch: its number, for messages; None if there is but one batch.
         batches: of the epoch.
-        listeners: what is told.
+        listeners: the callbacks.
     """
-    scores = Scores(model.metrics)
-    steps = model._device_steps()
-    train = partial(_train_on_cpu, model) if steps is None else partial(_train_on_gpu, steps)
-    with holding_interrupts_back(), use_precision(model.precision):
+    outer = current_scores()
+    nested = outer is not None and outer.objective is model._objective
+    scores = Scores(model._objective, shared=not nested)
+    train: Callable[..., None] = _train_by_own_steps
+    steps = None
+    if not model._defines("train_step"):
+        steps = model._device_steps()
+        train = _train_on_cpu if steps is None else _train_on_gpu
+    with (
+        holding_interrupts_back(),
+        use_precision(model.precision),
+        fresh_metrics(model, restore=nested),
+        scores.active(),
+    ):
         try:
-            train(batches, listeners, scores)
+            train(steps or model, batches, listeners, scores)
         except NonFiniteLossError as error:
             if epoch is not None:
                 error.args = (f"Epoch {epoch + 1}, batch {error.batch}: {error.args[0]}",)
@@ -49,94 +58,178 @@ def train_epoch(
     return scores.logs()
 
 
-def _train_on_cpu(model: Model, batches: Batches, listeners: CallbackList, scores: Scores) -> None:
-    tell = listeners.wants_train_batches
-    for step, (x, y) in enumerate(batches):
+def _train_on_cpu(model: Any, batches: Batches, listeners: CallbackList, scores: Scores) -> None:
+    tell, state = listeners.wants_train_batches, None
+    for number, batch in enumerate(batches):
         if tell:
-            listeners.on_train_batch_begin(step)
+            listeners.on_train_batch_begin(number)
+        state = model._state_for_step(state, batches.structure)
         try:
-            model._train_on(x, y, scores)
+            _train_on(state, batch, scores)
         except NonFiniteLossError as error:
-            error.batch = step + 1
+            error.batch = number + 1
             raise
         if tell:
-            listeners.on_train_batch_end(step, scores.logs() | {"size": len(x)})
+            listeners.on_train_batch_end(number, scores.logs() | {"size": batch.size})
         if model.stop_training:
             break
 
 
-def _train_on_gpu(
-    steps: DeviceSteps, batches: Batches, listeners: CallbackList, scores: Scores
-) -> None:
-    tell, step = listeners.wants_train_batches, 0
-    with steps.epoch():
+def _train_on(state: TrainingState, batch: Batch, scores: Scores) -> None:
+    with memory_for(batch.size):
+        add_to_scores(state, scores, step(state, batch))
+
+
+def _train_on_gpu(steps: Any, batches: Batches, listeners: CallbackList, scores: Scores) -> None:
+    model, tell, number = steps.model, listeners.wants_train_batches, 0
+    with steps.epoch(batches):
         turns = steps.turns(batches, one_by_one=tell)
-        while not (step and steps.model.stop_training):
+        while not (number and model.stop_training):
             with steps.running():
                 turn = next(turns, None)
             if turn is None:
                 break
             if tell:
-                listeners.on_train_batch_begin(step)
+                listeners.on_train_batch_begin(number)
             with steps.running(), memory_for(turn.size):
                 if listeners.wants_each_train_batch:
-                    steps.see_settings()
+                    steps.see_changes()
                 steps.take(turn, scores)
-            step += turn.steps
+            number += turn.steps
             if tell:
                 steps.read(scores)
-                listeners.on_train_batch_end(step - 1, scores.logs() | {"size": turn.size})
+                listeners.on_train_batch_end(number - 1, scores.logs() | {"size": turn.size})
         steps.read(scores)
 
 
-def evaluate(model: Model, batches: Batches, listeners: CallbackList) -> dict[str, float]:
-    """Return the loss and the metrics on all batches."""
-    assert model.loss is not None
-    scores = Scores(model.metrics)
-    by_sample = all(_is_by_sample(score) for score in (model.loss, *model.metrics))
-    joined = 0 if listeners.wants_each_test_batch or not by_sample else model._samples_at_once()
-    tell, step = listeners.wants_test_batches, 0
+def _train_by_own_steps(
+    model: Any, batches: Batches, listeners: CallbackList, scores: Scores
+) -> None:
+    """Call the `train_step` that a model defines, with each batch."""
+    tell = listeners.wants_train_batches
+    for number, batch in enumerate(batches):
+        if tell:
+            listeners.on_train_batch_begin(number)
+        with memory_for(batch.size):
+            for weight in model.weights:
+                weight.stale = True  # the next gradient is written over the last
+            scores.custom = _checked_logs(model, "train_step", model._data(batch, batches))
+        if tell:
+            listeners.on_train_batch_end(number, scores.logs() | {"size": batch.size})
+        if model.stop_training:
+            break
+
+
+def _checked_logs(model: Any, method: str, data: Any) -> dict[str, Any]:
+    logs = getattr(model, method)(data)
+    if not isinstance(logs, dict):
+        raise TypeError(
+            f"{type(model).__name__}.{method} must return a dictionary of logs, such as "
+            f"{{'loss': loss}}, received {type(logs).__name__}."
+        )
+    return logs
+
+
+def add_to_scores(state: TrainingState, scores: Scores, outcome: Outcome) -> None:
+    """Add the loss of a batch and its metrics, by the model's `compute_metrics` if it has one."""
+    batch, model = outcome.batch, state.model
+    scores.add_loss(batch.size, outcome.losses, outcome.each)
+    if not model._defines("compute_metrics"):
+        scores.add_metrics(batch, outcome.outputs, outcome.correct)
+        return
+    y_pred = pack(outcome.structure, map(Tensor, outcome.outputs))
+    x, y, sample_weight = state.packed(pack(state.structure, batch.inputs), y_pred, batch)
+    scores.custom = model.compute_metrics(x, y, y_pred, sample_weight)
+
+
+def evaluate(model: Any, batches: Batches, listeners: CallbackList) -> dict[str, Any]:
+    """Return the loss and the metrics on all batches, or those until a callback stops."""
+    nested, scores = current_scores() is not None, Scores(model._objective)
+    samples = 0
+    if not listeners.wants_each_test_batch and _is_by_sample(model):
+        samples = model._samples_at_once()
+    tell, number = listeners.wants_test_batches, 0
+    model.stop_evaluating = False
     listeners.on_test_begin()
-    for x, y, sizes in batches.joined(joined):
-        if tell:
-            listeners.on_test_batch_begin(step)
-        with no_grad(), memory_for(len(x)), use_precision(model.precision):
-            prediction = model(model._as_input(x), training=False)
-            y = asarray(y, like=prediction.value)
-            scores.add(y, prediction.value, model.loss(y, prediction).value)
-        if tell:
-            logs = scores.logs()
-            for size in sizes:
-                listeners.on_test_batch_end(step, logs | {"size": size})
-                step += 1
-    listeners.on_test_end(scores.logs())
-    return scores.logs()
+    with fresh_metrics(model, restore=nested), scores.active():
+        for batch, sizes in batches.joined(samples):
+            if tell:
+                listeners.on_test_batch_begin(number)
+            with no_grad(), memory_for(batch.size), use_precision(model.precision):
+                _evaluate_batch(model, batch, batches, scores)
+            if tell:
+                logs = scores.logs()
+                for size in sizes:
+                    listeners.on_test_batch_end(number, logs | {"size": size})
+                    number += 1
+            if model.stop_evaluating:
+                break
+    logs = scores.logs()
+    listeners.on_test_end(logs)
+    return logs
 
 
-def _is_by_sample(score: Any) -> bool:
-    """Return whether a loss or metric is one of gpunet's, to which it is all one what a batch is.
+def _evaluate_batch(model: Any, batch: Batch, batches: Batches, scores: Scores) -> None:
+    if model._defines("test_step"):
+        scores.custom = _checked_logs(model, "test_step", model._data(batch, batches))
+        return
+    state = model._state_for_evaluation(batches.structure)
+    add_to_scores(state, scores, evaluate_batch(state, batch))
 
-    Others may compare the samples of a batch with each other.
+
+def _is_by_sample(model: Any) -> bool:
+    """Return whether the scores are the same however the samples are divided into batches.
+
+    That is known of gpunet's own losses and metrics; others may compare samples with each other.
     """
-    if type(score) in (LossFunctionWrapper, MeanMetricWrapper):
-        score = score.function
-    return str(getattr(score, "__module__", "")).startswith("gpunet.")
+    own = ("test_step", "compute_loss", "compute_metrics")
+    if any(model._defines(method) for method in own):
+        return False
+    objective = model._objective
+    parts = [loss for loss in objective.losses if loss is not None]
+    return all(_is_of_gpunet(part) for part in (*parts, *objective.metrics))
 
 
-def predict(model: Model, batches: Batches, listeners: CallbackList) -> np.ndarray:
-    """Return the outputs for all batches, one row a sample."""
-    joined = 0 if listeners.wants_each_predict_batch else model._samples_at_once()
-    rows, step = _Rows(batches.samples if isinstance(batches, ArrayBatches) else None), 0
+def _is_of_gpunet(part: Any) -> bool:
+    if type(part) in (LossFunctionWrapper, MeanMetricWrapper):
+        part = part.function
+    return str(getattr(part, "__module__", "")).startswith("gpunet.")
+
+
+def predict(model: Any, batches: Batches, listeners: CallbackList) -> Any:
+    """Return the outputs for all batches as NumPy arrays, one row a sample."""
+    samples = 0 if listeners.wants_each_predict_batch else model._samples_at_once()
+    total = batches.samples if isinstance(batches, ArrayBatches) else None
+    rows: list[_Rows] = []
+    structure, number = None, 0
+    model.stop_predicting = False
     listeners.on_predict_begin()
-    for x, _, sizes in batches.joined(joined):
-        listeners.on_predict_batch_begin(step)
-        outputs = rows.add(model.predict_on_batch(x), len(x))
-        for size in sizes:
-            part, outputs = outputs[:size], outputs[size:]
-            listeners.on_predict_batch_end(step, {"outputs": part, "size": size})
-            step += 1
+    for batch, sizes in batches.joined(samples):
+        listeners.on_predict_batch_begin(number)
+        with memory_for(batch.size), use_precision(model.precision):
+            outputs = predict_batch(model, batch, batches.structure)
+        structure, flat = outputs, flatten(outputs)
+        rows = rows or [_Rows(total) for _ in flat]
+        parts = [row.add(part, batch.size) for row, part in zip(rows, flat, strict=True)]
+        for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+            part = pack(structure, [part[start : start + size] for part in parts])
+            listeners.on_predict_batch_end(number, {"outputs": part, "size": size})
+            number += 1
+        if model.stop_predicting:
+            break
     listeners.on_predict_end()
-    return rows.all()
+    return pack(structure, [row.all() for row in rows])
+
+
+def predict_batch(model: Any, batch: Batch, structure: Any) -> Any:
+    """Return the outputs for one batch as NumPy arrays, in the model's structure of outputs."""
+    with no_grad():
+        if model._defines("predict_step"):
+            outputs = model.predict_step((pack(structure, batch.inputs),))
+        else:
+            inputs = model._state_for_evaluation(structure).pack_inputs(batch.inputs)
+            outputs = model(inputs, training=False)
+    return pack(outputs, [to_numpy(getattr(y, "value", y)) for y in flatten(outputs)])
 
 
 class _Rows:
@@ -156,7 +249,7 @@ class _Rows:
         if outputs.shape[:1] != (samples,):
             raise ValueError(
                 f"predict: expected one row of outputs for each of {samples} samples, received "
-                f"outputs of shape {outputs.shape}: for what is no row a sample, call the model "
+                f"outputs of shape {outputs.shape}: for outputs that are no rows call the model "
                 "itself, model(x)."
             )
         if self.samples is None:
@@ -171,4 +264,4 @@ class _Rows:
 
     def all(self) -> np.ndarray:
         """Return all rows."""
-        return np.concatenate(self.parts) if self.array is None else self.array
+        return np.concatenate(self.parts) if self.array is None else self.array[: self.filled]

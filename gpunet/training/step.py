@@ -1,117 +1,136 @@
-"""One step of training: forward, loss, backward, update."""
+"""One step of training: forward, loss, backward, finish, update."""
 
 from __future__ import annotations
 
-import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 from gpunet.autograd import Array, Tensor
-from gpunet.fusion import call_with_loss
-from gpunet.layers.layer import Layer
-from gpunet.optimizers import Optimizer
-from gpunet.training.logs import Scores
-from gpunet.training.state import FlatParameters
+from gpunet.backend import asarray
+from gpunet.fusion import FusedLoss, call_with_loss
+from gpunet.layers.layer import collect_updates
+from gpunet.symbolic import flatten, pack
+from gpunet.training.batches import Batch
+from gpunet.training.state import TrainingState, Updates
 
 __all__ = [
-    "NonFiniteLossError",
     "Outcome",
-    "check_finite",
     "compute_gradients",
+    "compute_loss",
+    "evaluate_batch",
     "holding_interrupts_back",
-    "non_finite",
-    "train_step",
+    "step",
     "whole",
 ]
 
 
-class NonFiniteLossError(FloatingPointError):
-    """The loss or a gradient became NaN or infinite; the weights are those of the step before.
-
-    Attributes:
-        batch: in which batch that was; the first is 1.
-    """
-
-    batch = 1
-
-
 class Outcome(NamedTuple):
-    """What a batch's way through a model gave.
+    """The results of a batch's way through a model.
 
     Attributes:
-        prediction: the model's output.
+        batch: with its targets where the predictions are.
+        outputs: the predictions.
         losses: of each sample, or one number, their mean.
-        hits: uint8, whether each sample was classified right; None where that is not known.
+        each: the loss of each output, or None.
+        correct: uint8, whether each sample was classified right; None where that is not known.
+        updates: the new values that layers registered for their state.
+        structure: of the outputs, with 0, 1 ... in place of the arrays.
     """
 
-    prediction: Array
+    batch: Batch
+    outputs: list[Array]
     losses: Array
-    hits: Array | None
+    each: Sequence[Array | None]
+    correct: Array | None
+    updates: Updates
+    structure: Any
 
 
-def train_step(
-    model: Layer,
-    loss_function: Callable[[Array, Tensor], Tensor],
-    optimizer: Optimizer,
-    parameters: FlatParameters,
-    scores: Scores,
-    x: Tensor,
-    y: Array,
-) -> None:
-    """Update the weights once for a batch, and take its loss and predictions into `scores`.
+def step(state: TrainingState, batch: Batch) -> Outcome:
+    """Train on one batch; nothing is read back from a GPU unless the state does.
 
     Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
     """
-    outcome = compute_gradients(model, loss_function, parameters, x, y)
-    scores.add(y, *outcome)
-    check_finite(outcome.losses, parameters.gradients)
+    outcome = compute_gradients(state, batch)
+    state.finish(outcome.losses, outcome.correct, batch.size)
     with whole():
-        optimizer.step(parameters.values, parameters.gradients)
-
-
-def compute_gradients(
-    model: Layer,
-    loss_function: Callable[[Array, Tensor], Tensor],
-    parameters: FlatParameters,
-    x: Tensor,
-    y: Array,
-) -> Outcome:
-    """Leave the gradients of a batch in `parameters`; return what else there is of it.
-
-    On a GPU, within `primitives.leaving_parts`, they may be left in parts.
-    """
-    parameters.start()
-    prediction, fused = call_with_loss(model, x, loss_function, y)
-    if fused is None:
-        loss = loss_function(y, prediction)
-        loss.backward()
-        outcome = Outcome(prediction.value, loss.value.reshape(1), None)
-    else:
-        fused.backward()
-        outcome = Outcome(prediction.value, fused.losses, fused.correct)
-    parameters.finish()
+        state.update(outcome.updates)
     return outcome
 
 
-def check_finite(losses: Array, gradients: Array) -> None:
-    """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
-    loss, gradient_sum = float(losses.mean()), float(gradients.sum())
-    if not math.isfinite(loss + gradient_sum):
-        if math.isfinite(loss):
-            raise non_finite("the sum of the gradients", gradient_sum)
-        raise non_finite("the loss", loss)
+def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
+    """Leave the gradients of a batch in the state's parameters; return the other results.
+
+    On a GPU, within `primitives.leaving_parts`, they may be left in parts.
+    """
+    state.parameters.start()
+    inputs = state.pack_inputs(batch.inputs)
+    batch = _beside(batch, state.parameters.buffer)
+    with collect_updates() as updates:
+        outputs, fused = _call(state, inputs, batch)
+        if fused is None:
+            flat = flatten(outputs)
+            loss, each = compute_loss(state, inputs, outputs, batch, training=True)
+            losses, correct = loss.value.reshape(1), None
+            if state.parameters.trainable:
+                loss.backward()
+        else:
+            flat, each = [outputs], ()
+            losses, correct = fused.losses, fused.correct
+            fused.backward()
+    state.parameters.finish()
+    values = [output.value for output in flat]
+    return Outcome(batch, values, losses, each, correct, updates, _template(outputs, flat))
 
 
-def non_finite(what: str, value: float) -> NonFiniteLossError:
-    """Return the error that says of `what` that its value is not finite."""
-    return NonFiniteLossError(
-        f"{what} is {value}. The weights are still those of the step before. A lower "
-        "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
-        "that has no activation often helps."
+def evaluate_batch(state: TrainingState, batch: Batch) -> Outcome:
+    """Return the predictions and the loss of a batch, without training."""
+    inputs = state.pack_inputs(batch.inputs)
+    outputs = state.model(inputs, training=False)
+    flat = flatten(outputs)
+    batch = _beside(batch, flat[0].value)
+    loss, each = compute_loss(state, inputs, outputs, batch, training=False)
+    values = [output.value for output in flat]
+    losses = loss.value.reshape(1)
+    return Outcome(batch, values, losses, each, None, (), _template(outputs, flat))
+
+
+def _template(outputs: Any, flat: Sequence[Any]) -> Any:
+    return 0 if flat[0] is outputs else pack(outputs, range(len(flat)))
+
+
+def _beside(batch: Batch, buffer: Array) -> Batch:
+    """Return a batch with its targets and weights where the weights of the model are."""
+    targets = tuple(None if y is None else asarray(y, like=buffer) for y in batch.targets)
+    dtype = buffer.dtype
+    weights = tuple(
+        None if weight is None else asarray(weight, dtype=dtype, like=buffer)
+        for weight in batch.weights
     )
+    return Batch(batch.inputs, targets, weights)
+
+
+def _call(state: TrainingState, inputs: Any, batch: Batch) -> tuple[Any, FusedLoss | None]:
+    """Return the outputs of the model in training, and their loss where it comes along."""
+    model, objective = state.model, state.objective
+    is_plain = objective.weights == [1.0] and not batch.weights
+    if not is_plain or model._defines("compute_loss"):
+        return model(inputs, training=True), None
+    return call_with_loss(model, inputs, objective.losses[0], batch.targets[0])
+
+
+def compute_loss(
+    state: TrainingState, inputs: Any, outputs: Any, batch: Batch, *, training: bool
+) -> tuple[Tensor, Sequence[Array | None]]:
+    """Return the loss of a batch, and that of each output; a model may have a method for it."""
+    if state.model._defines("compute_loss"):
+        x, y, sample_weight = state.packed(inputs, outputs, batch)
+        return state.model._own_loss(x, y, outputs, sample_weight, training), ()
+    loss, each = state.objective.compute(batch.targets, flatten(outputs), batch.weights)
+    return loss, [None if value is None else value.value for value in each]
 
 
 class _Handler:

@@ -30,7 +30,7 @@ from gpunet.models import Model, Sequential
 from gpunet.models.functional import Functional
 from gpunet.primitives import reference, use_twins
 from gpunet.progress import ProgressLine
-from gpunet.training.batches import ArrayBatches
+from gpunet.training.batches import ArrayBatches, Batch
 from tests.support.memory_use import peak_bytes
 
 rng = np.random.default_rng(0)
@@ -385,18 +385,20 @@ def test_how_many_samples() -> None:
 )
 def test_joined_batches(samples: int, at_once: int, expected: list[list[int]]) -> None:
     x = np.arange(samples)
-    batches = ArrayBatches(x, -x, 4, shuffle=False, free=True)
+    batches = ArrayBatches(Batch((x,), (-x,)), 4, shuffle=False, free=True)
     for _ in range(2):
         joined = list(batches.joined(at_once))
-        assert [sizes for _, _, sizes in joined] == expected
-        np.testing.assert_array_equal(np.concatenate([part for part, _, _ in joined]), x)
-        np.testing.assert_array_equal(np.concatenate([part for _, part, _ in joined]), -x)
+        assert [sizes for _, sizes in joined] == expected
+        for sign, arrays in ((1, "inputs"), (-1, "targets")):
+            parts = [getattr(batch, arrays)[0] for batch, _ in joined]
+            np.testing.assert_array_equal(np.concatenate(parts), sign * x)
 
 
 @pytest.mark.parametrize("options", [{"steps": 2}, {"free": False}, {"shuffle": True}])
 def test_batches_that_are_not_joined(options: dict[str, Any]) -> None:
-    batches = ArrayBatches(np.arange(10), None, 4, **{"shuffle": False, "free": True} | options)
-    assert all(len(sizes) == 1 for _, _, sizes in batches.joined(1000))
+    options = {"shuffle": False, "free": True} | options
+    batches = ArrayBatches(Batch((np.arange(10),)), 4, **options)
+    assert all(len(sizes) == 1 for _, sizes in batches.joined(1000))
 
 
 def test_the_progress_line_counts_batches_run_at_once(

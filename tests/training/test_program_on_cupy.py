@@ -320,7 +320,7 @@ def test_single_batches_lists_and_weights(cupy: Any) -> None:
             "test": model.test_on_batch(convert(X), convert(Y)),
             "predict": model.predict_on_batch(convert(X)),
             "called": model(convert(X)).numpy(),
-            "list": model.predict_on_batch([convert(row) for row in X[:3]]),
+            "list": model.predict_on_batch([convert(X[:3])]),
         }
         weights = model.get_weights()
         model.set_weights([convert(weight) for weight in weights])

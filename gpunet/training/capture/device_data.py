@@ -1,9 +1,9 @@
-"""How batches come to a step on a GPU: from data that are there, or by copies from the host."""
+"""How batches reach a step on a GPU: gathered from data that are there, or copied from the host."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple, Protocol
 
@@ -12,98 +12,104 @@ import numpy as np
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.primitives.cuda.batch import gather_batches
-from gpunet.training.batches import ArrayBatches, Batches
+from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.memory import memory_for
 
-__all__ = ["Feed", "Resident", "Streamed", "Turn", "fits_on_device"]
+__all__ = ["DeviceData", "Resident", "Streamed", "Turn", "fits_on_device"]
 
 _MOST_SHARE = 0.5  # of the free memory that data may take to be kept on the device
 
+Types = Sequence[Any]  # the dtypes of a batch's arrays on the device
 
-class Feed(Protocol):
+
+class DeviceData(Protocol):
     """Where a step reads its batch: at addresses that stay, so that it can be captured."""
 
     @property
     def key(self) -> Any:
-        """What tells feeds apart between which a captured step makes a difference."""
+        """Cache key: a graph can be replayed only for data with the same key."""
 
-    def batch(self, size: int) -> tuple[Array, Array]:
+    def batch(self, size: int) -> Batch:
         """Return the batch, as part of the step."""
 
 
 class Turn(NamedTuple):
-    """Steps that come one after another.
+    """Successive steps.
 
     Attributes:
-        feed: where they read.
+        data: where they read.
         size: samples in each.
         steps: how many they are.
     """
 
-    feed: Feed
+    data: DeviceData
     size: int
     steps: int
 
 
 class Resident:
-    """Data on the device, of which each step gathers its samples there.
+    """Data on the device, from which each step gathers its samples there.
 
     Arguments:
         batches: of arrays; NumPy's are copied to the device.
-        position: int64 (1,) on the device: with which row of the order a batch begins. The steps
-            move it on.
-        dtypes: of inputs and targets on the device.
+        position: int64 (1,) on the device: the row of the order with which a batch begins. The
+            steps advance it.
+        dtypes: of the arrays on the device.
     """
 
-    def __init__(self, batches: ArrayBatches, position: Array, dtypes: tuple[Any, Any]) -> None:
+    def __init__(self, batches: ArrayBatches, position: Array, dtypes: Types) -> None:
         self.xp, self.position = get_array_module(position), position
-        self.x, self.y = (
-            self.xp.ascontiguousarray(self.xp.asarray(data, dtype=dtype))
-            for data, dtype in zip((batches.x, batches.y), dtypes, strict=True)
+        self.data = batches.data.replaced(
+            self.xp.ascontiguousarray(self.xp.asarray(array, dtype=dtype))
+            for array, dtype in zip(batches.data.arrays(), dtypes, strict=True)
         )
-        self.order = self.xp.arange(len(self.x), dtype=np.int64)
-        self._order: np.ndarray | None = None  # whose numbers are in `order`
+        self.order = self.xp.arange(self.data.size, dtype=np.int64)
+        self._order: np.ndarray | None = None  # the host's array whose numbers are in `order`
 
     @property
     def key(self) -> Any:
-        """Itself; kept in an attribute, it would keep the data until Python looks for cycles."""
+        """Itself; in an attribute, it would keep the data until Python collects cycles."""
         return self
 
-    def take(self, batches: ArrayBatches, dtypes: tuple[Any, Any]) -> bool:
-        """Let the data be those of other batches, if they can be at the same addresses.
+    def take(self, batches: ArrayBatches, dtypes: Types) -> bool:
+        """Replace the data by those of other batches, if they can be at the same addresses.
 
         Arguments:
             batches: of arrays.
-            dtypes: of inputs and targets on the device.
+            dtypes: of the arrays on the device.
         """
-        pairs = list(zip((batches.x, batches.y), (self.x, self.y), strict=True))
+        theirs, ours = batches.data.arrays(), self.data.arrays()
+        if _layout(batches.data) != _layout(self.data):
+            return False
+        pairs = list(zip(theirs, ours, strict=True))
         if any(
-            data.shape != ours.shape or dtype != ours.dtype
-            for (data, ours), dtype in zip(pairs, dtypes, strict=True)
+            data.shape != own.shape or dtype != own.dtype
+            for (data, own), dtype in zip(pairs, dtypes, strict=True)
         ):
             return False
         if any(
             get_array_module(data) is not np
-            and (data.data.ptr != ours.data.ptr or not data.flags.c_contiguous)
-            for data, ours in pairs
+            and (data.data.ptr != own.data.ptr or not data.flags.c_contiguous)
+            for data, own in pairs
         ):
             return False
-        for data, ours in pairs:
+        for data, own in pairs:
             if get_array_module(data) is np:  # which may have changed
-                ours[...] = self.xp.asarray(data, dtype=ours.dtype)
+                own[...] = self.xp.asarray(data, dtype=own.dtype)
         return True
 
-    def batch(self, size: int) -> tuple[Array, Array]:
+    def batch(self, size: int) -> Batch:
         """Return the next samples in the order."""
-        x, y = gather_batches((self.x, self.y), self.order, self.position, size)
-        return x, y
+        return self.data.replaced(
+            gather_batches(self.data.arrays(), self.order, self.position, size)
+        )
 
     def turns(self, batches: ArrayBatches, most: int) -> Iterator[Turn]:
         """Yield the steps of an epoch, up to `most` of one size at a time."""
         self._next = -1  # steps on other data may have moved the position
         for rows, count in batches.runs(most):
             if rows.order is not self._order:
-                order = np.arange(len(self.x)) if rows.order is None else rows.order
+                order = np.arange(self.data.size) if rows.order is None else rows.order
                 self.order[...] = self.xp.asarray(order)
                 self._order = rows.order
             if rows.start != self._next:
@@ -113,37 +119,42 @@ class Resident:
             yield Turn(self, size, count)
 
 
+def _layout(batch: Batch) -> tuple[tuple[bool, ...], ...]:
+    """Return where a batch has arrays and where it has none."""
+    return tuple(tuple(item is not None for item in part) for part in batch)
+
+
 class _Slot:
     """Arrays on the device for one batch, and memory of the host from which copies are fast.
 
     Arguments:
-        key: what tells it from others.
-        shapes, dtypes: of inputs and targets.
+        key: distinguishes it from other slots.
+        batch: the first that it is for.
+        dtypes: of the arrays on the device.
         xp: CuPy.
     """
 
-    def __init__(self, key: Any, shapes: Any, dtypes: Any, xp: Any) -> None:
+    def __init__(self, key: Any, batch: Batch, dtypes: Types, xp: Any) -> None:
         self.key, self.xp = key, xp
-        self.arrays: Any = tuple(
-            xp.empty(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
-        )
-        self.pinned = tuple(
-            _pinned(xp, shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
-        )
+        kinds = [(array.shape, dtype) for array, dtype in zip(batch.arrays(), dtypes, strict=True)]
+        self.data = batch.replaced(xp.empty(*kind) for kind in kinds)
+        self.pinned = [_pinned(xp, *kind) for kind in kinds]
         self.copied: Any = None  # the event after the last copy to the device
         # The event after the last step that read the arrays, or had their memory before.
         self.used: Any = xp.cuda.get_current_stream().record()
 
-    def batch(self, size: int) -> tuple[Array, Array]:
+    def batch(self, size: int) -> Batch:
         """Return the arrays."""
-        return self.arrays
+        return self.data
 
-    def fill(self, batch: tuple[Array, Array], copies: Any) -> None:
-        """Take in a batch, on the stream `copies`, while others' steps run."""
+    def fill(self, batch: Batch, copies: Any) -> None:
+        """Copy a batch in, on the stream `copies`, while the steps of other slots run."""
         if self.copied is not None:
             self.copied.synchronize()  # what was in `pinned` is on the device
         copies.wait_event(self.used)
-        for data, pinned, array in zip(batch, self.pinned, self.arrays, strict=True):
+        for data, pinned, array in zip(
+            batch.arrays(), self.pinned, self.data.arrays(), strict=True
+        ):
             if get_array_module(data) is np:
                 np.copyto(pinned, data, casting="unsafe")
                 array.set(pinned, stream=copies)
@@ -165,49 +176,51 @@ class Streamed:
 
     Arguments:
         stream: on which steps run.
-        dtypes: gives the types of inputs and targets on the device for a batch.
         xp: CuPy.
     """
 
-    def __init__(self, stream: Any, dtypes: Any, xp: Any) -> None:
-        self.stream, self.dtypes, self.xp = stream, dtypes, xp
+    def __init__(self, stream: Any, xp: Any) -> None:
+        self.stream, self.xp = stream, xp
         self.copies = xp.cuda.Stream(non_blocking=True)
         self._slots: dict[Any, Any] = {}
 
-    def turns(self, batches: Batches) -> Iterator[Turn]:
-        """Yield a step for each batch."""
+    def turns(self, batches: Batches, dtypes_of: Callable[[Batch], Types]) -> Iterator[Turn]:
+        """Yield a step for each batch.
+
+        Arguments:
+            batches: where they come from.
+            dtypes_of: returns the types that a batch's arrays have on the device.
+        """
         for batch in batches:
-            x, y = batch
-            assert y is not None
-            shapes, dtypes = (x.shape, y.shape), self.dtypes(x, y)
-            with memory_for(len(x)):
-                slot = self._slot(shapes, dtypes)
-                slot.fill((x, y), self.copies)
+            with memory_for(batch.size):
+                slot = self._slot(batch, dtypes_of(batch))
+                slot.fill(batch, self.copies)
             self.stream.wait_event(slot.copied)
-            yield Turn(slot, len(x), 1)
+            yield Turn(slot, batch.size, 1)
             slot.used = self.stream.record()
 
-    def _slot(self, shapes: Any, dtypes: Any) -> _Slot:
+    def _slot(self, batch: Batch, dtypes: Types) -> _Slot:
         """Return one of two slots by turns, so that one can be filled while the other is read."""
-        key = shapes, tuple(map(str, dtypes))
+        shapes = tuple(array.shape for array in batch.arrays())
+        key = _layout(batch), shapes, tuple(map(str, dtypes))
         if key not in self._slots:
-            pair = [_Slot((*key, number), shapes, dtypes, self.xp) for number in range(2)]
+            pair = [_Slot((*key, number), batch, dtypes, self.xp) for number in range(2)]
             self._slots[key] = cycle(pair)
         return next(self._slots[key])
 
 
-def fits_on_device(xp: Any, data: tuple[Array, Array], dtypes: tuple[Any, Any]) -> bool:
+def fits_on_device(xp: Any, arrays: Sequence[Array], dtypes: Types) -> bool:
     """Return whether data are on the device as they are to be, or small enough to be copied there.
 
     Arguments:
         xp: CuPy.
-        data: inputs and targets.
+        arrays: the data.
         dtypes: the types that they are to have there.
     """
     free = xp.cuda.runtime.memGetInfo()[0]
     size = sum(
         array.size * np.dtype(dtype).itemsize
-        for array, dtype in zip(data, dtypes, strict=True)
+        for array, dtype in zip(arrays, dtypes, strict=True)
         if get_array_module(array) is np or array.dtype != dtype or not array.flags.c_contiguous
     )
     return size <= _MOST_SHARE * free

@@ -1,23 +1,26 @@
-"""What attributes objects have, to see what is set anew: a captured step would not know."""
+"""Snapshots of attributes: a captured step does not read them again when they change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["Settings"]
+__all__ = ["Snapshot"]
 
-_PASSING = ("history", "stop_training")  # of a model; no step reads them
+# Of a model; no step reads them, and its captured steps would refer to themselves.
+_NOT_READ = (
+    "history", "stop_training", "stop_evaluating", "stop_predicting", "_captured_steps",
+)  # fmt: skip
 
 
-class Settings:
+class Snapshot:
     """The attributes of some objects as they are now, those within lists and dictionaries too.
 
-    Numbers and strings are compared by their values. Of all else, such as arrays and functions, it
-    matters which they are; they are kept, so that another is not taken for one that is gone.
+    Numbers and strings are compared by value, all else, such as arrays and functions, by identity.
+    They are kept, so that none is mistaken for another that had its address.
 
     Arguments:
-        owners: whose attributes.
+        owners: the objects.
         others: further values.
     """
 
@@ -26,12 +29,12 @@ class Settings:
             (getattr(owner, "name", type(owner).__name__), name, leaf)
             for owner in owners
             for name, value in vars(owner).items()
-            if name not in _PASSING
+            if name not in _NOT_READ
             for leaf in _leaves(value)
         ]
         self._values += [("", "", leaf) for leaf in _leaves(others)]
 
-    def changed_in(self, later: Settings) -> str | None:
+    def changed_in(self, later: Snapshot) -> str | None:
         """Return which attribute has another value later, or None if all are the same."""
         for (_, _, before), (owner, name, now) in zip(self._values, later._values, strict=False):
             if not _same(before, now):

@@ -3,49 +3,37 @@
 What changes from step to step is in memory that the kernels read: the order of the samples and the
 place in it, the number of the step, the learning rate, the keys of random numbers. Nothing is read
 back within an epoch: a loss or gradient that is not finite is noted on the device, and from then on
-the weights stay as they are until the host asks.
+the weights stay as they are until the host reads the counters.
 """
 
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet import backend, primitives, random
-from gpunet.autograd import Array
-from gpunet.backend import asarray, get_array_module
-from gpunet.metrics import Mean, MeanMetricWrapper, counts_hits
-from gpunet.primitives import launch as launcher
-from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
-from gpunet.primitives.partial_sums import Parts
+from gpunet.backend import get_array_module
+from gpunet.metrics import Mean, counts_hits
 from gpunet.primitives.precision import get_precision
-from gpunet.training.batches import ArrayBatches, Batches
-from gpunet.training.capture.device_data import Feed, Resident, Streamed, Turn, fits_on_device
+from gpunet.training.batches import ArrayBatches, Batch, Batches
+from gpunet.training.capture.device_data import Resident, Streamed, Turn, fits_on_device
+from gpunet.training.capture.device_state import Counters, DeviceState
 from gpunet.training.capture.errors import CaptureError, no_copies_from_host, place_of
-from gpunet.training.capture.snapshot import Settings
+from gpunet.training.capture.snapshot import Snapshot
+from gpunet.training.finite import non_finite
 from gpunet.training.logs import Scores
-from gpunet.training.step import Outcome, compute_gradients, non_finite, whole
-
-if TYPE_CHECKING:
-    from gpunet.models.model import Model
+from gpunet.training.loops import add_to_scores
+from gpunet.training.step import Outcome, step, whole
 
 __all__ = ["CaptureError", "DeviceSteps"]
 
 _UNROLLED = 8  # steps in one graph, where so many follow one another
-_MOST_KEYS = 64  # of random numbers, in a step
 _MOST_UNSETTLED = 2  # steps that may set what they read: each kind of batch may have its first
-_STEP, _POSITION, _KEYS = 0, 1, 2  # places in the counters
-
-
-class _Result(NamedTuple):
-    """What a step gave, and the targets of its batch."""
-
-    outcome: Outcome
-    targets: Array
 
 
 class _Graph(NamedTuple):
@@ -54,13 +42,13 @@ class _Graph(NamedTuple):
     Attributes:
         graph: CuPy's.
         pool: what its memory is from.
-        result: that of the step, in memory that each run writes anew; None if nobody asks.
+        outcome: of the step, in memory that each run writes anew; None if nothing reads it.
         draws: the generators that one step draws keys from, in turn.
     """
 
     graph: Any
     pool: Any
-    result: _Result | None
+    outcome: Outcome | None
     draws: list[random.Generator]
 
 
@@ -68,44 +56,49 @@ class DeviceSteps:
     """The steps of one model, with one optimizer, on the GPU where its weights are.
 
     Arguments:
-        model: compiled, with its weights laid out.
+        model: compiled, with its weights laid out; it is not kept alive.
     """
 
-    def __init__(self, model: Model) -> None:
-        assert model._parameters is not None and model.optimizer is not None
-        self.model, self.parameters, self.optimizer = model, model._parameters, model.optimizer
+    def __init__(self, model: Any) -> None:
+        self._model = weakref.ref(model)
+        self.parameters, self.optimizer = model._parameters, model.optimizer
         self.xp = xp = get_array_module(self.parameters.buffer)
         self.stream = xp.cuda.Stream(non_blocking=True)
-        # Graphs have memory that nobody else gets: what they leave there may be theirs again.
+        # Graphs have memory of their own: what they leave there is theirs again in the next run.
         self.pool = xp.cuda.MemoryPool()
-        self.state = xp.zeros(5, np.int64)
-        self.totals, self.failed = self.state[:2].view(np.float64), self.state[2:]
-        self.counters = xp.zeros(_KEYS + 2 * _MOST_KEYS, np.int64)
-        self.iterations = self.counters[_STEP : _STEP + 1]  # the optimizer's, while it steps here
-        self.streamed = Streamed(self.stream, self._dtypes, xp)
+        self.counters = Counters(xp, self.stream)
+        self.streamed = Streamed(self.stream, xp)
         self._resident: Any = None  # the data that are on the device, and the batches of them
         self._resident_of: ArrayBatches | None = None
         self._graphs: dict[Any, _Graph] = {}
         self._warm: set[Any] = set()
-        self._settings: Settings | None = None
+        self._snapshot: Snapshot | None = None
         self._unsettled = 0  # steps that set what they read
         self._keys_of: Any = [], []  # whose keys are in the counters, in which state
-        self._drawn: list[random.Generator] = []  # in the step that is being done
         self._refused = False  # whether a step could not be captured
-        self._counted: list[Mean] = []  # metrics that are in `totals`
+        self._counted: list[Mean] = []  # metrics that are in the totals
         self._apart = False  # whether there are others, to be computed after each step
-        self._depth = 0  # epochs that are under way: a callback or a generator may train too
+        self._epochs: list[tuple[DeviceState, Batches]] = []  # under way: callbacks may train too
         self.samples = self.steps = 0  # since `start`
 
-    def are_for(self, model: Model) -> bool:
+    @property
+    def model(self) -> Any:
+        """The model."""
+        return self._model()
+
+    def are_for(self, model: Any) -> bool:
         """Return whether these are still the model's: of its weights and its optimizer."""
-        return self.parameters is model._parameters and self.optimizer is model.optimizer
+        return (
+            self.model is model
+            and self.parameters is model._parameters
+            and self.optimizer is model.optimizer
+        )
 
     # Beginning and end
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let steps run inside, after what the current stream has to do, and before what comes."""
+        """Order the steps inside after the work of the current stream, and before what follows."""
         outer = self.xp.cuda.get_current_stream()
         self.stream.wait_event(outer.record())
         try:
@@ -115,64 +108,72 @@ class DeviceSteps:
             outer.wait_event(self.stream.record())
 
     @contextmanager
-    def epoch(self) -> Iterator[None]:
-        """Let scores begin anew inside; those of an epoch that this is in the midst of go on after.
+    def epoch(self, batches: Batches) -> Iterator[None]:
+        """Start fresh scores for the steps on these batches.
 
-        So does its place in the order of the samples.
+        Nested epochs restore the scores, and the place in the order of the samples, of the outer
+        one on exit.
         """
-        position = self.counters[_POSITION : _POSITION + 1]
-        before = self._depth and (self.state.copy(), position.copy(), self.samples, self.steps)
+        counters = self.counters
+        before = self._epochs and (
+            counters.state.copy(), counters.position.copy(), self.samples, self.steps,
+        )  # fmt: skip
+        model = self.model
+        state = DeviceState(
+            model, model._objective, self.optimizer, self.parameters, batches.structure
+        )
+        state.counters = counters
         with self.running():
             self.start()
-        self._depth += 1
+        self._epochs.append((state, batches))
         try:
             yield
         finally:
-            self._depth -= 1
+            self._epochs.pop()
             if before:
-                self.state[...], position[...], self.samples, self.steps = before
+                counters.state[...], counters.position[...], self.samples, self.steps = before
 
     def start(self) -> None:
-        """Let scores begin anew, and see what has changed outside of the steps."""
-        if self.optimizer.count is self.iterations and not self._depth:
-            self.iterations -= self.failed[2:]  # where an interrupt came before `read`
-        self.state.fill(0)
+        """Start fresh scores, and see what has changed outside of the steps."""
+        counters, optimizer = self.counters, self.optimizer
+        if optimizer.count is counters.iterations and not self._epochs:
+            counters.iterations -= counters.failed[2:]  # where an interrupt came before `read`
+        counters.state.fill(0)
         self.samples = self.steps = 0
-        if self.optimizer.count is not self.iterations:
-            self.iterations[...] = self.optimizer.count
-            self.optimizer.count = self.iterations
-        self.see_settings()
+        if optimizer.count is not counters.iterations:
+            counters.iterations[...] = optimizer.count
+            optimizer.count = counters.iterations
+        self.see_changes()
 
-    def see_settings(self) -> str | None:
-        """Return which setting is not what it was: what was captured is then forgotten.
-
-        A captured step does not read them again.
-        """
-        owners = [self.optimizer, self.model.loss, *self.model.with_sublayers()]
-        settings, before = Settings(owners, get_precision()), self._settings
-        changed = "all" if before is None else before.changed_in(settings)
+    def see_changes(self) -> str | None:
+        """Return which attribute is not what it was; graphs, which do not read it, are dropped."""
+        model = self.model
+        losses = [loss for loss in model._objective.losses if loss is not None]
+        owners = [self.optimizer, *losses, *model.with_sublayers()]
+        snapshot, before = Snapshot(owners, get_precision()), self._snapshot
+        changed = "all" if before is None else before.changed_in(snapshot)
         if changed is not None:
-            self._settings = settings
+            self._snapshot = snapshot
             self._graphs.clear()
             self._warm.clear()
         return changed
 
     def read(self, scores: Scores) -> None:
-        """Wait for the steps, and let the scores be those since `start`.
+        """Wait for the steps, and set the scores to those since `start`.
 
         Raises:
             NonFiniteLossError: a loss or a gradient was not finite; `batch` says in which step, the
                 first being 1. The weights are those before it.
         """
         with self.running():
-            state = backend.to_numpy(self.state)
-        (loss, hits), failed = state[:2].view(np.float64), state[2:]
-        scores.set(self.samples, loss, self._counted, hits)
+            state = backend.to_numpy(self.counters.state)
+        (loss, correct), failed = state[:2].view(np.float64), state[2:]
+        scores.set(self.samples, loss, self._counted, correct)
         if not failed[:2].any():
             return
         left_out = int(failed[2])
         self.optimizer.count -= left_out
-        self.state.fill(0)
+        self.counters.state.fill(0)
         error = non_finite("the loss", loss) if failed[0] else non_finite("a gradient", np.nan)
         error.batch = self.steps - left_out + 1
         raise error
@@ -188,74 +189,88 @@ class DeviceSteps:
         """
         if isinstance(batches, ArrayBatches) and (resident := self._resident_for(batches)):
             return resident.turns(batches, 1 if one_by_one else 1 << 30)
-        return self.streamed.turns(batches)
+        return self.streamed.turns(batches, self._dtypes)
 
     def _resident_for(self, batches: ArrayBatches) -> Resident | None:
-        """Return the data of batches on the device, where those before were if that is possible.
+        """Return the data of batches on the device, at the addresses of those before if possible.
 
         None if they are not there, and too large to be; or a single batch, after which others of
-        its kind may come; or of an epoch in the midst of another, whose data stay.
+        its kind may come; or of a nested epoch: the data of the outer one stay.
         """
         if batches is self._resident_of:
             return self._resident
-        dtypes = self._dtypes(batches.x, batches.y)
-        if batches.steps == 1 or self._depth > 1:
+        dtypes = self._dtypes(batches.data)
+        if batches.steps == 1 or len(self._epochs) > 1:
             return None
-        if not fits_on_device(self.xp, (batches.x, batches.y), dtypes):
+        if not fits_on_device(self.xp, batches.data.arrays(), dtypes):
             return None
         if self._resident is None or not self._resident.take(batches, dtypes):
-            position = self.counters[_POSITION : _POSITION + 1]
             self._warm = {kind for kind in self._warm if kind[0] is not self._resident}
             self._graphs = {
                 key: graph for key, graph in self._graphs.items() if key[0] is not self._resident
             }
-            self._resident = Resident(batches, position, dtypes)
+            self._resident = Resident(batches, self.counters.position, dtypes)
         self._resident_of = batches
         return self._resident
+
+    def _dtypes(self, batch: Batch) -> list[Any]:
+        """Return the types that the arrays of a batch have on the device."""
+        dtype, takes_integers = self.parameters.buffer.dtype, self.model.takes_integers()
+        return [
+            *(x.dtype if takes_integers and x.dtype.kind in "biu" else dtype for x in batch.inputs),
+            *(dtype if y.dtype.kind == "f" else y.dtype for y in batch.targets if y is not None),
+            *(dtype for weight in batch.weights if weight is not None),
+        ]
 
     def take(self, turn: Turn, scores: Scores) -> None:
         """Do the steps of a turn, captured ones if they can be."""
         if not self.parameters.is_current():  # a callback gave a weight a new array
             self.parameters.lay_out()
+        state, batches = self._epochs[-1]
+        state.structure, state.objective = batches.structure, self.model._objective
         left = turn.steps
         while left > 0:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1
             graph = self._graph(turn, count)
             with whole():
-                result: _Result | None
+                outcome: Outcome | None
                 if graph is None:
-                    count, result = 1, self._alone(turn)
+                    count, outcome = 1, self._alone(turn)
                 else:
-                    result = self._run(graph, count)
+                    outcome = self._run(graph, count)
                 self.samples += count * turn.size
                 self.steps += count
-                if result is not None:
-                    self._score(result, scores)
+                if outcome is not None:
+                    self._score(outcome, scores)
             left -= count
 
-    def _score(self, result: _Result, scores: Scores) -> None:
-        """Let metrics that a step does not compute itself take in a batch."""
-        outcome, y = result
-        self._counted = [
-            metric
-            for metric in scores.metrics
-            if outcome.hits is not None and counts_hits(metric, y.shape, outcome.prediction.shape)
-        ]
-        self._apart = len(self._counted) < len(scores.metrics)
-        for metric in scores.metrics:
-            if metric not in self._counted:
-                # What a metric of one's own keeps, the next step must not write over.
-                keeps = not isinstance(metric, MeanMetricWrapper)
-                prediction = outcome.prediction
-                metric.update_state(*((y.copy(), prediction.copy()) if keeps else (y, prediction)))
+    def _score(self, outcome: Outcome, scores: Scores) -> None:
+        """Add a batch to the metrics that a step does not compute itself."""
+        batch, outputs = outcome.batch, outcome.outputs
+        if self.model._defines("compute_metrics"):
+            self._apart = True
+            add_to_scores(self._epochs[-1][0], scores, outcome)
+            return
+        counted = []
+        for _, metric, output, weighted in scores.tracked:
+            y = batch.targets[output]
+            if outcome.correct is None or y is None or (weighted and batch.weights):
+                continue
+            if counts_hits(metric, y.shape, outputs[output].shape):
+                counted.append(metric)
+        self._counted = counted
+        self._apart = len(counted) < len(scores.tracked) or len(outputs) > 1
+        if self._apart:  # the next step must not write over the arrays that custom metrics keep
+            scores.add_each(batch.size, outcome.each)
+            scores.add_metrics(batch, outputs, outcome.correct, skip=counted, copied=True)
 
-    def _alone(self, turn: Turn) -> _Result:
+    def _alone(self, turn: Turn) -> Outcome:
         """Do one step that is not captured, and see whether the next can be.
 
         A step that sets what it reads again cannot; but the first may make what then stays.
         """
         self._keys_of = [], []
-        result = self._step(turn.feed, turn.size)
+        outcome = self._step(turn)
         if self._captures() and (setting := self._set_in_step()) is not None:
             self._unsettled += 1
             if self._unsettled > _MOST_UNSETTLED:
@@ -265,11 +280,11 @@ class DeviceSteps:
                         "write into an array that stays, or use compile(capture=False)."
                     )
                 )
-        return result
+        return outcome
 
     def _set_in_step(self) -> str | None:
         """Return what a step has set, or None."""
-        changed = self.see_settings()
+        changed = self.see_changes()
         for parameter in (*self.parameters.trainable, *self.parameters.frozen):
             if parameter.value.base is not self.parameters.buffer:
                 self._warm.clear()
@@ -280,72 +295,28 @@ class DeviceSteps:
         return self.model.capture is not False and not self._refused
 
     def _refuse(self, error: CaptureError) -> None:
-        """Let steps go without capturing from now on, or raise the error if they must not."""
+        """Continue without capturing, with a warning, or raise the error if steps must be."""
         if self.model.capture is True:
             raise error
         self._refused = True
         warnings.warn(f"Steps run one kernel at a time: {error}", stacklevel=3)
 
-    def _step(self, feed: Feed, size: int) -> _Result:
-        """Do one step in the current stream, or let it be captured; return what it gives."""
-        model, optimizer = self.model, self.optimizer
-        x, y = feed.batch(size)
-        inputs = model._as_input(x)
-        targets = asarray(y, like=inputs.value)
-        assert model.loss is not None
-        self._drawn = []
-        with primitives.leaving_parts(), random.keys_from(self._key):
-            outcome = compute_gradients(model, model.loss, self.parameters, inputs, targets)
-        self._finish(outcome, size)
-        optimizer.step(
-            self.parameters.values, self.parameters.gradients, skip=self.failed, counted=True
-        )
-        return _Result(outcome, targets)
-
-    def _finish(self, outcome: Outcome, size: int) -> None:
-        """Let one kernel add up what is in parts, look for what is not finite, score and count."""
-        in_parts: dict[int, list[tuple[int, Parts]]] = {}
-        others = []
-        for parameter, place in zip(
-            self.parameters.trainable, self.parameters.offsets, strict=True
-        ):
-            if parameter.parts is None:
-                others.append(Segment(place, parameter.size))
-            else:
-                in_parts.setdefault(id(parameter.parts.buffer), []).append((place, parameter.parts))
-                parameter.parts = None
-        *first, last = in_parts.values() or [[]]
-        gradients = self.parameters.gradients
-        for group in first:
-            finish_gradients(gradients, group[0][1].buffer, segments_of(group), self.failed)
-        increments = [1, size]  # of the step and the position; then of each key's seed and draw
-        for generator in self._drawn[:_MOST_KEYS]:
-            increments += [0, self._drawn.count(generator)]
-        finish_gradients(
-            gradients,
-            last[0][1].buffer if last else None,
-            (*segments_of(last), *others) or (Segment(0, 0),),
-            self.failed,
-            Scored(
-                outcome.losses.astype(gradients.dtype, copy=False),
-                size // outcome.losses.size,
-                outcome.hits,
-                self.totals,
-                launcher.constant(np.array(increments, np.int64).tobytes()),
-                self.counters[: len(increments)],
-            ),
-        )
+    def _step(self, turn: Turn) -> Outcome:
+        """Do one step in the current stream, or record it while that is capturing."""
+        self.counters.drawn = []
+        with primitives.leaving_parts(), random.keys_from(self.counters.key):
+            return step(self._epochs[-1][0], turn.data.batch(turn.size))
 
     # Graphs
 
     def _graph(self, turn: Turn, count: int) -> _Graph | None:
-        """Return what was captured of such steps, or captures it; None where to go without.
+        """Return the graph of such steps, captured if need be; None where to go without.
 
         The first step of each kind goes without: it compiles kernels and makes what stays.
         """
         if not self._captures():
             return None
-        kind = turn.feed.key, turn.size
+        kind = turn.data.key, turn.size, repr(self._epochs[-1][0].structure)
         if kind not in self._warm:
             self._warm.add(kind)
             return None
@@ -374,7 +345,7 @@ class DeviceSteps:
                 self.stream.begin_capture()
                 try:
                     for _ in range(count):
-                        result = self._step(turn.feed, turn.size)
+                        outcome = self._step(turn)
                 except BaseException:
                     with suppress(Exception):  # it was broken off
                         self.stream.end_capture()
@@ -382,20 +353,9 @@ class DeviceSteps:
                 graph = self.stream.end_capture()
         except Exception as error:
             raise CaptureError(f"{place_of(error)}{type(error).__name__}: {error}") from error
-        return _Graph(graph, pool, result if self._apart else None, self._drawn)
+        return _Graph(graph, pool, outcome if self._apart else None, self.counters.drawn)
 
-    def _key(self, generator: random.Generator) -> Array | None:
-        """Return the key of a draw in the memory that a captured step reads; None if it is none."""
-        slot = len(self._drawn)
-        self._drawn.append(generator)
-        if not self.stream.is_capturing():
-            return None
-        if slot >= _MOST_KEYS:
-            raise CaptureError(f"a step draws more than {_MOST_KEYS} keys of random numbers.")
-        start = _KEYS + 2 * slot
-        return self.counters[start : start + 2].view(np.uint64)
-
-    def _run(self, graph: _Graph, count: int) -> _Result | None:
+    def _run(self, graph: _Graph, count: int) -> Outcome | None:
         """Run a graph of `count` steps."""
         states = [generator.get_state() for generator in graph.draws]
         if (graph.draws, states) != self._keys_of:
@@ -404,16 +364,10 @@ class DeviceSteps:
                 for slot, (seed, draw) in enumerate(states)
             ]
             words = np.array(keys, np.uint64).view(np.int64).reshape(-1)
-            self.counters[_KEYS : _KEYS + len(words)] = self.xp.asarray(words)
+            self.counters.set_keys(self.xp.asarray(words))
         graph.graph.launch(self.stream)
         for generator in graph.draws:
             seed, draw = generator.get_state()
             generator.set_state((seed, draw + count))
         self._keys_of = graph.draws, [generator.get_state() for generator in graph.draws]
-        return graph.result
-
-    def _dtypes(self, x: Array, y: Array) -> tuple[Any, Any]:
-        """Return the types that inputs and targets have on the device."""
-        dtype = self.parameters.buffer.dtype
-        integers = self.model.takes_integers() and x.dtype.kind in "biu"
-        return x.dtype if integers else dtype, dtype if y.dtype.kind == "f" else y.dtype
+        return graph.outcome

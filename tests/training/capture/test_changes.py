@@ -239,7 +239,8 @@ def test_a_model_of_which_nothing_is_trained(cupy: Any) -> None:
         for layer in model.layers:
             layer.trainable = False
         model.compile("sgd", "categorical_crossentropy", ["accuracy"], capture=capture)
-        return fitted(model)
+        with pytest.warns(UserWarning, match="nothing to train: all its weights are frozen"):
+            return fitted(model)
 
     check_alike(run)
 

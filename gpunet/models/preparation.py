@@ -1,0 +1,254 @@
+"""What a model needs before its first step: shapes, built layers, weights laid out, a state."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from gpunet import optimizers, random
+from gpunet.autograd import Array, Tensor, no_grad
+from gpunet.backend import array_module, get_array_module
+from gpunet.layers.building import unbuilt_on_error
+from gpunet.layers.layer import Layer, Shape, collect_updates
+from gpunet.models.steps import StepMethods
+from gpunet.symbolic import flatten, pack
+from gpunet.training.adapter import Outputs
+from gpunet.training.capture.steps import CaptureError, DeviceSteps
+from gpunet.training.memory import memory_for
+from gpunet.training.objective import NO_LOSS, Objective
+from gpunet.training.state import FlatParameters, Trainability, TrainingState
+
+__all__ = ["Preparation"]
+
+
+class Preparation(StepMethods):
+    """The state of a model between `compile` and the first step."""
+
+    _takes_one_input = False
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+        super().__init__(inputs, outputs, **options)
+        self.optimizer: optimizers.Optimizer | None = None
+        self.capture: bool | str = "auto"
+        self._objective = Objective()
+        self._trainability: Trainability | None = None
+        self._parameters: FlatParameters | None = None
+        self._earlier: FlatParameters | None = None  # of the last compile, with this optimizer
+        self._captured_steps: DeviceSteps | None = None
+        self._dry_outputs: dict[Any, Outputs] = {}
+        self._dry_inputs: Any = None  # the structure, shapes and dtypes of the last dry call
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
+        return super().__getstate__() | {"_captured_steps": None}
+
+    # Shapes
+
+    def _input_count(self) -> int | None:
+        """Return the number of inputs, None where only the model's `call` knows."""
+        if self.graph is not None:
+            return len(self.graph.inputs)
+        return 1 if self._takes_one_input else None
+
+    def _output_count(self) -> int | None:
+        """Return the number of outputs, None where that is not known yet."""
+        if self.graph is not None:
+            return len(self.graph.outputs)
+        if self._takes_one_input:
+            return 1
+        return len(flatten(self._output_template)) if self._dry_outputs else None
+
+    def _given_shapes(self) -> list[Shape | None] | None:
+        """Return the shapes of samples that the user gave for the inputs."""
+        if self.given_input_shape is not None:
+            return [self.given_input_shape]
+        return None if self.graph is None else [x.shape[1:] for x in self.graph.inputs]
+
+    def _build_for(self, structure: Any, inputs: tuple[Array, ...]) -> None:
+        """Build the model for inputs, and raise `ValueError` unless it takes them."""
+        with nullcontext() if self.built else unbuilt_on_error(self):
+            if structure == 0:
+                shape = inputs[0].shape
+                self.build((None, *shape[1:]))
+                self.check_input(shape)
+            elif not self.built:
+                self._dry_call(structure, [(x.shape[1:], x.dtype) for x in inputs])
+
+    def _outputs_for(self, structure: Any, inputs: tuple[Array, ...]) -> Outputs:
+        """Return the names and shapes of the outputs for inputs, after building the model."""
+        has_formula = type(self).compute_output_shape is not Layer.compute_output_shape
+        with nullcontext() if self.built else unbuilt_on_error(self):
+            self._build_for(structure, inputs)
+            if structure == 0 and has_formula and self._output_count() in (None, 1):
+                shape = self.compute_output_shape((None, *inputs[0].shape[1:]))
+                return Outputs(self._output_names(None), (shape,))
+            samples = [(x.shape[1:], x.dtype) for x in inputs]
+            key = repr((structure, samples))
+            if key not in self._dry_outputs:
+                outputs = self._dry_call(structure, samples)
+                shapes = tuple((None, *y.shape[1:]) for y in flatten(outputs))
+                self._dry_outputs[key] = Outputs(self._output_names(outputs), shapes)
+            return self._dry_outputs[key]
+
+    def _dry_call(self, structure: Any, samples: Any, *, training: bool = False) -> Any:
+        """Return the outputs for one sample of zeros; nothing but unbuilt layers changes."""
+        self._dry_inputs = structure, samples
+        xp = array_module()
+        zeros = [self._as_tensor(xp.zeros((1, *shape), dtype)) for shape, dtype in samples]
+        with no_grad(), collect_updates():
+            outputs = self(pack(structure, zeros), training=training)
+        flat = flatten(outputs)
+        if not all(isinstance(output, Tensor) for output in flat):
+            raise TypeError(
+                f"{self.name!r} returned {outputs!r}, expected a tensor, or a list or dictionary "
+                "of tensors."
+            )
+        self._output_template = 0 if flat[0] is outputs else pack(outputs, range(len(flat)))
+        return outputs
+
+    def _output_names(self, outputs: Any) -> tuple[str, ...]:
+        """Return the names of outputs: of the layers in a graph, or the keys of a dictionary.
+
+        Arguments:
+            outputs: as the model returns them, None for a single tensor.
+        """
+        structure = outputs if self.graph is None else self.graph.output_structure
+        if isinstance(structure, dict):
+            return tuple(sorted(structure, key=str))
+        if self.graph is not None:
+            return tuple(symbol.name for symbol in self.graph.outputs)
+        if isinstance(outputs, list | tuple):
+            return tuple(f"output_{i}" for i in range(len(flatten(outputs))))
+        return ("output",)
+
+    # Weights
+
+    def _lay_out_parameters(self) -> None:
+        """Make the weights views into one buffer, for the optimizer, where they are not yet."""
+        parameters = self._parameters
+        assert self._trainability is not None and self.optimizer is not None
+        if not self._trainability.is_current(self):
+            raise RuntimeError(
+                f"`trainable` was set in {self.name!r} after compile: call compile() again."
+            )
+        with self._as_compiled():
+            if parameters is None:
+                self._lay_out_anew(self.optimizer)
+            elif not parameters.is_of(self):
+                raise RuntimeError(
+                    f"The weights of {self.name!r} are not those it was compiled with: layers were "
+                    "added or removed. Call compile() again."
+                )
+            elif not parameters.is_current():
+                parameters.lay_out()
+
+    def _as_compiled(self) -> AbstractContextManager[None]:
+        """Return a context with `trainable` as it was at compile."""
+        assert self._trainability is not None
+        return self._trainability.applied(self)
+
+    def _lay_out_anew(self, optimizer: optimizers.Optimizer) -> None:
+        earlier = self._earlier
+        if earlier is None:
+            self._check_optimizer_is_free(optimizer)
+        self._build_sublayers()
+        if earlier is not None and earlier.is_of(self):
+            parameters = earlier
+            parameters.lay_out()
+        else:
+            with memory_for(None):
+                parameters = FlatParameters(self)
+                optimizer.build_buffer(parameters.values, parameters.segments, parameters.trainable)
+        self._parameters = parameters
+
+    def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
+        used_here = optimizer is self.optimizer and (self._parameters or self._earlier)
+        if optimizer.built and not used_here:
+            raise ValueError(
+                f"The optimizer {optimizer.name!r} was in use before, with another model or since "
+                "replaced by another optimizer, and keeps its step count and slots: give each "
+                "model an optimizer of its own."
+            )
+
+    def _build_sublayers(self) -> None:
+        """Build the layers that are built only when they are called, by calls on zeros."""
+        if all(layer.built for layer in self.with_sublayers()):
+            return
+        if self._dry_inputs is None:
+            if self.input_shape is None:
+                return
+            shape = tuple(size or 1 for size in self.input_shape[1:])
+            self._dry_inputs = 0, [(shape, self.compute_dtype)]
+        self._dry_call(*self._dry_inputs)
+        state = random.get_state()  # the numbers that weights took stay taken
+        self._dry_call(*self._dry_inputs, training=True)
+        random.set_state(state)
+
+    # State
+
+    def _state_for_step(self, state: TrainingState | None, structure: Any) -> TrainingState:
+        """Return a state to train with: the one of the last step, unless `compile` was called."""
+        if (
+            state is None
+            or state.optimizer is not self.optimizer
+            or state.parameters is not self._parameters
+            or state.objective is not self._objective
+        ):
+            self._check_compiled("fit")
+            self._lay_out_parameters()
+            state = TrainingState(self, self._objective, self.optimizer, self._parameters)
+        elif not self._parameters.is_current():
+            self._parameters.lay_out()
+        state.structure = structure
+        return state
+
+    def _state_for_evaluation(self, structure: Any) -> TrainingState:
+        return TrainingState(self, self._objective, None, self._parameters, structure)
+
+    def _device_steps(self) -> DeviceSteps | None:
+        """Return the steps of this model on the GPU, where its weights are laid out there.
+
+        Raises:
+            CaptureError: they are on the CPU, and are to be captured.
+        """
+        if self._parameters is None or not self._parameters.is_current():
+            self._check_compiled("fit")
+            self._lay_out_parameters()
+        assert self._parameters is not None
+        if get_array_module(self._parameters.buffer) is np:
+            if self.capture is True:
+                raise CaptureError(
+                    f"compile(capture=True): {self.name!r} is on the CPU, where nothing is "
+                    "captured: use capture='auto', or a GPU (python -m gpunet doctor)."
+                )
+            return None
+        if self._captured_steps is None or not self._captured_steps.are_for(self):
+            self._captured_steps = DeviceSteps(self)
+        return self._captured_steps
+
+    # Checks
+
+    def _check_compiled(self, method: str) -> None:
+        """Raise `RuntimeError` unless the model has an optimizer and a way to compute its loss."""
+        if self.optimizer is None:
+            raise RuntimeError(
+                f"{method} needs a loss and an optimizer: call {self.name}.compile("
+                "optimizer='adam', loss='categorical_crossentropy', metrics=['accuracy']) first."
+            )
+        own = self._defines("compute_loss") or self._defines(
+            "test_step" if method in ("evaluate", "test_on_batch") else "train_step"
+        )
+        if not (self._objective.has_loss or own):
+            raise RuntimeError(f"{method} of {self.name!r}: {NO_LOSS}")
+
+    def _warn_if_nothing_trains(self) -> None:
+        if self._parameters is not None and not self._parameters.trainable:
+            reason = "all its weights are frozen" if self.weights else "it has no weights"
+            warnings.warn(
+                f"{self.name!r} has nothing to train: {reason}. Set trainable=True and compile "
+                "again to train it.",
+                stacklevel=3,
+            )

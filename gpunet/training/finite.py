@@ -1,0 +1,37 @@
+"""Losses and gradients that are NaN or infinite: how they are found, and the error."""
+
+from __future__ import annotations
+
+import math
+
+from gpunet.autograd import Array
+
+__all__ = ["NonFiniteLossError", "check_finite", "non_finite"]
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss or a gradient became NaN or infinite; the weights are those of the step before.
+
+    Attributes:
+        batch: in which batch that was; the first is 1.
+    """
+
+    batch = 1
+
+
+def check_finite(losses: Array, gradients: Array) -> None:
+    """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
+    loss, gradient_sum = float(losses.mean()), float(gradients.sum())
+    if not math.isfinite(loss + gradient_sum):
+        if math.isfinite(loss):
+            raise non_finite("the sum of the gradients", gradient_sum)
+        raise non_finite("the loss", loss)
+
+
+def non_finite(name: str, value: float) -> NonFiniteLossError:
+    """Return the error for a value, such as "the loss", that is not finite."""
+    return NonFiniteLossError(
+        f"{name} is {value}. The weights are still those of the step before. A lower "
+        "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
+        "that has no activation often helps."
+    )

@@ -1,0 +1,281 @@
+"""The losses and metrics of a model, for each of its outputs, as `compile` was given them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+from gpunet import losses, metrics
+from gpunet.autograd import Array, Tensor
+from gpunet.training.adapter import Outputs
+
+__all__ = ["Objective", "Tracked", "flat_list"]
+
+
+class Tracked(NamedTuple):
+    """A metric of one output.
+
+    Attributes:
+        key: its name in logs.
+        metric: the metric.
+        output: the position of the output.
+        weighted: whether sample weights count.
+    """
+
+    key: str
+    metric: metrics.Metric
+    output: int
+    weighted: bool
+
+
+def flat_list(given: Any) -> list[Any]:
+    """Return one item, several, or None as a list."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+class Objective:
+    """Losses, their weights and metrics; `bind` assigns them to outputs.
+
+    Arguments:
+        loss: one for all outputs, a list with one for each, a dictionary by output name, or None.
+        loss_weights: numbers, a list or a dictionary likewise; 1 by default.
+        metrics: of one output a list; of several a list of lists, or a dictionary by name.
+        weighted_metrics: likewise; they take the sample weights into account.
+
+    Attributes:
+        losses, weights: one for each output, once bound.
+        tracked: the metrics, once bound.
+        names: of the outputs; None before `bind`.
+
+    Raises:
+        TypeError, ValueError: an item is no loss, number or metric.
+    """
+
+    def __init__(
+        self, loss: Any = None, loss_weights: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:  # fmt: skip
+        self.loss = _each(loss, losses.get)
+        self.loss_weights = _each(loss_weights, _weight)
+        self.given = [(_each(metrics, _metric), False), (_each(weighted_metrics, _metric), True)]
+        self.names: tuple[str, ...] | None = None
+        self.losses: list[losses.Loss | None] = []
+        self.weights: list[float] = []
+        self.tracked: list[Tracked] = []
+        _check_keys([metric.name for metric in self.metrics if not isinstance(metrics, dict)])
+        if not isinstance(self.loss, list | dict):
+            self.bind(("output",))
+
+    def replaced(self, **others: Any) -> Objective:
+        """Return an objective with another `loss`, or other `metrics`."""
+        (plain, _), (weighted, _) = self.given
+        arguments = {
+            "loss": self.loss, "loss_weights": self.loss_weights, "metrics": plain,
+            "weighted_metrics": weighted,
+        }  # fmt: skip
+        objective = Objective(**(arguments | others))
+        objective.bind(self.names or ("output",))
+        return objective
+
+    @property
+    def metrics(self) -> list[metrics.Metric]:
+        """All metrics, in the order given."""
+        return [metric for given, _ in self.given for metric in _leaves(given)]
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether any loss is given."""
+        return bool(_leaves(self.loss))
+
+    def bind(self, names: Sequence[str]) -> None:
+        """Assign losses and metrics to the outputs of these names.
+
+        Raises:
+            ValueError: a list has another length, or a key is no name of an output; the objective
+                is left as it was.
+        """
+        names = tuple(names)
+        if names == self.names:
+            return
+        by_output = _by_output("loss", self.loss, names)
+        weights = _by_output("loss_weights", self.loss_weights, names)
+        tracked = self._tracked(names)
+        _check_keys([item.key for item in tracked])
+        self.losses = by_output
+        self.weights = [1.0 if weight is None else weight for weight in weights]
+        self.tracked, self.names = tracked, names
+
+    def _tracked(self, names: tuple[str, ...]) -> list[Tracked]:
+        plain: set[str] = set()
+        tracked = []
+        for given, weighted in self.given:
+            argument = "weighted_metrics" if weighted else "metrics"
+            for output, items in enumerate(_lists_by_output(argument, given, names)):
+                prefix = f"{names[output]}_" if len(names) > 1 else ""
+                for metric in items:
+                    key = prefix + metric.name
+                    if weighted and key in plain:
+                        key = f"{prefix}weighted_{metric.name}"
+                    if not weighted:
+                        plain.add(key)
+                    tracked.append(Tracked(key, metric, output, weighted))
+        return tracked
+
+    # Targets
+
+    def check_targets(self, targets: Sequence[Array | None], outputs: Outputs) -> None:
+        """Raise `ValueError` if the targets cannot be right for the losses.
+
+        Arguments:
+            targets: one for each output, or None.
+            outputs: of the model.
+        """
+        self.bind(outputs.names)
+        for i, (loss, y) in enumerate(zip(self.losses, targets, strict=True)):
+            if loss is None:
+                continue
+            if y is None:
+                raise ValueError(
+                    f"y has no targets for output {outputs.names[i]!r}, which has the loss "
+                    f"{loss.name}: give them, or leave that loss out of compile."
+                )
+            loss.check_targets(y, outputs.shapes[i])
+
+    def as_targets(self, output: int, y: Array, dtype: Any) -> Array:
+        """Return targets in the dtype of the predictions; class labels of a sparse loss stay."""
+        loss = self.losses[output]
+        if y.dtype == dtype or loss is None or keeps_labels(loss):
+            return y
+        return y.astype(dtype)
+
+    # The loss
+
+    def compute(
+        self,
+        targets: Sequence[Array | None],
+        outputs: Sequence[Tensor],
+        weights: Sequence[Array | None] = (),
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Return the loss that is trained, and the loss of each output.
+
+        Raises:
+            ValueError: no output has a loss.
+        """
+        each: list[Tensor | None] = []
+        total: Tensor | None = None
+        for i, (loss, weight) in enumerate(zip(self.losses, self.weights, strict=True)):
+            y = targets[i]
+            if loss is None or y is None:
+                each.append(None)
+                continue
+            y = self.as_targets(i, y, outputs[i].dtype)
+            sample_weight = weights[i] if weights else None
+            value = loss(y, outputs[i], **_given(sample_weight))
+            each.append(value)
+            value = value if weight == 1 else value * weight
+            total = value if total is None else total + value
+        if total is None:
+            raise ValueError(NO_LOSS)
+        return total, each
+
+
+NO_LOSS = (
+    "there is no loss to compute: give compile a loss, such as loss='mse', or define compute_loss "
+    "or train_step in the model."
+)
+
+
+def keeps_labels(loss: Any) -> bool:
+    """Return whether a loss compares with class labels, which stay integers."""
+    return isinstance(loss, losses.SparseCategoricalCrossentropy)
+
+
+def _given(sample_weight: Array | None) -> dict[str, Any]:
+    return {} if sample_weight is None else {"sample_weight": sample_weight}
+
+
+def _weight(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"compile: loss_weights must be numbers, received {value!r}.")
+    return float(value)
+
+
+def _metric(identifier: Any) -> metrics.Metric:
+    return metrics.get(identifier)
+
+
+def _each(given: Any, get: Callable[[Any], Any]) -> Any:
+    """Return a nested structure with ``get(item)`` in place of each item; None stays."""
+    if isinstance(given, dict):
+        return {key: _each(item, get) for key, item in given.items()}
+    if isinstance(given, list | tuple):
+        return [_each(item, get) for item in given]
+    return None if given is None else get(given)
+
+
+def _leaves(given: Any) -> list[Any]:
+    if isinstance(given, dict):
+        given = list(given.values())
+    if isinstance(given, list):
+        return [leaf for item in given for leaf in _leaves(item)]
+    return [] if given is None else [given]
+
+
+def _by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[Any]:
+    """Return one item for each output."""
+    if isinstance(given, dict):
+        _check_names(argument, given, names)
+        if len(names) == 1:
+            return list(given.values()) or [None]
+        return [given.get(name) for name in names]
+    if isinstance(given, list):
+        if len(given) != len(names):
+            raise ValueError(_other_count(argument, len(given), names))
+        return given
+    return [given] * len(names)
+
+
+def _lists_by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[list[Any]]:
+    """Return a list of metrics for each output."""
+    if isinstance(given, dict):
+        _check_names(argument, given, names)
+        if len(names) == 1:
+            return [_leaves(given)]
+        return [_leaves(given.get(name)) for name in names]
+    if len(names) == 1:
+        return [_leaves(given)]
+    items = flat_list(given)
+    if not items:
+        return [[] for _ in names]
+    if len(items) != len(names):
+        raise ValueError(_other_count(argument, len(items), names))
+    return [_leaves(item) for item in items]
+
+
+def _other_count(argument: str, received: int, names: tuple[str, ...]) -> str:
+    return (
+        f"compile: {argument} is a list of {received}, and the model has {len(names)} "
+        f"output{'s' * (len(names) > 1)}, {list(names)}: give one item for each (None for none), "
+        "or a dictionary by name."
+    )
+
+
+def _check_names(argument: str, given: dict[str, Any], names: tuple[str, ...]) -> None:
+    unknown = [name for name in given if name not in names]
+    if (unknown and len(names) > 1) or len(given) > len(names):
+        raise ValueError(
+            f"compile: {argument} has a key {(unknown or list(given))[0]!r}, expected the names of "
+            f"outputs, {list(names)}."
+        )
+
+
+def _check_keys(keys: list[str]) -> None:
+    for key in ("loss", *keys):
+        if ["loss", *keys].count(key) > 1:
+            raise ValueError(
+                f"compile: two metrics are called {key!r}, or one is called 'loss': "
+                "each needs a name of its own, such as Metric(name=...)."
+            )
