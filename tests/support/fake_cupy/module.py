@@ -89,7 +89,7 @@ class RawModule:
         kernel = Kernel(build.source, name)
         executor = CpuExecutor(fake_gpu.now().order)
         try:
-            executor.library(kernel, build)
+            executor.library(build)
         except CompileError as error:
             # gcc's "x.cu:3:5: error: ..." as NVRTC has it
             log = re.sub(r"(\w+\.cuh?):(\d+):\d+: error", r"\1(\2): error", str(error))
