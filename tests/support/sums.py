@@ -48,6 +48,8 @@ def assert_sums_close(
         computed: how many of the two sides carry rounding errors.
     """
     assert found.shape == expected.shape
+    assert found.dtype in (np.float32, np.float64)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
     errors = np.abs(found.astype(np.float64) - expected)
     tiny = 1e-30  # for sums of nothing, and of numbers below the normal range
     np.testing.assert_array_less(errors, computed * bound(terms, sizes, found.dtype) + tiny)
