@@ -113,9 +113,9 @@ class Scores:
             if y is None or any(metric is other for other in skip):
                 continue
             weight = batch.weights[output] if weighted and batch.weights else None
-            is_counted = weight is None
-            if correct is not None and is_counted and counts_hits(metric, y.shape, prediction.shape):
-                Mean.update_state(metric, correct.view(bool))
+            plain = correct is not None and weight is None
+            if plain and counts_hits(metric, y.shape, prediction.shape):
+                Mean.update_state(metric, correct.view(bool))  # type: ignore[union-attr]
                 continue
             y = self.objective.as_targets(output, y, prediction.dtype)
             if copied and type(metric).__module__.partition(".")[0] != "gpunet":

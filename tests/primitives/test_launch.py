@@ -306,14 +306,14 @@ def test_a_threads_executor_is_its_own() -> None:
         seen.append(launcher.current_executor())
         with use_executor(there):
             inside.set()
-            leave.wait(10)
+            leave.wait(600)
             seen.append(launcher.current_executor())
 
     before = launcher.current_executor()
     thread = threading.Thread(target=elsewhere)
     with use_executor(here):
         thread.start()
-        inside.wait(10)
+        inside.wait(600)
         assert launcher.current_executor() is here
     assert launcher.current_executor() is before
     leave.set()

@@ -9,8 +9,8 @@ import numpy as np
 from gpunet import random
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
-from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
 from gpunet.primitives import launch as launcher
+from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
 from gpunet.primitives.partial_sums import Parts
 from gpunet.training.capture.errors import CaptureError
 from gpunet.training.state import TrainingState, Updates

@@ -127,7 +127,6 @@ def test_many_steps_are_one_graph(cupy: Any) -> None:
         {"x": (X * 50).astype("int8"), "make": lambda: network(Rescaling(0.02))},
         {"x": X.astype("float64"), "y": Y.astype("float64")},
     ],
-    ids=str,
 )
 def test_whatever_is_trained(options: dict[str, Any], cupy: Any) -> None:
     eager, _ = trained(False, **options)
