@@ -1,0 +1,67 @@
+"""Forks while other threads hold locks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from gpunet import random
+from gpunet.fork import after_fork, reset_on_fork, wait_before_fork
+from tests.support.processes import forks, needs_fork, succeeds_in_fork
+
+pytestmark = [needs_fork, forks]
+
+
+@contextmanager
+def held_elsewhere(lock: Any, seconds: float = 60) -> Iterator[None]:
+    """Let another thread hold a lock until the block ends, or for some seconds."""
+    held, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            leave.wait(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", [threading.Lock, threading.RLock])
+def test_a_lock_that_is_reset_is_free_in_a_forked_process(kind: Any) -> None:
+    lock = reset_on_fork(kind())
+    with held_elsewhere(lock):
+        assert succeeds_in_fork(lambda: lock.acquire(timeout=5))
+        assert not lock.acquire(blocking=False)  # here it is still held
+
+
+def test_a_fork_waits_for_a_lock() -> None:
+    lock, begun = wait_before_fork(threading.RLock()), time.monotonic()
+    with held_elsewhere(lock, seconds=0.2):
+        assert succeeds_in_fork(lambda: lock.acquire(timeout=5))
+    assert time.monotonic() - begun >= 0.2
+    assert lock.acquire(timeout=5)
+    assert succeeds_in_fork(lambda: True)  # its own lock lets a thread fork
+    lock.release()
+
+
+def test_a_function_is_called_in_forked_processes_alone() -> None:
+    called: list[int] = []
+    after_fork(lambda: called.append(1))
+    assert succeeds_in_fork(lambda: called == [1])
+    assert called == []
+
+
+def test_a_forked_process_draws_while_a_thread_of_its_parent_draws() -> None:
+    with held_elsewhere(random._lock):
+        assert succeeds_in_fork(lambda: random.uniform((3,)).shape == (3,))
