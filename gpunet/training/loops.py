@@ -14,9 +14,10 @@ from gpunet.losses import LossFunctionWrapper
 from gpunet.metrics import MeanMetricWrapper
 from gpunet.primitives.precision import use_precision
 from gpunet.training.batches import ArrayBatches, Batches
+from gpunet.training.interrupts import deferred_interrupts
 from gpunet.training.logs import Scores
 from gpunet.training.memory import memory_for
-from gpunet.training.step import NonFiniteLossError, holding_interrupts_back
+from gpunet.training.step import NonFiniteLossError
 
 if TYPE_CHECKING:
     from gpunet.models.model import Model
@@ -39,7 +40,7 @@ def train_epoch(
     scores = Scores(model.metrics)
     steps = model._device_steps()
     train = partial(_train_on_cpu, model) if steps is None else partial(_train_on_gpu, steps)
-    with holding_interrupts_back(), use_precision(model.precision):
+    with deferred_interrupts(), use_precision(model.precision):
         try:
             train(batches, listeners, scores)
         except NonFiniteLossError as error:

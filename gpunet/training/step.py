@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from gpunet.autograd import Array, Tensor
 from gpunet.fusion import loss_left_to
 from gpunet.layers.layer import Layer
 from gpunet.optimizers import Optimizer
+from gpunet.training.interrupts import uninterruptible
 from gpunet.training.logs import Scores
 from gpunet.training.state import FlatParameters
 
@@ -21,10 +19,8 @@ __all__ = [
     "Outcome",
     "check_finite",
     "compute_gradients",
-    "holding_interrupts_back",
     "non_finite",
     "train_step",
-    "whole",
 ]
 
 
@@ -68,7 +64,7 @@ def train_step(
     outcome = compute_gradients(model, loss_function, parameters, x, y)
     scores.add(y, *outcome)
     check_finite(outcome.losses, parameters.gradients)
-    with whole():
+    with uninterruptible():
         optimizer.apply(parameters.values, parameters.gradients)
 
 
@@ -115,65 +111,3 @@ def non_finite(what: str, value: float) -> NonFiniteLossError:
         "learning rate, inputs scaled to about [0, 1], or from_logits=True with a last layer "
         "that has no activation often helps."
     )
-
-
-class _Handler:
-    """What an interrupt (Ctrl-C) calls while a model trains: used as a context, it waits inside."""
-
-    def __init__(self, usual: Callable[[int, Any], Any]) -> None:
-        self.usual = usual
-        self.depth, self.held_back = 0, False
-
-    def __call__(self, number: int, frame: Any) -> None:
-        """Note the interrupt within the context, else do what is usual."""
-        if self.depth:
-            self.held_back = True
-        else:
-            self.usual(number, frame)
-
-    def __enter__(self) -> None:
-        self.depth += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self.depth -= 1
-        if self.held_back and not self.depth:
-            self.held_back = False
-            signal.raise_signal(signal.SIGINT)
-
-
-class _Here(threading.local):
-    handler: _Handler | None = None
-
-
-_here = _Here()
-_nothing = nullcontext()
-
-
-def whole() -> AbstractContextManager[None]:
-    """Return a context that an interrupt waits for, within `holding_interrupts_back`."""
-    return _here.handler or _nothing
-
-
-@contextmanager
-def holding_interrupts_back() -> Iterator[None]:
-    """Let an interrupt (Ctrl-C) wait for a block of `whole`, so that nothing is half done.
-
-    At any other time it comes at once. A handler that is set meanwhile is left in place.
-    """
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    usual = signal.getsignal(signal.SIGINT) if on_main_thread else None
-    # Only the main thread is interrupted, and only by Python's handlers.
-    if not callable(usual) or usual is _here.handler:
-        yield
-        return
-    handler, outer = _Handler(usual), _here.handler
-    try:
-        with handler:
-            signal.signal(signal.SIGINT, handler)
-            _here.handler = handler
-        yield
-    finally:
-        with handler:
-            _here.handler = outer
-            if signal.getsignal(signal.SIGINT) is handler:
-                signal.signal(signal.SIGINT, usual)

@@ -27,8 +27,9 @@ from gpunet.training.batches import ArrayBatches, Batches
 from gpunet.training.capture.device_data import Feed, Resident, Streamed, Turn, fits_on_device
 from gpunet.training.capture.errors import CaptureError, no_copies_from_host, place_of
 from gpunet.training.capture.snapshot import Settings
+from gpunet.training.interrupts import uninterruptible
 from gpunet.training.logs import Scores
-from gpunet.training.step import Outcome, compute_gradients, non_finite, whole
+from gpunet.training.step import Outcome, compute_gradients, non_finite
 
 if TYPE_CHECKING:
     from gpunet.models.model import Model
@@ -221,7 +222,7 @@ class DeviceSteps:
         while left > 0:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1
             graph = self._graph(turn, count)
-            with whole():
+            with uninterruptible():
                 result: _Result | None
                 if graph is None:
                     count, result = 1, self._alone(turn)
