@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gpunet import random
-from gpunet.fork import after_fork, reset_on_fork, wait_before_fork
+from gpunet.fork import after_fork, finish_before_fork, reset_on_fork, wait_before_fork
+from gpunet.primitives import reference
 from tests.support.processes import forks, needs_fork, succeeds_in_fork
 
 pytestmark = [needs_fork, forks]
@@ -53,6 +55,41 @@ def test_a_fork_waits_for_a_lock() -> None:
     assert lock.acquire(timeout=5)
     assert succeeds_in_fork(lambda: True)  # its own lock lets a thread fork
     lock.release()
+
+
+def test_a_fork_waits_for_calls_in_other_threads() -> None:
+    begun, finished = threading.Event(), []
+
+    def work() -> None:
+        begun.set()
+        time.sleep(0.2)
+        finished.append(1)
+
+    thread = threading.Thread(target=finish_before_fork, args=(work,))
+    thread.start()
+    begun.wait()
+    assert succeeds_in_fork(lambda: finished == [1] and finish_before_fork(max, 3, 4) == 4)
+    assert finish_before_fork(lambda: succeeds_in_fork(lambda: True))  # its own does not matter
+    thread.join()
+
+
+def test_products_of_matrices_in_other_threads_leave_no_forked_process_hanging() -> None:
+    x, kernel, stop = np.ones((64, 10, 10, 2)), np.ones((3, 3, 2, 20)), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            reference.conv2d_forward(x, kernel)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            assert succeeds_in_fork(lambda: reference.conv2d_forward(x, kernel).shape[0] == 64)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_function_is_called_in_forked_processes_alone() -> None:
