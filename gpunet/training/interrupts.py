@@ -13,6 +13,9 @@ Why not otherwise:
   wrapped once a loop; an update only looks for handlers that custom code, such as a callback, has
   set since (half a microsecond).
 
+Python drops what a handler raises while an object is deleted (``__del__``), as arrays of the
+training step are all the time; there a handler waits for the next update too.
+
 A handler that is set meanwhile stays in place afterwards. Signals with no Python handler are left
 alone, as is training in another thread, where no handler runs.
 """
@@ -48,70 +51,49 @@ class _Call(NamedTuple):
 
 
 class _Deferrable:
-    """A signal handler whose calls wait while an update runs."""
+    """A signal handler whose calls wait where an exception would do harm, or be lost."""
 
     def __init__(self, handler: _Handler) -> None:
         self.handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        loop = _here.loop
-        if loop is None or not (loop.updates or getattr(frame, "f_code", None) is _AT_EXIT):
+        updates = _here.updates
+        if updates is None or not (updates.depth or _must_not_raise(frame)):
             self.handler(number, frame)
-        elif all(call.number != number for call in loop.waiting):  # signals do not queue up
-            loop.waiting.append(_Call(self.handler, number, frame))
+        elif all(call.number != number for call in updates.waiting):  # signals do not queue up
+            updates.waiting.append(_Call(self.handler, number, frame))
 
 
-class _Update:
-    """Context of one update of a loop in the main thread."""
+def _must_not_raise(frame: FrameType | None) -> bool:
+    """Return whether handlers are just being put back, or Python would drop the exception."""
+    while frame is not None:
+        if frame.f_code is _Loop.__exit__.__code__ or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
-    def __init__(self, loop: _Loop) -> None:
-        self.loop = loop
+
+class _Updates:
+    """Context of each update of a loop in the main thread."""
+
+    def __init__(self) -> None:
+        self.depth = 0  # how many are under way, one inside another
+        self.waiting: list[_Call] = []
+        self.wrapped: dict[int, _Deferrable] = {}
+        self.seen: tuple[Any, ...] = ()  # the handlers of `_WATCHED`
 
     def __enter__(self) -> None:
-        loop = self.loop
-        loop.updates += 1
+        self.depth += 1
         try:
-            if tuple(map(getsignal, _WATCHED)) != loop.seen:
-                loop.wrap(_WATCHED)
+            if tuple(map(getsignal, _WATCHED)) != self.seen:
+                self.wrap(_WATCHED)
         except BaseException:  # raised by a handler that was not wrapped yet
             self.__exit__()
             raise
 
     def __exit__(self, *exception: object) -> None:
-        loop = self.loop
-        loop.updates -= 1
-        if loop.waiting and not loop.updates:
-            loop.call_handlers()
-
-
-class _Loop:
-    """Context of a training loop in the main thread, in which signal handlers are wrapped."""
-
-    def __init__(self) -> None:
-        self.updates = 0  # how many are under way, one inside another
-        self.waiting: list[_Call] = []
-        self.wrapped: dict[int, _Deferrable] = {}
-        self.seen: tuple[Any, ...] = ()  # the handlers of `_WATCHED`
-        self.update = _Update(self)
-
-    def __enter__(self) -> None:
-        try:
-            _here.loop = self
-            with self.update:
-                self.wrap(_ALL)
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __exit__(self, *exception: object) -> None:
-        self.updates += 1  # no wrapped handler raises from here on, nor before: see `_AT_EXIT`
-        try:
-            self.unwrap()
-        except BaseException:  # raised by a handler that was unwrapped already
-            self.unwrap()
-            raise
-        finally:
-            _here.loop = None
+        self.depth -= 1
+        if self.waiting and not self.depth:
             self.call_handlers()
 
     def wrap(self, numbers: Iterable[int]) -> None:
@@ -139,12 +121,36 @@ class _Loop:
                 self.call_handlers()
 
 
-# A signal at the start of this function waits too: its first line is yet to come.
-_AT_EXIT = _Loop.__exit__.__code__
+class _Loop:
+    """Context of a training loop in the main thread, in which signal handlers are wrapped."""
+
+    def __init__(self) -> None:
+        self.updates = _Updates()
+
+    def __enter__(self) -> None:
+        try:
+            _here.updates = self.updates
+            with self.updates:
+                self.updates.wrap(_ALL)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        updates = self.updates
+        updates.depth += 1  # no wrapped handler raises from here on, nor before: `_must_not_raise`
+        try:
+            updates.unwrap()
+        except BaseException:  # raised by a handler that was put back already
+            updates.unwrap()
+            raise
+        finally:
+            _here.updates = None
+            updates.call_handlers()
 
 
 class _Here(threading.local):
-    loop: _Loop | None = None
+    updates: _Updates | None = None  # of the loop that runs
 
 
 _here = _Here()
@@ -166,7 +172,7 @@ def deferred_interrupts() -> AbstractContextManager[None]:
     SIGTERM
     >>> _ = signal.signal(signal.SIGTERM, usual)
     """
-    if _here.loop is not None or threading.current_thread() is not threading.main_thread():
+    if _here.updates is not None or threading.current_thread() is not threading.main_thread():
         return _nothing
     return _Loop()
 
@@ -176,5 +182,4 @@ def uninterruptible() -> AbstractContextManager[None]:
 
     If several raise, the last exception has the ones before it as its context.
     """
-    loop = _here.loop
-    return _nothing if loop is None else loop.update
+    return _here.updates or _nothing
