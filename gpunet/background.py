@@ -17,8 +17,8 @@ def call_in_background(function: Callable[[], T]) -> T:
     """Return ``function()``; an exception in a signal handler ends the wait, not the call.
 
     Signal handlers run, and raise, in the main thread alone: there the call is left to another
-    thread. After Ctrl-C it runs to its end, so that it must hold a lock that the next one waits
-    for, and keep its result itself.
+    thread. After Ctrl-C it runs to its end, and a process that ends waits for that. So the function
+    takes a lock, which the next call waits for, and keeps its result itself.
 
     >>> call_in_background(lambda: 6 * 7)
     42

@@ -152,9 +152,9 @@ class Generator:
         if source is not None and (key := source(self)) is not None:
             return key
         with _lock:
-            key = np.array([self._known_seed(), self._draw], dtype=np.uint64)
+            seed, draw = self._known_seed(), self._draw
             self._draw += 1
-        return key
+        return np.array([seed, draw], dtype=np.uint64)
 
     def uniform(
         self,
