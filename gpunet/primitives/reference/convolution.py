@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpunet.fork import finish_before_fork
 from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.reference.activation import activation_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, per_block
@@ -35,7 +36,7 @@ def conv2d_forward(
     weights = _by_group(kernel, g.groups)  # (groups, patch, filters / groups)
     for images, rows, columns in _column_blocks(x, g):
         block = y[images, rows]
-        np.matmul(columns, weights, out=_by_group(block, g.groups))
+        finish_before_fork(np.matmul, columns, weights, out=_by_group(block, g.groups))
         add_bias_and_activate(block.reshape(-1, block.shape[2] * block.shape[3]), bias, activation)
     return y
 
@@ -57,7 +58,7 @@ def conv2d_backward_weight(
     bias_grad = np.zeros(filters, x.dtype) if with_bias else None
     for images, rows, columns in _column_blocks(x, g):
         grad = grad_blocks[images, rows]
-        np.matmul(columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
+        finish_before_fork(np.matmul, columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
         weight_grad += part
         if bias_grad is not None:
             bias_grad += bias_backward(grad)
@@ -84,7 +85,7 @@ def conv2d_backward_input(
         shape = (taps, *block.shape[:3], channels)
         columns = buffer[: math.prod(shape)].reshape(shape)
         by_group = columns.reshape(taps, -1, groups, channels // groups).transpose(0, 2, 1, 3)
-        np.matmul(_by_group(block, groups), weights, out=by_group)
+        finish_before_fork(np.matmul, _by_group(block, groups), weights, out=by_group)
         if rows.start == 0:
             input_grad[images] = 0
         _add_taps(input_grad[images], columns, rows.start, g)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from gpunet.fork import finish_before_fork
 from gpunet.primitives.reference.activation import FORMULAS
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
@@ -23,8 +24,10 @@ def matmul(
     activation: str | None,
 ) -> Array:
     """Return ``activation(a @ b + bias)``."""
-    y = np.matmul(
-        a.swapaxes(-1, -2) if transpose_a else a, b.swapaxes(-1, -2) if transpose_b else b
+    y = finish_before_fork(
+        np.matmul,
+        a.swapaxes(-1, -2) if transpose_a else a,
+        b.swapaxes(-1, -2) if transpose_b else b,
     )
     add_bias_and_activate(y.reshape(math.prod(y.shape[:-1]), y.shape[-1]), bias, activation)
     return y
@@ -36,7 +39,8 @@ def bias_backward(output_grad: Array) -> Array:
     rows = output_grad.reshape(math.prod(others), channels)
     total = np.zeros(rows.shape[1], rows.dtype)
     for part in blocks_of(len(rows), _ROWS):
-        total += np.ones(part.stop - part.start, rows.dtype) @ rows[part]
+        ones = np.ones(part.stop - part.start, rows.dtype)
+        total += finish_before_fork(np.matmul, ones, rows[part])
     return total
 
 

@@ -26,9 +26,10 @@ from gpunet.training.capture.device_state import Counters, DeviceState
 from gpunet.training.capture.errors import CaptureError, no_copies_from_host, place_of
 from gpunet.training.capture.snapshot import Snapshot
 from gpunet.training.finite import non_finite
+from gpunet.training.interrupts import uninterruptible
 from gpunet.training.logs import Scores
 from gpunet.training.loops import add_to_scores
-from gpunet.training.step import Outcome, step, whole
+from gpunet.training.step import Outcome, step
 
 __all__ = ["CaptureError", "DeviceSteps"]
 
@@ -232,7 +233,7 @@ class DeviceSteps:
         while left > 0:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1
             graph = self._graph(turn, count)
-            with whole():
+            with uninterruptible():
                 outcome: Outcome | None
                 if graph is None:
                     count, outcome = 1, self._alone(turn)
