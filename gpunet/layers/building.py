@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import random
+from gpunet.fork import reset_on_fork
 from gpunet.layers.tracking import describe, shallow_copy
 
 __all__ = [
@@ -24,7 +25,7 @@ __all__ = [
 
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
 
-_building = threading.RLock()
+_building = reset_on_fork(threading.RLock())
 
 
 def built_once(build: Callable[..., None]) -> Callable[..., None]:
