@@ -113,8 +113,9 @@ class Scores:
             if y is None or any(metric is other for other in skip):
                 continue
             weight = batch.weights[output] if weighted and batch.weights else None
-            is_counted = correct is not None and weight is None
-            if is_counted and counts_hits(metric, y.shape, prediction.shape):
+            if correct is None or weight is not None:
+                pass
+            elif counts_hits(metric, y.shape, prediction.shape):
                 Mean.update_state(metric, correct.view(bool))
                 continue
             y = self.objective.as_targets(output, y, prediction.dtype)

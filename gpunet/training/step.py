@@ -49,12 +49,21 @@ class Outcome(NamedTuple):
     structure: Any
 
 
-def step(state: TrainingState, batch: Batch) -> Outcome:
+def step(
+    state: TrainingState, batch: Batch, scored: Callable[[Outcome], None] | None = None
+) -> Outcome:
     """Train on one batch; nothing is read back from a GPU unless the state does.
 
     Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
+
+    Arguments:
+        state: changed.
+        batch: its arrays, checked.
+        scored: called with the outcome before the weights change, to compute metrics.
     """
     outcome = compute_gradients(state, batch)
+    if scored is not None:
+        scored(outcome)
     state.finish(outcome.losses, outcome.correct, batch.size)
     with whole():
         state.update(outcome.updates)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpunet import functions
-from gpunet.layers import Conv2D, Dense, Flatten, Input
+from gpunet.layers import Conv2D, Dense, Flatten
 from gpunet.models import Model, Sequential
 
 rng = np.random.default_rng(0)
