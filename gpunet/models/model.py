@@ -12,7 +12,6 @@ from gpunet import optimizers
 from gpunet.callbacks import Callback, CallbackList, History, check_callbacks
 from gpunet.layers.core import positive_integer
 from gpunet.layers.layer import Layer, Shape
-from gpunet.metrics import Metric
 from gpunet.models import summary
 from gpunet.models.preparation import Preparation
 from gpunet.primitives.precision import check_precision, use_precision
@@ -130,34 +129,6 @@ class Model(Preparation):
         for layer in self._with_sublayers():
             if isinstance(layer, Model):
                 layer.fuse = bool(fuse)
-
-    @property
-    def loss(self) -> Any:
-        """The loss that `compile` was given, or those of the outputs as a list or dictionary."""
-        return self._objective.loss
-
-    @loss.setter
-    def loss(self, loss: Any) -> None:
-        self._objective = self._objective.replaced(loss=loss)
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """The metrics that `compile` was given; a subclass may list its own here."""
-        return self._objective.metrics
-
-    @metrics.setter
-    def metrics(self, metrics: Any) -> None:
-        self._objective = self._objective.replaced(metrics=metrics)
-
-    @property
-    def output_shape(self) -> Shape:
-        """The shape of the output, its batch size None; known once the model is built."""
-        if self.input_shape is None:
-            raise RuntimeError(
-                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
-                "or call it on data."
-            )
-        return self.compute_output_shape(self.input_shape)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, their output shapes and numbers of weights."""

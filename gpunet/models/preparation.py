@@ -12,6 +12,7 @@ from gpunet import optimizers, random
 from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import array_module, get_array_module
 from gpunet.layers.layer import Layer, Shape, collect_updates
+from gpunet.metrics import Metric
 from gpunet.models.steps import StepMethods
 from gpunet.symbolic import flatten, pack
 from gpunet.training.adapter import Outputs
@@ -45,7 +46,35 @@ class Preparation(StepMethods):
         # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
         return vars(self) | {"_captured_steps": None}
 
+    @property
+    def loss(self) -> Any:
+        """The loss that `compile` was given, or those of the outputs as a list or dictionary."""
+        return self._objective.loss
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        self._objective = self._objective.replaced(loss=loss)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics that `compile` was given; a subclass may list its own here."""
+        return self._objective.metrics
+
+    @metrics.setter
+    def metrics(self, metrics: Any) -> None:
+        self._objective = self._objective.replaced(metrics=metrics)
+
     # Shapes
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the output, its batch size None; known once the model is built."""
+        if self.input_shape is None:
+            raise RuntimeError(
+                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
+                "or call it on data."
+            )
+        return self.compute_output_shape(self.input_shape)
 
     def _input_count(self) -> int | None:
         """Return the number of inputs, None where only the model's `call` knows."""
@@ -130,7 +159,9 @@ class Preparation(StepMethods):
         """Make the weights views into one buffer, for the optimizer, where they are not yet."""
         parameters = self._parameters
         assert self._trainability is not None and self.optimizer is not None
-        if not self._trainability.is_current(self):
+        if parameters is None:
+            self._trainability.accept(self)  # values set between compile and the first step
+        elif not self._trainability.is_current(self):
             raise RuntimeError(
                 f"`trainable` was set in {self.name!r} after compile: call compile() again."
             )

@@ -150,7 +150,7 @@ class Scores:
             if loss_sum is not None:
                 logs[key] = float(loss_sum) / max(1, self.samples)
         for item in self.tracked:
-            logs[item.key] = float(item.metric.result())
+            logs[item.key] = _as_float(item.key, item.metric.result())
         return logs
 
 
@@ -174,12 +174,19 @@ def _plus(total: Any, value: Any) -> Any:
     return value if total is None else total + value
 
 
+def _as_float(key: str, value: Any) -> Any:
+    try:
+        return value if getattr(value, "size", 1) != 1 else float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"The metric {key!r} must have a number or an array as its result(), received "
+            f"{value!r}."
+        ) from None
+
+
 def as_floats(logs: dict[str, Any]) -> dict[str, Any]:
     """Return logs with floats in place of tensors and arrays of one number."""
-    return {
-        name: float(value) if getattr(value, "size", 1) == 1 else value
-        for name, value in logs.items()
-    }
+    return {name: _as_float(name, value) for name, value in logs.items()}
 
 
 def as_result(logs: dict[str, Any], as_dict: bool) -> Any:

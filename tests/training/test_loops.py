@@ -81,6 +81,21 @@ def test_evaluations_in_threads_have_scores_of_their_own() -> None:
     assert results == [expected] * 12
 
 
+def test_fit_works_in_a_thread() -> None:
+    model, errors = classifier(), []
+
+    def train() -> None:
+        try:
+            model.fit(X, Y, verbose=0)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert not errors
+
+
 def test_evaluating_and_predicting_can_be_stopped() -> None:
     model = classifier()
 

@@ -90,6 +90,16 @@ def test_a_critic_trains_as_compiled_while_it_is_frozen_in_another_model() -> No
     assert critic.trainable is False
 
 
+def test_a_change_before_the_first_step_counts() -> None:
+    model = two_layers()
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    model.layers[0].trainable = True
+    before = model.get_weights()[0]
+    model.fit(X, Y, verbose=0)
+    assert (before != model.get_weights()[0]).all()
+
+
 def test_a_change_that_no_compile_has_seen_is_refused() -> None:
     model = two_layers()
     model.compile("sgd", "mse")
