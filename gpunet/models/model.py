@@ -373,7 +373,7 @@ class Model(Preparation):
             return loops.predict_batch(self, batch, adapter.structure)
 
     def _samples_at_once(self) -> int:
-        """Return how many samples inference had best take at a time; 0 where that is not known."""
+        """Return how many samples inference runs at a time; 0 to keep the batches as they are."""
         return 0
 
 

@@ -1,4 +1,4 @@
-"""What a model needs before its first step: shapes, built layers, weights laid out, a state."""
+"""Prepare a model for its first step: shapes, built layers, weights in one buffer, a state."""
 
 from __future__ import annotations
 
@@ -196,8 +196,8 @@ class Preparation(StepMethods):
         self._parameters = parameters
 
     def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
-        used_here = optimizer is self.optimizer and (self._parameters or self._earlier)
-        if optimizer.built and not used_here:
+        used_here = self._parameters or self._earlier or self._defines("train_step")
+        if optimizer.built and not (optimizer is self.optimizer and used_here):
             raise ValueError(
                 f"The optimizer {optimizer.name!r} was in use before, with another model or since "
                 "replaced by another optimizer, and keeps its step count and slots: give each "

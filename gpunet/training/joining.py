@@ -1,4 +1,4 @@
-"""How many samples an evaluation or a prediction had best take at a time."""
+"""Choose how many samples an evaluation or a prediction runs at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ _MOST_SAMPLES = 1 << 10  # beyond which more at a time are no faster
 def samples_at_once(layers: Sequence[Any], steps: Iterable[Any]) -> int:
     """Return how many samples are best run at a time; 0 where that is not known.
 
-    It is known of the layers of gpunet alone: others may need much memory inside, or mix the
-    samples of a batch.
+    Only layers of gpunet are known: others may need much memory, or mix the samples of a batch.
 
     Arguments:
         layers: built ones, of a `Sequential`.
-        steps: what runs them in turn; each is a `Chain` or a layer.
+        steps: each is a `Chain` or a layer; they run in turn.
     """
     if not all(_is_of_gpunet(layer) for layer in layers):
         return 0

@@ -85,7 +85,7 @@ class Scores:
 
     def add_each(self, samples: int, each: Sequence[Array | None]) -> None:
         """Add the mean losses of the outputs of a batch, where there are several."""
-        if self.tracked is not None and self._sums:
+        if each and self.tracked is not None and self._sums:
             for key, value in zip(self._sums, each, strict=True):
                 if value is not None:
                     self._sums[key] = _plus(self._sums[key], value.astype("float64") * samples)

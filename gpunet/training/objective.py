@@ -85,7 +85,7 @@ class Objective:
 
     @property
     def has_loss(self) -> bool:
-        """Whether any loss is given."""
+        """True if any loss is given."""
         return bool(_leaves(self.loss))
 
     def bind(self, names: Sequence[str]) -> None:

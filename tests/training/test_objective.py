@@ -60,6 +60,21 @@ def test_outputs_in_a_list_learn() -> None:
     assert len(model.train_on_batch(X, [A, B])) == 5
 
 
+class OwnLoss(Two):
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        (a, b), (to_a, to_b) = y_pred, y
+        return abs(a - to_a).mean() + abs(b - to_b).mean()
+
+
+def test_a_custom_loss_of_several_outputs() -> None:
+    model = OwnLoss()
+    model.compile("sgd")
+    logs = model.evaluate(X, [A, B], verbose=0, return_dict=True)
+    first, second = model.predict(X, verbose=0)
+    assert logs == {"loss": pytest.approx(abs(first - A).mean() + abs(second - B).mean())}
+    assert list(model.fit(X, [A, B], verbose=0).history) == ["loss"]
+
+
 def test_an_output_without_a_loss_needs_no_targets() -> None:
     model = Two(by_name=True)
     model.compile("sgd", {"a": "mse"})
