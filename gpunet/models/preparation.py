@@ -229,7 +229,8 @@ class Preparation(StepMethods):
             or state.objective is not self._objective
         ):
             self._check_compiled("fit")
-            self._lay_out_parameters()
+            if self._parameters is None or not self._parameters.is_current():
+                self._lay_out_parameters()
             state = TrainingState(self, self._objective, self.optimizer, self._parameters)
         elif not self._parameters.is_current():
             self._parameters.lay_out()
