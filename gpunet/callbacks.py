@@ -1,4 +1,4 @@
-"""What `fit`, `evaluate` and `predict` call on their way, under Keras' names.
+"""Callbacks of `fit`, `evaluate` and `predict`, under Keras' names.
 
 The progress display, which is a callback too, is `gpunet.progress.ProgressLine`.
 """
@@ -40,11 +40,11 @@ class Callback:
     _only_counts = False  # True: batches that were run at once may be told of one after another
 
     def set_model(self, model: Any) -> None:
-        """Let `model` be the one the hooks see."""
+        """Set the model of the hooks."""
         self.model = model
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Let `params` be what the hooks see."""
+        """Set the params of the hooks."""
         self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -105,7 +105,7 @@ _ALIASES = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_
 
 
 def _defines(callback: Callback, hook: str) -> bool:
-    """Whether a callback does anything at this hook: its method is not the base class'."""
+    """Return whether a callback does anything at this hook: its method is not the base class'."""
     method = getattr(getattr(callback, hook), "__func__", None)
     if method is _HOOKS[hook] and hook in _ALIASES:
         return _defines(callback, _ALIASES[hook])
@@ -117,8 +117,8 @@ class CallbackList(Callback):
 
     Arguments:
         callbacks: one callback, a list of them, or None.
-        model: the model they shall see.
-        params: the params they shall see.
+        model: of the callbacks.
+        params: of the callbacks.
 
     Attributes:
         wants_train_batches: whether any of them does something at training batches. If none
@@ -157,13 +157,13 @@ class CallbackList(Callback):
         self.set_params(params or {})
 
     def set_model(self, model: Any) -> None:
-        """Let `model` be the one all callbacks see."""
+        """Set the model of all callbacks."""
         self.model = model
         for callback in self.callbacks:
             callback.set_model(model)
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Let `params` be what all callbacks see."""
+        """Set the params of all callbacks."""
         self.params = params
         for callback in self.callbacks:
             callback.set_params(params)

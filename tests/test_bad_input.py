@@ -42,7 +42,6 @@ def assert_refused(made, error, message, *args, **kwargs):
 @pytest.mark.parametrize(
     ("x", "y", "error", "message"),
     [
-        (X[:, :, :, 0], Y, ValueError, r"x\[\.\.\., None\]"),
         (np.repeat(X, 3, -1), Y, ValueError, r"\(6, 6, 1\).*received \(40, 6, 6, 3\)"),
         (X, Y[:30], ValueError, "40 rows of x.*30 of y"),
         (X, LABELS, ValueError, "sparse_categorical_crossentropy"),
@@ -77,7 +76,7 @@ def test_labels_that_do_not_fit_the_sparse_loss(y, message):
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "binary_crossentropy"])
-@pytest.mark.parametrize("shape", [(40,), (40, 10)])
+@pytest.mark.parametrize("shape", [(40, 10), (40, 1, 1)])
 def test_targets_never_broadcast(loss, shape):
     made = model(loss, activation="sigmoid", units=1)
     assert_refused(made, ValueError, r"\(40,|\(None, 1\)|\(batch, 1\)", X, np.ones(shape))
@@ -86,8 +85,7 @@ def test_targets_never_broadcast(loss, shape):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"epochs": 0}, ValueError, "epochs must be a positive integer, received 0"),
-        ({"epochs": -1}, ValueError, "epochs"),
+        ({"epochs": -1}, ValueError, "epochs must be a positive integer, received -1"),
         ({"epochs": 1.5}, ValueError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size must be a positive integer, received 0"),
         ({"batch_size": -32}, ValueError, "batch_size"),
@@ -137,11 +135,11 @@ def test_a_bad_batch_of_an_iterable_is_named():
     bad = X[20:].copy()
     bad[3] = np.nan
     batches = [(X[:20], Y[:20]), (bad, Y[20:])]
-    with pytest.raises(ValueError, match=r"Batch 2 of the iterable: x holds NaN.*sample 3"):
+    with pytest.raises(ValueError, match=r"Batch 2 of the training data: x holds NaN.*sample 3"):
         model().fit(batches, verbose=0)
-    with pytest.raises(ValueError, match=r"Batch 1 of the iterable: expected a pair \(x, y\)"):
+    with pytest.raises(ValueError, match=r"Batch 1 of the training data: expected a pair \(x, y\)"):
         model().fit([X[:20]], verbose=0)
-    with pytest.raises(ValueError, match=r"Batch 1 of the iterable.*sparse_categorical"):
+    with pytest.raises(ValueError, match=r"Batch 1 of the training data.*sparse_categorical"):
         model().fit([(X[:20], LABELS[:20])], verbose=0)
     with pytest.raises(ValueError, match="yielded no batch"):
         model().fit([], verbose=0)
@@ -170,8 +168,13 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_last_weights():
 
 
 def test_predictions_of_data_that_is_not_finite():
-    with pytest.raises(ValueError, match="x holds NaN or infinity, first in sample 0"):
-        model().predict(np.full((2, 6, 6, 1), np.nan), verbose=0)
+    made, x = model(), X.copy()
+    x[1] = np.nan
+    rows = made.predict(x, verbose=0)
+    assert np.isnan(rows[1]).all()
+    assert np.isfinite(np.delete(rows, 1, 0)).all()
+    with pytest.raises(ValueError, match="x holds NaN or infinity, first in sample 1"):
+        made.evaluate(x, Y, verbose=0)
 
 
 class Interrupt(Callback):
@@ -354,7 +357,7 @@ def test_targets_never_broadcast_in_a_loss_of_ones_own():
         return functions.square(y_pred - y_true)
 
     made = model(squared, activation=None, units=1)
-    assert_refused(made, ValueError, r"\(32, 1\), received \(32,\).*last axis", X, X[:, 0, 0, 0])
+    made.fit(X, X[:, 0, 0, 0], verbose=0)  # a column
     outer = model(lambda y, p: p @ p.T, activation=None)
     assert_refused(outer, ValueError, r"received shape \(32, 32\)", X, Y)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 
-from gpunet.callbacks import Callback, CallbackList, History, LambdaCallback
+from gpunet.callbacks import Callback, CallbackList, History, LambdaCallback, check_callbacks
 from gpunet.progress import ProgressLine
 
 POSITIONED = ["epoch_begin", "epoch_end", "batch_begin", "batch_end"] + [
@@ -118,3 +119,23 @@ def test_history_keeps_a_list_for_each_name() -> None:
     history.on_epoch_end(1, {"loss": 0.25, "val_loss": 0.75})
     assert history.epoch == [0, 1]
     assert history.history == {"loss": [0.5, 0.25], "val_loss": [0.75]}
+
+
+def test_a_history_keeps_no_model_and_can_be_pickled() -> None:
+    class Owner:
+        pass
+
+    history, owner = History(), Owner()
+    history.set_model(owner)
+    history.on_epoch_end(0, {"loss": 1.0})
+    assert history.model is owner
+    assert pickle.loads(pickle.dumps(history)).history == {"loss": [1.0]}
+    del owner
+    assert history.model is None
+
+
+@pytest.mark.parametrize("callbacks", [None, (), Callback(), [Callback()]])
+def test_callbacks_as_a_list(callbacks: Any) -> None:
+    found = check_callbacks(callbacks)
+    assert type(found) is list
+    assert len(found) == (1 if callbacks else 0)

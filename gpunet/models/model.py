@@ -12,13 +12,12 @@ from gpunet import optimizers
 from gpunet.arguments import positive_integer
 from gpunet.callbacks import Callback, CallbackList, History, check_callbacks
 from gpunet.layers.building import unbuilt_on_error
-from gpunet.metrics import Metric
 from gpunet.models.preparation import Preparation
 from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
 from gpunet.training import loops
 from gpunet.training.adapter import DataAdapter, is_data, unpack
-from gpunet.training.batches import Batches
+from gpunet.training.batches import Batch, Batches
 from gpunet.training.logs import as_result
 from gpunet.training.memory import memory_for
 from gpunet.training.objective import Objective
@@ -114,7 +113,7 @@ class Model(Preparation):
         if precision is not None:
             check_precision(precision, f"compile(precision={precision!r})")
         objective = Objective(loss, loss_weights, metrics, weighted_metrics)
-        if self._output_count() is not None and (self.graph is not None or self._dry_outputs):
+        if self._output_count() is not None:
             objective.bind(self._output_names(self._output_template))
         optimizer = optimizers.get(optimizer)
         self._check_optimizer_is_free(optimizer)
@@ -128,24 +127,6 @@ class Model(Preparation):
         for layer in self.with_sublayers():
             if isinstance(layer, Model):
                 layer.fuse = bool(fuse)
-
-    @property
-    def loss(self) -> Any:
-        """The loss that `compile` was given, or those of the outputs as a list or dictionary."""
-        return self._objective.loss
-
-    @loss.setter
-    def loss(self, loss: Any) -> None:
-        self._objective = self._objective.replaced(loss=loss)
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """The metrics that `compile` was given; a subclass may list its own here."""
-        return self._objective.metrics
-
-    @metrics.setter
-    def metrics(self, metrics: Any) -> None:
-        self._objective = self._objective.replaced(metrics=metrics)
 
     # Training
 
@@ -208,7 +189,7 @@ class Model(Preparation):
         # that it has what the others add to the logs.
         listeners = CallbackList([progress, *check_callbacks(callbacks), history])
         adapter = DataAdapter(self, "fit", "training data", class_weight=class_weight)
-        size = batch_size if validation_batch_size is None else validation_batch_size
+        sizes = validation_batch_size, batch_size
         validation = None
         with unbuilt_on_error(self):
             if validation_split:
@@ -217,14 +198,14 @@ class Model(Preparation):
                         "fit takes validation_split or validation_data, received both."
                     )
                 x, held_out = adapter.split(x, y, sample_weight, validation_split)
-                validation = adapter.batches(held_out, None, None, size, validation_steps)
+                validation = self._validation_batches(held_out, *sizes, validation_steps)
             training = adapter.batches(
                 x, y, sample_weight, batch_size, steps_per_epoch, shuffle=shuffle
             )
             if not self.built:
                 training.peek()
             if validation_data is not None:
-                validation = self._validation_batches(validation_data, size, validation_steps)
+                validation = self._validation_batches(validation_data, *sizes, validation_steps)
             if not self._defines("train_step"):
                 self._lay_out_parameters()
                 self._warn_if_nothing_trains()
@@ -236,12 +217,20 @@ class Model(Preparation):
         return history
 
     def _validation_batches(
-        self, validation_data: Any, batch_size: int | None, steps: int | None
+        self,
+        validation_data: Any,
+        batch_size: int | None,
+        training_batch_size: int | None,
+        steps: int | None,
     ) -> Batches:
         adapter = DataAdapter(self, "fit (validation_data)", "validation data")
-        if is_data(validation_data):
-            return adapter.batches(*unpack(validation_data), batch_size, steps)
-        return adapter.batches(validation_data, steps=steps)
+        if not (isinstance(validation_data, Batch) or is_data(validation_data)):
+            return adapter.batches(validation_data, batch_size=batch_size, steps=steps)
+        size = training_batch_size if batch_size is None else batch_size
+        x, y, sample_weight = validation_data, None, None
+        if not isinstance(x, Batch):
+            x, y, sample_weight = unpack(x)
+        return adapter.batches(x, y, sample_weight, size, steps)
 
     def _run_epochs(
         self,

@@ -1,4 +1,4 @@
-"""What a model needs before its first step: shapes, built layers, weights laid out, a state."""
+"""Prepare a model for its first step: shapes, built layers, weights in one buffer, a state."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import array_module, get_array_module
 from gpunet.layers.building import unbuilt_on_error
 from gpunet.layers.layer import Layer, Shape, collect_updates
+from gpunet.metrics import Metric
 from gpunet.models.steps import StepMethods
 from gpunet.symbolic import flatten, pack
 from gpunet.training.adapter import Outputs
@@ -45,7 +46,35 @@ class Preparation(StepMethods):
         # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
         return super().__getstate__() | {"_captured_steps": None}
 
+    @property
+    def loss(self) -> Any:
+        """The loss that `compile` was given, or those of the outputs as a list or dictionary."""
+        return self._objective.loss
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        self._objective = self._objective.replaced(loss=loss)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics that `compile` was given; a subclass may list its own here."""
+        return self._objective.metrics
+
+    @metrics.setter
+    def metrics(self, metrics: Any) -> None:
+        self._objective = self._objective.replaced(metrics=metrics)
+
     # Shapes
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of the output, its batch size None; known once the model is built."""
+        if self.input_shape is None:
+            raise RuntimeError(
+                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
+                "or call it on data."
+            )
+        return self.compute_output_shape(self.input_shape)
 
     def _input_count(self) -> int | None:
         """Return the number of inputs, None where only the model's `call` knows."""
@@ -130,7 +159,9 @@ class Preparation(StepMethods):
         """Make the weights views into one buffer, for the optimizer, where they are not yet."""
         parameters = self._parameters
         assert self._trainability is not None and self.optimizer is not None
-        if not self._trainability.is_current(self):
+        if parameters is None:
+            self._trainability.accept(self)  # values set between compile and the first step
+        elif not self._trainability.is_current(self):
             raise RuntimeError(
                 f"`trainable` was set in {self.name!r} after compile: call compile() again."
             )
@@ -165,8 +196,8 @@ class Preparation(StepMethods):
         self._parameters = parameters
 
     def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
-        used_here = optimizer is self.optimizer and (self._parameters or self._earlier)
-        if optimizer.built and not used_here:
+        used_here = self._parameters or self._earlier or self._defines("train_step")
+        if optimizer.built and not (optimizer is self.optimizer and used_here):
             raise ValueError(
                 f"The optimizer {optimizer.name!r} was in use before, with another model or since "
                 "replaced by another optimizer, and keeps its step count and slots: give each "
@@ -198,7 +229,8 @@ class Preparation(StepMethods):
             or state.objective is not self._objective
         ):
             self._check_compiled("fit")
-            self._lay_out_parameters()
+            if self._parameters is None or not self._parameters.is_current():
+                self._lay_out_parameters()
             state = TrainingState(self, self._objective, self.optimizer, self._parameters)
         elif not self._parameters.is_current():
             self._parameters.lay_out()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 from gpunet.autograd import Tensor
@@ -39,7 +40,7 @@ class StepMethods(Functional):
         batch, structure = self._checked(data, "train_step")
         state = self._state_for_step(None, structure)
         scores = self._scores()
-        add_to_scores(state, scores, step(state, batch))
+        step(state, batch, partial(add_to_scores, state, scores))
         return self._logs(scores)
 
     def test_step(self, data: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,7 @@ class DryRun:
         library = get_array_module(x)
         with no_grad():
             prediction = model(model._as_tensor(x), training=False)
+            model._objective.bind(model._output_names(None))
             (loss,) = model._objective.losses
             if y is not None and len(y) == len(x):
                 targets = asarray(y, like=x)
@@ -121,7 +123,7 @@ class DryRun:
         with suppress(NonFiniteLossError):  # of numbers that mean nothing
             if self.on_gpu is None:
                 state = self.model._state_for_step(None, 0)
-                add_to_scores(state, self.scores, step(state, next(iter(batches))))
+                step(state, next(iter(batches)), partial(add_to_scores, state, self.scores))
                 return
             with self.on_gpu.epoch(batches), self.on_gpu.running():
                 turns = self.on_gpu.turns(batches, one_by_one=True)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: by layer, and by what is carried out."""
+"""Measure a training step: the time of each layer, and of each kernel or primitive."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _AT_A_TIME = 10  # launches of a kernel between two looks at the clock
 def profile(
     model: Model, x: Any = None, y: Any = None, *, batch_size: int = 32, steps: int = 20
 ) -> Profile:
-    """Return where the time of a training step goes.
+    """Return the times of a training step, of its layers and of its kernels or primitives.
 
-    The step is done as `fit` does it, but for capturing: medians of some steps. The layers of a
-    `Sequential` are timed once more one by one, forward and backward, since in training several may
-    run as one. A kernel on a GPU is launched by itself, some times in a row, so that its time does
-    not contain the way to it. Model, optimizer and random numbers stay as they are.
+    Steps run as in `fit`, uncaptured; times are medians. The layers of a `Sequential` are timed
+    once more one by one, forward and backward, since in training several may run as one. A kernel
+    on a GPU is launched by itself, several times in a row, so that its time does not contain the
+    launch. Model, optimizer and random numbers stay as they are.
 
     Arguments:
         model: compiled, and with a known input shape.
@@ -158,7 +158,7 @@ def _primitives_of(dry_run: DryRun, steps: int) -> list[OperationTime]:
 
 @contextmanager
 def _timed_primitives(calls: list[tuple[str, float, Work]]) -> Iterator[None]:
-    """Let primitives for NumPy arrays add their name, their time and their work to `calls`."""
+    """Add the name, time and work of each primitive for NumPy arrays to `calls`."""
     twins = primitives.twins_for(np.empty(0))
 
     def timed(name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What a profile holds, as a table and as a chart."""
+"""A profile, as a table and as a chart."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OperationTime:
 
 @dataclass(frozen=True)
 class Profile:
-    """What `profile` found; its text is a table.
+    """The result of `profile`; its text is a table.
 
     Attributes:
         model: the model's name.
@@ -58,7 +58,7 @@ class Profile:
         batch_size: samples in a step.
         step: seconds of a step as it is trained, not captured.
         layers: each by itself, not joined with others; empty for a model that is no `Sequential`.
-        operations: what a step carries out, joined layers as one, the longest first.
+        operations: of a step, joined layers as one, the longest first.
     """
 
     model: str

@@ -39,7 +39,7 @@ def warmup(
         model: compiled, and with a known input shape.
         batch_size: samples in a step.
         x, y: inputs and targets like those of `fit`, where their type is not the weights', or the
-            targets of a loss of one's own are not of the predictions' shape; one sample is enough.
+            targets of a custom loss have another shape than the predictions; one sample is enough.
         verbose: 'auto' or 1 for a line that redraws on a terminal; 2 for a line a kernel; 0 for
             silence.
 
@@ -99,7 +99,7 @@ class _Recorder:
         self.compute_capability = executor.compute_capability
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return zeros: what is not computed shall be numbers, in whatever reads it."""
+        """Return zeros: kernels do not run, and code that reads their results needs numbers."""
         array = self.executor.empty(shape, dtype)
         array.fill(0)
         return array

@@ -1,4 +1,4 @@
-"""Whatever `fit`, `evaluate` and `predict` are given, as checked batches of arrays."""
+"""Convert the data of `fit`, `evaluate` and `predict` to checked batches of arrays."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def unpack(data: Any) -> tuple[Any, Any, Any]:
 
 
 class DataAdapter:
-    """Make batches for a model of what its methods are given.
+    """Convert data to batches for a model.
 
     Arguments:
         model: a `gpunet.models.Model`; it is built for the first data.
-        where: the method, for messages.
+        where: the calling method, for messages.
         role: the words for the data in messages, such as "training data".
         with_targets: False where x comes alone.
         class_weight: the weights of the samples of each class; None for 1.
@@ -176,7 +176,7 @@ class DataAdapter:
     # Flat arrays
 
     def flatten(self, x: Any, y: Any = None, sample_weight: Any = None) -> Batch:
-        """Return the arrays in x, y and sample_weight; their structure is not checked yet."""
+        """Return the arrays in x, y and sample_weight; they are not checked against the model."""
         if self.with_targets and y is None:
             raise ValueError(
                 f"{self.where}: expected targets y beside the inputs x, received none. "

@@ -1,4 +1,4 @@
-"""Arrays of whatever people have: lists, tensors, frames; and checks of the numbers in them."""
+"""Convert lists, tensors and frames to arrays, and check the numbers in them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def as_array(data: Any, argument: str) -> Array:
     """Return numbers as an array that is not empty.
 
     Arguments:
-        data: an array, or what makes one: a list, a tensor of another library, a DataFrame.
+        data: an array, a list, a tensor of this or another library, or a DataFrame.
         argument: the name for messages, such as "x".
 
     Raises:
-        TypeError: for masked and sparse arrays, and for what is no numbers.
+        TypeError: for masked and sparse arrays, and for other items than numbers.
         ValueError: for one number, no sample, or rows of several shapes.
     """
     if isinstance(data, Tensor):
@@ -49,7 +49,7 @@ def as_array(data: Any, argument: str) -> Array:
 
 
 def _converted(data: Any, argument: str) -> Array:
-    """Return an array of what is not one of NumPy's."""
+    """Return data that are no array of NumPy as an array."""
     if hasattr(data, "toarray") and not hasattr(data, "__array__"):
         raise TypeError(
             f"{argument} is a sparse matrix ({type(data).__name__}), expected a dense array: pass "

@@ -1,4 +1,4 @@
-"""How many samples an evaluation or a prediction takes at a time."""
+"""Choose how many samples an evaluation or a prediction runs at a time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ _MOST_SAMPLES = 1 << 10  # beyond which more at a time are no faster
 def samples_at_once(graph: Graph, fuse: bool = True) -> int:
     """Return how many samples are best run at a time; 0 where that is not known.
 
-    It is known for the layers of gpunet alone: others may need much memory inside, or mix the
-    samples of a batch.
+    Only layers of gpunet are known: others may need much memory, or mix the samples of a batch.
 
     Arguments:
         graph: of built layers.

@@ -85,7 +85,7 @@ class Scores:
 
     def add_each(self, samples: int, each: Sequence[Array | None]) -> None:
         """Add the mean losses of the outputs of a batch, where there are several."""
-        if self.tracked is not None and self._sums:
+        if each and self.tracked is not None and self._sums:
             for key, value in zip(self._sums, each, strict=True):
                 if value is not None:
                     self._sums[key] = _plus(self._sums[key], value.astype("float64") * samples)
@@ -113,9 +113,10 @@ class Scores:
             if y is None or any(metric is other for other in skip):
                 continue
             weight = batch.weights[output] if weighted and batch.weights else None
-            plain = correct is not None and weight is None
-            if plain and counts_hits(metric, y.shape, prediction.shape):
-                Mean.update_state(metric, correct.view(bool))  # type: ignore[union-attr]
+            if correct is None or weight is not None:
+                pass
+            elif counts_hits(metric, y.shape, prediction.shape):
+                Mean.update_state(metric, correct.view(bool))
                 continue
             y = self.objective.as_targets(output, y, prediction.dtype)
             if copied and type(metric).__module__.partition(".")[0] != "gpunet":
@@ -149,7 +150,7 @@ class Scores:
             if loss_sum is not None:
                 logs[key] = float(loss_sum) / max(1, self.samples)
         for item in self.tracked:
-            logs[item.key] = float(item.metric.result())
+            logs[item.key] = _as_float(item.key, item.metric.result())
         return logs
 
 
@@ -173,12 +174,19 @@ def _plus(total: Any, value: Any) -> Any:
     return value if total is None else total + value
 
 
+def _as_float(key: str, value: Any) -> Any:
+    try:
+        return value if getattr(value, "size", 1) != 1 else float(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"The metric {key!r} must have a number or an array as its result(), received "
+            f"{value!r}."
+        ) from None
+
+
 def as_floats(logs: dict[str, Any]) -> dict[str, Any]:
     """Return logs with floats in place of tensors and arrays of one number."""
-    return {
-        name: float(value) if getattr(value, "size", 1) == 1 else value
-        for name, value in logs.items()
-    }
+    return {name: _as_float(name, value) for name, value in logs.items()}
 
 
 def as_result(logs: dict[str, Any], as_dict: bool) -> Any:

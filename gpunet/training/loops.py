@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _train_on_cpu(model: Any, batches: Batches, listeners: CallbackList, scores:
 
 def _train_on(state: TrainingState, batch: Batch, scores: Scores) -> None:
     with memory_for(batch.size):
-        add_to_scores(state, scores, step(state, batch))
+        step(state, batch, partial(add_to_scores, state, scores))
 
 
 def _train_on_gpu(steps: Any, batches: Batches, listeners: CallbackList, scores: Scores) -> None:

@@ -1,4 +1,4 @@
-"""Memory that runs out: which batch it was for, and what to try."""
+"""Errors for memory that runs out, with the size of the batch and the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["memory_for"]
 
 @contextmanager
 def memory_for(samples: int | None) -> Iterator[None]:
-    """Say what to try if memory runs out inside.
+    """Add the fix to the message if memory runs out inside.
 
     Arguments:
         samples: of the batch; None where it is the weights that need the memory.

@@ -46,8 +46,8 @@ class Objective:
         weighted_metrics: likewise; they take the sample weights into account.
 
     Attributes:
-        losses, weights: one for each output, once bound.
-        tracked: the metrics, once bound.
+        losses, weights: one for each output; empty before `bind`.
+        tracked: the metrics of the outputs; empty before `bind`.
         names: of the outputs; None before `bind`.
 
     Raises:
@@ -65,9 +65,6 @@ class Objective:
         self.losses: list[losses.Loss | None] = []
         self.weights: list[float] = []
         self.tracked: list[Tracked] = []
-        _check_keys([metric.name for metric in self.metrics if not isinstance(metrics, dict)])
-        if not isinstance(self.loss, list | dict):
-            self.bind(("output",))
 
     def replaced(self, **others: Any) -> Objective:
         """Return an objective with another `loss`, or other `metrics`."""
@@ -77,7 +74,8 @@ class Objective:
             "weighted_metrics": weighted,
         }  # fmt: skip
         objective = Objective(**(arguments | others))
-        objective.bind(self.names or ("output",))
+        if self.names is not None:
+            objective.bind(self.names)
         return objective
 
     @property
@@ -87,7 +85,7 @@ class Objective:
 
     @property
     def has_loss(self) -> bool:
-        """Whether any loss is given."""
+        """True if any loss is given."""
         return bool(_leaves(self.loss))
 
     def bind(self, names: Sequence[str]) -> None:

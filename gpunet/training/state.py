@@ -135,6 +135,17 @@ class Trainability:
             for layer, flag in self._compiled(model)
         )
 
+    def accept(self, model: Any) -> None:
+        """Take the values that no `compile` has seen as those at compile."""
+        for position, (layer, flag) in enumerate(self._compiled(model)):
+            if layer.trainable in (flag, layer._trainable_at_compile):
+                continue
+            layer._trainable_at_compile = layer.trainable
+            if position == 0:
+                self.own = layer.trainable
+            else:
+                self.flags[position - 1] = layer.trainable
+
     @contextmanager
     def applied(self, model: Any) -> Iterator[None]:
         """Set `trainable` of each layer to the value at `compile` within the context."""

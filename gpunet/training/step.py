@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gpunet.autograd import Array, Tensor
@@ -45,12 +45,21 @@ class Outcome(NamedTuple):
     structure: Any
 
 
-def step(state: TrainingState, batch: Batch) -> Outcome:
+def step(
+    state: TrainingState, batch: Batch, scored: Callable[[Outcome], None] | None = None
+) -> Outcome:
     """Train on one batch; nothing is read back from a GPU unless the state does.
 
     Whatever ends the step early, an error or an interrupt, leaves the weights as they were.
+
+    Arguments:
+        state: changed.
+        batch: its arrays, checked.
+        scored: called with the outcome before the weights change, to compute metrics.
     """
     outcome = compute_gradients(state, batch)
+    if scored is not None:
+        scored(outcome)
     state.finish(outcome.losses, outcome.correct, batch.size)
     with uninterruptible():
         state.update(outcome.updates)

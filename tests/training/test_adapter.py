@@ -10,6 +10,8 @@ import pytest
 from gpunet import functions
 from gpunet.layers import Conv2D, Dense, Flatten
 from gpunet.models import Model, Sequential
+from gpunet.symbolic import Graph, Symbol, record
+from gpunet.training.adapter import DataAdapter
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(20, 3)).astype("float32")
@@ -213,3 +215,19 @@ def test_class_weights_are_sample_weights() -> None:
         line().fit(X, Y, class_weight={0: 1.0}, sample_weight=np.ones(20), verbose=0)
     with pytest.raises(TypeError, match="class_weight must be a dictionary"):
         line().fit(X, Y, class_weight=[1.0], verbose=0)
+
+
+def test_inputs_by_name_come_in_the_order_of_the_graph() -> None:
+    a, b = Symbol((None, 3), name="a"), Symbol((None, 2), name="b")
+    outputs = record(lambda inputs: inputs["b"], ({"a": a, "b": b},), {})
+    model = pair()
+    adapter = DataAdapter(model, "fit")
+    for inputs, structure in (([b, a], [0, 1]), ({"one": b, "other": a}, {"one": 0, "other": 1})):
+        model.graph = Graph(inputs, outputs)
+        batch = adapter.flatten({"a": X, "b": X[:, :2]}, Y)
+        assert [array.shape for array in batch.inputs] == [(20, 2), (20, 3)]
+        assert adapter.structure == structure
+    with pytest.raises(ValueError, match="x has no input 'b'"):
+        adapter.flatten({"a": X, "c": X}, Y)
+    with pytest.raises(ValueError, match="list of 3 arrays, that is 3 inputs; 'pair' takes 2"):
+        adapter.flatten([X, X, X], Y)

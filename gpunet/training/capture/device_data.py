@@ -1,4 +1,4 @@
-"""How batches reach a step on a GPU: gathered from data that are there, or copied from the host."""
+"""Batches for steps on a GPU: gathered from data on the device, or copied from the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Types = Sequence[Any]  # the dtypes of a batch's arrays on the device
 
 
 class DeviceData(Protocol):
-    """Where a step reads its batch: at addresses that stay, so that it can be captured."""
+    """The source of a step's batch: at fixed addresses, so that the step can be captured."""
 
     @property
     def key(self) -> Any:

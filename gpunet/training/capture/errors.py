@@ -1,4 +1,4 @@
-"""What cannot be captured: how it is found, and where it is."""
+"""Find what cannot be captured, and where it is in the user's code."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["CaptureError", "no_copies_from_host", "place_of"]
 
 
 class CaptureError(RuntimeError):
-    """A step cannot be captured; the message says what stands against it, and where."""
+    """A step cannot be captured; the message gives the reason and the place."""
 
 
 @contextmanager
 def no_copies_from_host(xp: Any) -> Iterator[None]:
-    """Refuse what CuPy would let be captured: a copy from memory that is another's by then.
+    """Refuse copies from the host, which CuPy would capture: their source is reused by replay.
 
     Arguments:
-        xp: CuPy, whose allocator is that of all threads: the others get memory as ever.
+        xp: CuPy. All threads share its allocator; other threads than this get memory as usual.
     """
     pool, here = xp.get_default_pinned_memory_pool(), threading.get_ident()
 

@@ -10,6 +10,7 @@ __all__ = ["Snapshot"]
 # Of a model; no step reads them, and its captured steps would refer to themselves.
 _NOT_READ = (
     "history", "stop_training", "stop_evaluating", "stop_predicting", "_captured_steps",
+    "_dry_inputs", "_dry_outputs", "_output_template",
 )  # fmt: skip
 
 
