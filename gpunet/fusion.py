@@ -158,8 +158,8 @@ def _stage(layers: Sequence[Any], flat: bool) -> _Found | None:
     count, activation = 1, first.activation
     if activation is activations.linear and len(layers) > 1 and is_just(layers[1], Activation):
         count, activation = 2, layers[1].activation
-    known, rest = activations.split(activation)
-    after = None if rest is activations.linear else rest
+    known = activations.fusible(activation)
+    after = None if known or activation is activations.linear else activation
     kernel, bias = first.kernel.value, None if first.bias is None else first.bias.value
     if flat:
         return _Found(Stage(kernel, bias, known), count, after)

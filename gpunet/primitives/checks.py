@@ -8,19 +8,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunet import naming, random
+from gpunet.backend import get_array_module
+from gpunet.primitives.activation_table import OUTPUT_ACTIVATIONS, Activation
 from gpunet.primitives.shapes import Pool2DGeometry
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
     "are_class_numbers",
     "check_activation",
+    "check_array",
     "check_convolution",
     "check_dropout",
     "check_fused_output",
     "check_gather",
     "check_has_output",
     "check_matmul",
-    "check_not_negative",
     "check_pooled_grad",
     "check_rescale",
     "check_same_dtype",
@@ -32,17 +34,7 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-OUTPUT_ACTIVATIONS = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "sigmoid",
-    "hard_sigmoid",
-    "tanh",
-    "softplus",
-)
-"""Activations whose gradient follows from their output: a product can apply them in place."""
+_NUMPY_FLOATS = frozenset(map(np.dtype, ("float32", "float64")))
 
 
 class _HasDtype(Protocol):
@@ -53,6 +45,30 @@ class _HasDtype(Protocol):
 class _HasShape(Protocol):
     @property
     def shape(self) -> Shape: ...
+
+
+def check_array(where: str, array: Any, twins: Any, *, any_numbers: bool = False) -> None:
+    """Raise `TypeError` unless `array` is an array of an element type that the twins take.
+
+    Arguments:
+        where: the primitive, named in the error.
+        array: its first argument.
+        twins: the twins module; its `FLOATS` are the names of floating-point types it takes.
+        any_numbers: whether integers and bools are allowed too.
+    """
+    if type(array) is np.ndarray and array.dtype in _NUMPY_FLOATS:  # the usual case, fast
+        return
+    if not isinstance(array, (get_array_module(array).ndarray, np.generic)):
+        raise TypeError(
+            f"{where}: expected an array as its first argument, received {type(array).__name__}: "
+            "make one with gpunet.backend.asarray(x, dtype='float32')."
+        )
+    if array.dtype.name in twins.FLOATS or (any_numbers and array.dtype.kind in "biuf"):
+        return
+    raise TypeError(
+        f"{where}: expected an array of {' or '.join(twins.FLOATS)} as its first argument, "
+        f"received {array.dtype}: convert it with x.astype('float32')."
+    )
 
 
 def are_class_numbers(logits_shape: Shape, labels: Any) -> bool:
@@ -120,8 +136,9 @@ def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -
             )
 
 
-def check_activation(name: str | None) -> None:
-    """Raise `ValueError` unless `name` is None or one of `OUTPUT_ACTIVATIONS`."""
+def check_activation(activation: str | Activation | None) -> None:
+    """Raise `ValueError` unless an activation is None or one of `OUTPUT_ACTIVATIONS`."""
+    name = activation.name if isinstance(activation, Activation) else activation
     if name is not None and name not in OUTPUT_ACTIVATIONS:
         naming.find("fused activation", name, dict.fromkeys(OUTPUT_ACTIVATIONS))
 
@@ -136,13 +153,7 @@ def check_same_shape(where: str, first: _HasShape, *others: _HasShape) -> None:
             )
 
 
-def check_not_negative(where: str, name: str, value: float) -> None:
-    """Raise `ValueError` if a number is negative or NaN."""
-    if not value >= 0:
-        raise ValueError(f"{where}: expected {name} of at least 0, received {value!r}.")
-
-
-def check_convolution(x: Any, kernel: Any, bias: Any, activation: str | None) -> None:
+def check_convolution(x: Any, kernel: Any, bias: Any, activation: str | Activation | None) -> None:
     """Raise unless the arrays of a convolution have one type, and its bias one number a filter."""
     check_same_dtype("conv2d", x, kernel=kernel, bias=bias)
     check_activation(activation)
@@ -237,7 +248,7 @@ def _check_int64(where: str, name: str, array: Any) -> None:
         )
 
 
-def check_fused_output(output_grad: Any, output: Any, activation: str | None) -> None:
+def check_fused_output(output_grad: Any, output: Any, activation: str | Activation | None) -> None:
     """Raise unless a fused activation is known and what it returned is there, of its shape."""
     check_activation(activation)
     if output is not None:
@@ -248,7 +259,11 @@ def check_fused_output(output_grad: Any, output: Any, activation: str | None) ->
 
 
 def check_pooled_grad(
-    output_grad: Any, indices: Any, output: Any, activation: str | None, pool: Pool2DGeometry
+    output_grad: Any,
+    indices: Any,
+    output: Any,
+    activation: str | Activation | None,
+    pool: Pool2DGeometry,
 ) -> None:
     """Raise unless what the backward pass of a pooled convolution is given fits its geometry."""
     where = "conv2d_max_pool"
@@ -262,16 +277,21 @@ def check_pooled_grad(
     check_fused_output(output_grad, output, activation)
 
 
-def check_has_output(output: Any, activation: str | None) -> None:
+def check_has_output(output: Any, activation: str | Activation | None) -> None:
     """Raise `ValueError` unless what a fused activation returned is there."""
     if activation is not None and output is None:
         raise ValueError(
-            f"activation={activation!r} needs output, what the forward function returned with it."
+            f"activation={str(activation)!r} needs output, the result of the forward function."
         )
 
 
 def check_matmul(
-    a: Any, b: Any, bias: Any, transpose_a: bool, transpose_b: bool, activation: str | None
+    a: Any,
+    b: Any,
+    bias: Any,
+    transpose_a: bool,
+    transpose_b: bool,
+    activation: str | Activation | None,
 ) -> tuple[int, int, int]:
     """Return the rows, columns and inner size of a matrix product, or raise if there is none."""
     check_same_dtype("matmul", a, b=b, bias=bias)

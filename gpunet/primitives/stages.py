@@ -43,7 +43,7 @@ class Stage(NamedTuple):
 
     kernel: Array
     bias: Array | None
-    activation: str | None
+    activation: Any
     strides: tuple[int, int] = (1, 1)
     padding: Any = "valid"
     dilation: tuple[int, int] = (1, 1)

@@ -159,7 +159,7 @@ def _primitives_of(rehearsal: Rehearsal, steps: int) -> list[OperationTime]:
 @contextmanager
 def _timed_primitives(calls: list[tuple[str, float, Work]]) -> Iterator[None]:
     """Let primitives for NumPy arrays add their name, their time and their work to `calls`."""
-    twins = primitives._twins("numpy")
+    twins: Any = primitives.twins_for(np.empty(0))
 
     def timed(name: str) -> Callable[..., Any]:
         function = getattr(twins, name)
@@ -173,12 +173,9 @@ def _timed_primitives(calls: list[tuple[str, float, Work]]) -> Iterator[None]:
 
         return call
 
-    played = SimpleNamespace(**{name: timed(name) for name in twins.__all__})
-    primitives._TWINS["numpy"] = played  # type: ignore[assignment]
-    try:
+    played = {name: timed(name) for name in twins.__all__}
+    with primitives.use_twins(SimpleNamespace(FLOATS=twins.FLOATS, **played)):
         yield
-    finally:
-        primitives._TWINS["numpy"] = twins
 
 
 class _Keeper:

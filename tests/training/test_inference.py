@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -134,16 +134,15 @@ def test_what_is_chained(name: str) -> None:
 
 
 @pytest.fixture(params=["numpy", "numba", "cuda"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def library(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let arrays run by each kind of twins."""
-    if request.param == "numpy":
-        monkeypatch.setitem(primitives._TWINS, "numpy", reference)
-    elif request.param == "numba":
-        fast = pytest.importorskip("gpunet.primitives.fast")
-        monkeypatch.setitem(primitives._TWINS, "numpy", fast)
-    else:
+    twins = reference
+    if request.param == "numba":
+        twins = pytest.importorskip("gpunet.primitives.fast")
+    elif request.param == "cuda":
         request.getfixturevalue("cupy")
-    return request.param
+    with primitives.use_twins(twins):
+        yield request.param
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import reference
+from gpunet.primitives.activation_table import as_activation
 from gpunet.primitives.checks import (
     check_convolution,
     check_fused_output,
@@ -84,7 +85,7 @@ def activated(y: Array, activation: str | None) -> Array:
     """Return `y` after its activation, of which relu is done already."""
     if activation in (None, "relu"):
         return y
-    return getattr(activations, f"{activation}_forward")(y)
+    return activations.activate(y, as_activation(activation))
 
 
 def conv2d_backward_weight(

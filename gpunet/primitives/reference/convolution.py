@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.checks import (
     check_convolution,
     check_fused_output,
@@ -47,7 +48,7 @@ def conv2d_forward(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`, (batch, out_height, out_width, filters).
 
@@ -148,7 +149,11 @@ def conv2d_backward_input(
 
 
 def forward(
-    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    g: Conv2DGeometry,
+    activation: str | Activation | None,
 ) -> Array:
     """Do what `conv2d_forward` does, the arguments checked; the first outputs alone if `g` says."""
     if bias is not None:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from gpunet.primitives.activation_table import Activation, as_activation
 from gpunet.primitives.checks import check_matmul
-from gpunet.primitives.reference.activation import FORMULAS
+from gpunet.primitives.reference.activation import activate_into
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
 __all__ = ["add_bias_and_activate", "bias_backward", "matmul"]
@@ -22,7 +23,7 @@ def matmul(
     *,
     transpose_a: bool = False,
     transpose_b: bool = False,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
 ) -> Array:
     """Return ``activation(a @ b + bias)``.
 
@@ -60,7 +61,9 @@ def bias_backward(output_grad: Array) -> Array:
     return total
 
 
-def add_bias_and_activate(rows: Array, bias: Array | None, activation: str | None) -> None:
+def add_bias_and_activate(
+    rows: Array, bias: Array | None, activation: str | Activation | None
+) -> None:
     """Add `bias` to each of the `rows` (count, length) and apply `activation`, in place."""
     if bias is None and activation is None:
         return
@@ -69,4 +72,4 @@ def add_bias_and_activate(rows: Array, bias: Array | None, activation: str | Non
         if bias is not None:
             part += bias
         if activation is not None:
-            FORMULAS[activation](part, out=part)
+            activate_into(part, as_activation(activation), part)
