@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -177,6 +178,17 @@ def test_grad_by_several_arguments_and_in_structures():
     np.testing.assert_array_equal(x_grad, [4.0, 6.0])
     np.testing.assert_array_equal(weight_grads["scale"], [2.0, 4.0])
     np.testing.assert_array_equal(weight_grads["shifts"][0], 4.0)
+
+
+def test_grad_of_a_named_tuple_is_one():
+    class Weights(NamedTuple):
+        scale: np.ndarray
+        shift: np.ndarray
+
+    weights = Weights(np.array(2.0), np.array(1.0))
+    found = grad(lambda w, x: (w.scale * x + w.shift).sum())(weights, np.array([1.0, 2.0]))
+    assert isinstance(found, Weights)
+    assert (float(found.scale), float(found.shift)) == (3.0, 2.0)
 
 
 def test_grad_of_what_does_not_depend_on_the_argument_is_zero():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -208,12 +209,28 @@ ELEMENTWISE: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
     ("softplus", {}, lambda x: functional.softplus(x, threshold=1000)),
     ("silu", {}, functional.silu),
     ("gelu", {}, functional.gelu),
-    ("gelu", {"approximate": True}, lambda x: functional.gelu(x, approximate="tanh")),
+    ("gelu_tanh", {}, lambda x: functional.gelu(x, approximate="tanh")),
+    ("softsign", {}, functional.softsign),
+    ("hard_silu", {}, lambda x: x * functional.relu6(x + 3) / 6),
+    ("clipped_relu", {"max_value": 6.0}, functional.relu6),
     ("softmax", {"axis": 1}, lambda x: torch.softmax(x, 1)),
     ("softmax", {}, lambda x: torch.softmax(x, -1)),
     ("log_softmax", {"axis": 0}, lambda x: torch.log_softmax(x, 0)),
     ("log_softmax", {}, lambda x: torch.log_softmax(x, -1)),
 ]
+
+
+def twins_of(name: str, options: dict[str, Any]) -> tuple[Any, Any, bool]:
+    """Return the two primitives of an activation, and whether the gradient is from the output."""
+    if name.endswith("softmax"):
+        forward = partial(getattr(primitives, f"{name}_forward"), **options)
+        return forward, partial(getattr(primitives, f"{name}_backward"), **options), True
+    activation = primitives.as_activation(name, **options)
+    return (
+        partial(primitives.activate, activation=activation),
+        partial(primitives.activate_backward, activation=activation),
+        primitives.saves_output(activation),
+    )
 
 
 @both_types
@@ -227,11 +244,11 @@ def test_activations(
     output_grad = generator.normal(size=x.shape).astype(dtype)
     inputs = torch.tensor(x, requires_grad=True)
     expected = function(inputs)
-    y = getattr(primitives, f"{name}_forward")(x, **options)
+    forward, backward, saves_output = twins_of(name, options)
+    y = forward(x)
     assert_close(y, expected)
     expected.backward(torch.tensor(output_grad))
-    saved = x if name in ("silu", "gelu") else y
-    gradient = getattr(primitives, f"{name}_backward")(output_grad, saved, **options)
+    gradient = backward(output_grad, y if saves_output else x)
     assert_close(gradient, inputs.grad)
 
 
@@ -249,7 +266,7 @@ def test_matmul(seed: int, dtype: type) -> None:
     y = primitives.matmul(a, b, bias, activation="relu")
     assert_close(y, expected)
     expected.backward(torch.tensor(output_grad))
-    grad = primitives.activation_backward(output_grad, y, "relu")
+    grad = primitives.activate_backward(output_grad, y, "relu")
     assert_close(primitives.matmul(grad, b, transpose_b=True), left.grad)
     assert_close(primitives.matmul(a, grad, transpose_a=True), right.grad)
     assert_close(primitives.bias_backward(grad), offset.grad)

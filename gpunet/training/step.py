@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from gpunet.autograd import Array, Tensor
+from gpunet.autograd import Array, Tensor, recording
 from gpunet.fusion import call_with_loss
 from gpunet.layers.layer import Layer
 from gpunet.optimizers import Optimizer
@@ -72,6 +72,7 @@ def train_step(
         optimizer.step(parameters.values, parameters.gradients)
 
 
+@recording(True)
 def compute_gradients(
     model: Layer,
     loss_function: Callable[[Array, Tensor], Tensor],

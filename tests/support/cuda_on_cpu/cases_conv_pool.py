@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives import OUTPUT_ACTIVATIONS
 from gpunet.primitives import launch as launcher
-from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
 from gpunet.primitives.cuda import conv_pool_small
 from gpunet.primitives.geometry import conv2d_max_pool_geometry
 from tests.support.doors import reference

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import Stage
+from gpunet.primitives import OUTPUT_ACTIVATIONS, Stage
 from gpunet.primitives import launch as launcher
-from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
 from gpunet.primitives.cuda import head
 from tests.support.doors import reference
 
