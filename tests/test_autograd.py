@@ -2,12 +2,22 @@
 
 import gc
 import weakref
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from gpunet import Parameter, Tensor, differentiable, functions, grad, no_grad, value_and_grad
+from gpunet import (
+    Parameter,
+    Tensor,
+    autograd,
+    differentiable,
+    functions,
+    grad,
+    no_grad,
+    value_and_grad,
+)
 from gpunet.autograd import Array
 
 
@@ -239,3 +249,31 @@ def test_no_array_of_a_tensor_is_made_silently():
     with pytest.raises(TypeError, match="lose its gradient"):
         Tensor([x[0], x[1]])
     assert np.asarray(x.detach()).shape == (3,)
+
+
+def test_calls_on_symbols_are_recorded_as_they_were_made(monkeypatch):
+    class Symbol:
+        shape, dtype = (2, 3), np.dtype("float32")
+
+    symbol, calls = Symbol(), []
+
+    def is_symbolic(args, kwargs):
+        return any(isinstance(x, Symbol) for x in [*args, *kwargs.values()])
+
+    def record(operation, args, kwargs):
+        calls.append((operation, args, kwargs))
+        return symbol
+
+    monkeypatch.setattr(
+        autograd, "symbolic", SimpleNamespace(is_symbolic=is_symbolic, record=record)
+    )
+    for function, args, kwargs in (
+        (functions.relu, (symbol, 0.1), {}),
+        (functions.softmax, (symbol,), {"axis": 0}),
+        (functions.add, (np.float64(1), symbol), {}),
+        (functions.dense, (symbol,), {"kernel": np.ones((3, 2))}),
+        (functions.var, (symbol,), {}),
+    ):
+        calls.clear()
+        assert function(*args, **kwargs) is symbol
+        assert calls == [(function, args, kwargs)]

@@ -252,6 +252,40 @@ def test_activations(
     assert_close(gradient, inputs.grad)
 
 
+SPECIAL = [
+    np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45, 1e-39, -1e-39, 1e-20, -1e-20, 20, -20, 88,
+    -88, 104, -104, 1e4, -1e4, 1e20, -1e20, 3e38, -3e38,
+]  # fmt: skip
+ZERO_SLOPE = ("leaky_relu", {"negative_slope": 0.0}, lambda x: functional.leaky_relu(x, 0.0))
+
+
+@both_types
+@pytest.mark.parametrize("library", ["reference", "fast"])
+@pytest.mark.parametrize(("name", "options", "function"), [*ELEMENTWISE[:-4], ZERO_SLOPE])
+def test_activations_of_special_numbers(
+    name: str, options: dict[str, Any], function: Callable[[Any], Any], library: str, dtype: type
+) -> None:
+    twins = pytest.importorskip(f"gpunet.primitives.{library}")
+    x = np.array(SPECIAL, dtype)
+    output_grad = np.linspace(-1, 2, x.size, dtype=dtype)
+    inputs = torch.tensor(x.astype(np.float64), requires_grad=True)
+    expected = function(inputs)
+    expected.backward(torch.tensor(output_grad.astype(np.float64)))
+    forward, backward, saves_output = twins_of(name, options)
+    with primitives.use_twins(twins), np.errstate(all="ignore"):
+        y = forward(x)
+        input_grad = backward(output_grad, y if saves_output else x)
+        slopes = inputs.grad.numpy().astype(dtype)
+        tolerance = {"rtol": 1e-5, "atol": 1e-6}
+        np.testing.assert_allclose(y, expected.detach().numpy().astype(dtype), **tolerance)
+    defined = np.full(x.shape, True)
+    if name.startswith("gelu"):  # its limit here, NaN in PyTorch
+        defined = ~np.isinf(x)
+    elif name == "clipped_relu":  # as relu's here, 0 in PyTorch
+        defined = ~np.isnan(x)
+    np.testing.assert_allclose(input_grad[defined], slopes[defined], **tolerance)
+
+
 @both_types
 @pytest.mark.parametrize("seed", range(20))
 def test_matmul(seed: int, dtype: type) -> None:

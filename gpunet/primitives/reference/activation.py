@@ -175,7 +175,7 @@ def _hard_silu(x: Array, out: Array) -> None:
 
 def _hard_silu_grad(output_grad: Array, x: Array, out: Array) -> None:
     slope = np.clip(x, -3, 3) / 3 + 0.5
-    np.multiply(output_grad, np.where(np.abs(x) < 3, slope, x >= 3), out=out)
+    np.multiply(output_grad, np.where(x <= -3, 0, np.where(x >= 3, 1, slope)), out=out)
 
 
 def _gelu(x: Array, out: Array) -> None:
