@@ -44,13 +44,13 @@ def test_options_are_part_of_a_configuration():
 
 
 def test_what_can_be_fused():
-    assert activations.fusible(activations.relu) == "relu"
+    assert activations.fusible(activations.relu) == primitives.RELU
     assert activations.fusible(activations.relu6) == as_activation("clipped_relu", max_value=6)
     assert activations.fusible(LEAKY) == as_activation("leaky_relu", negative_slope=0.1)
     bounded = functools.partial(activations.relu, negative_slope=0.1, threshold=1.0)
     assert activations.fusible(bounded).values == (0.1, float("inf"), 1.0)
     assert activations.fusible("sigmoid") is None
-    assert activations.fusible("sigmoid", keeps_logits=False) == "sigmoid"
+    assert activations.fusible("sigmoid", keeps_logits=False) == as_activation("sigmoid")
     for name in (None, "gelu", "softmax", lambda x: x, functools.partial(np.clip, a_min=0)):
         assert activations.fusible(name) is None
 

@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from gpunet import (
     Parameter,
     Tensor,
-    autograd,
     differentiable,
     functions,
     grad,
@@ -19,6 +17,10 @@ from gpunet import (
     value_and_grad,
 )
 from gpunet.autograd import Array
+from gpunet.primitives import as_activation
+from gpunet.symbolic import Symbol
+
+LEAKY = as_activation("leaky_relu", negative_slope=0.1)
 
 
 def test_a_tensor_used_twice_gets_both_gradients():
@@ -251,29 +253,30 @@ def test_no_array_of_a_tensor_is_made_silently():
     assert np.asarray(x.detach()).shape == (3,)
 
 
-def test_calls_on_symbols_are_recorded_as_they_were_made(monkeypatch):
-    class Symbol:
-        shape, dtype = (2, 3), np.dtype("float32")
-
-    symbol, calls = Symbol(), []
-
-    def is_symbolic(args, kwargs):
-        return any(isinstance(x, Symbol) for x in [*args, *kwargs.values()])
-
-    def record(operation, args, kwargs):
-        calls.append((operation, args, kwargs))
-        return symbol
-
-    monkeypatch.setattr(
-        autograd, "symbolic", SimpleNamespace(is_symbolic=is_symbolic, record=record)
-    )
+def test_calls_on_symbols_are_recorded_as_they_were_made():
+    symbol = Symbol((None, 3), name="x")
+    kernel = np.ones((3, 2), "float32")
     for function, args, kwargs in (
         (functions.relu, (symbol, 0.1), {}),
+        (functions.relu, (), {"x": symbol}),
         (functions.softmax, (symbol,), {"axis": 0}),
+        (functions.sigmoid, (symbol,), {}),
         (functions.add, (np.float64(1), symbol), {}),
-        (functions.dense, (symbol,), {"kernel": np.ones((3, 2))}),
+        (functions.dense, (symbol,), {"kernel": kernel, "activation": LEAKY}),
+        (functions.dense, (np.ones((2, 3), "float32"),), {"kernel": Symbol((3, 2))}),
         (functions.var, (symbol,), {}),
     ):
-        calls.clear()
-        assert function(*args, **kwargs) is symbol
-        assert calls == [(function, args, kwargs)]
+        node = function(*args, **kwargs).node
+        assert (node.operation, node.args, node.kwargs) == (function, args, kwargs)
+
+
+def test_a_recorded_call_computes_what_the_function_does():
+    symbol = Symbol((None, 3), "float64")
+    kernel, bias = Tensor(np.ones((3, 2))), Tensor(np.arange(2.0))
+    y = functions.dense(symbol, kernel, bias=bias, activation=LEAKY)
+    assert y.shape == (None, 2)
+    x = Tensor(-np.ones((4, 3)), requires_grad=True)
+    found = y.node.call(iter([x]))
+    np.testing.assert_allclose(found.value, [[-0.3, -0.2]] * 4)
+    found.sum().backward()
+    np.testing.assert_allclose(x.grad, np.full((4, 3), 0.2))
