@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet.primitives import as_activation, reference
+from gpunet.primitives import reference
 from gpunet.primitives.stages import Stage
 from tests.support.doors import Doors
 from tests.support.fast_arrays import Array, numbers
@@ -93,9 +93,9 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "average_pool2d_forward": lambda: fast.average_pool2d_forward(x, **options),
         "average_pool2d_backward": lambda: fast.average_pool2d_backward(maxima, x.shape, **options),
-        "relu_forward": lambda: fast.activate(flat, as_activation("relu")),
-        "gelu_forward": lambda: fast.activate(flat, as_activation("gelu")),
-        "silu_backward": lambda: fast.activate_backward(flat, flat, as_activation("silu")),
+        "relu_forward": lambda: fast.activate(flat, "relu"),
+        "gelu_forward": lambda: fast.activate(flat, "gelu"),
+        "silu_backward": lambda: fast.activate_backward(flat, flat, "silu"),
         "softmax_forward": lambda: fast.softmax_forward(logits),
         "log_softmax_backward": lambda: fast.log_softmax_backward(logits, logits),
         "softmax_cross_entropy_forward": lambda: fast.softmax_cross_entropy_forward(logits, labels),
@@ -164,14 +164,14 @@ def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch)
 def test_two_threads_of_a_program_may_call_at_once() -> None:
     x, kernel = numbers(0, (32, 14, 14, 8)), numbers(1, (3, 3, 8, 20))
     flat = numbers(2, (300_000,))
-    expected = bits(conv(x, kernel)), bits(fast.activate(flat, as_activation("tanh")))
+    expected = bits(conv(x, kernel)), bits(fast.activate(flat, "tanh"))
     wrong: list[int] = []
 
     def work() -> None:
         for k in range(40):
             if (
                 bits(conv(x, kernel)),
-                bits(fast.activate(flat, as_activation("tanh"))),
+                bits(fast.activate(flat, "tanh")),
             ) != expected:
                 wrong.append(k)
 
@@ -285,7 +285,7 @@ def test_kernels_are_compiled_once_and_kept_on_disk(tmp_path: Path) -> None:
 
 ON_ANOTHER_PROCESSOR = """
 import numpy as np
-from gpunet.primitives import as_activation, fast, reference
+from gpunet.primitives import fast, reference
 from gpunet.primitives.fast.simd import LANES
 from tests.support.doors import Doors
 
@@ -304,11 +304,11 @@ for twins in (fast, reference):
         twins.conv2d_max_pool_backward_weight(pooled, places, x, kernel.shape)[0],
         twins.conv2d_max_pool_backward_input(pooled, places, kernel, x.shape),
         *twins.max_pool2d_forward(x, pool_size=3, strides=2),
-        twins.activate(x, as_activation("relu")),
+        twins.activate(x, "relu"),
     ]
     if twins is fast:
         expected = found
-        smooth = fast.activate(x, as_activation("tanh"))
+        smooth = fast.activate(x, "tanh")
 print(LANES, all(map(np.array_equal, found, expected)), np.abs(np.tanh(x) - smooth).max() < 3e-7)
 """
 
@@ -345,7 +345,7 @@ from gpunet.primitives.fast.simd import LANES
 x, kernel = np.zeros((1, 6, 6, 16), np.float32), np.zeros((3, 3, 16, 32), np.float32)
 fast.conv2d_forward(x, kernel)
 fast.max_pool2d_forward(x, pool_size=2)
-fast.activate(x, as_activation("sigmoid"))
+fast.activate(x, "sigmoid")
 print(LANES, len(codes) >= 4, sum("zmm" in code for code in codes) >= 2)
 """
 

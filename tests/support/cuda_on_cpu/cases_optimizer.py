@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from tests.support.doors import cuda, reference
 
-from .cases import Arguments, Case
+from .cases import Arguments, Array, Case
+
+BOTH = ("float32", "float64")
 
 
 def sgd(rng: np.random.Generator, count: int, options: dict[str, Any]) -> Arguments:
@@ -80,6 +83,18 @@ COUNTS = (
 
 sgd_momentum = partial(sgd, options=SGD_OPTIONS[2])
 
+
+def one_among_others(rng: np.random.Generator, value: float) -> Arguments:
+    gradients = rng.normal(size=(7, 11))
+    gradients[3, 4] = value
+    return [gradients], {}
+
+
+def are_finite(twins: Any) -> Callable[[Array], Array]:
+    """Return the primitive with its answer as an array."""
+    return lambda gradients: np.array(twins.squares_are_finite(gradients))
+
+
 CASES = [
     *(
         Case("sgd_update", f"{count}-{options}", partial(sgd, count=count, options=options),
@@ -118,4 +133,11 @@ CASES = [
     ),
     Case("sgd_update", "empty", partial(sgd_momentum, count=0), in_place=(0, 2)),
     Case("adam_update", "empty", partial(adam, count=0), in_place=(0, 2, 3)),
+    *(
+        Case("squares_are_finite", f"{value}", partial(one_among_others, value=value),
+             dtypes=dtypes, function=are_finite(cuda), oracle=are_finite(reference))
+        for value, dtypes in (
+            (0.0, BOTH), (1e18, BOTH), (np.nan, BOTH), (-np.inf, BOTH), (-1e200, BOTH[1:]),
+        )
+    ),
 ]  # fmt: skip
