@@ -251,8 +251,16 @@ def elementwise(batch: int) -> Iterator[Work]:
     """Yield what goes element by element, at the size of the first convolution's output."""
     shape, label = (batch, 26, 26, 32), "26x26x32"
     key = np.array([1, 2], np.uint64)
-    yield Work("relu_forward", label, batch, (shape,), primitives.relu_forward)
-    yield Work("relu_backward", label, batch, (shape, shape), primitives.relu_backward)
+    yield Work(
+        "relu_forward", label, batch, (shape,), partial(primitives.activate, activation="relu")
+    )
+    yield Work(
+        "relu_backward",
+        label,
+        batch,
+        (shape, shape),
+        partial(primitives.activate_backward, activation="relu"),
+    )
     yield Work("bias_backward", label, batch, (shape,), primitives.bias_backward)
     for name, dropout in (
         ("dropout_forward", primitives.dropout_forward),

@@ -74,8 +74,8 @@ class Library:
         grad = _random(x.shape)
 
         def call() -> Any:
-            y = primitives.relu_forward(x)
-            return y, primitives.relu_backward(grad, y)
+            y = primitives.activate(x, "relu")
+            return y, primitives.activate_backward(grad, y, "relu")
 
         return _one_way(call)
 

@@ -19,7 +19,7 @@ from gpunet import (
 )
 from gpunet.autograd import Parameter, Tensor, differentiable, no_grad
 from gpunet.backend import require_gpu, use_backend
-from gpunet.gradients import check_gradients, grad, value_and_grad
+from gpunet.functions.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
 from gpunet.primitives.precision import get_precision, set_precision

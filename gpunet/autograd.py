@@ -1,4 +1,4 @@
-"""Tensors, the tape of what was done with them, and the way back along it."""
+"""Tensors, the tape of the calls on them, and backpropagation along it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,31 @@ from gpunet import backend
 from gpunet.primitives.partial_sums import Parts
 from gpunet.symbolic import Symbol, record
 
-__all__ = ["Parameter", "Tensor", "differentiable", "is_recording", "no_grad", "recording"]
+__all__ = [
+    "Parameter",
+    "Tensor",
+    "differentiable",
+    "is_recording",
+    "no_grad",
+    "on_symbols",
+    "recording",
+]
 
 Array: TypeAlias = Any  # a NumPy or CuPy array
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
+# None: calls are recorded, although nobody asked for it by `recording(True)`.
+_recording: ContextVar[bool | None] = ContextVar("recording", default=None)
 _serial = itertools.count()
 
 
 class Node:
-    """One recorded call: where its inputs came from, and how a gradient goes back to them.
+    """A recorded call: the sources of its inputs, and the closure that returns their gradients.
 
-    A node knows the nodes before it, never the tensors: an intermediate value stays in memory
-    only while a closure needs it.
+    A node refers to the nodes before it, not to tensors: an intermediate value stays in memory only
+    while a closure needs it.
     """
 
-    __slots__ = ("backward", "dtype", "name", "serial", "shape", "sources")
+    __slots__ = ("backward", "dtype", "from_variable", "name", "serial", "shape", "sources")
 
     def __init__(
         self,
@@ -45,6 +54,7 @@ class Node:
         self.shape, self.dtype = output.shape, output.dtype
         self.sources: tuple[Node | Tensor | None, ...] | None = sources
         self.backward: Callable[[Array], Any] | None = backward
+        self.from_variable = any(map(_is_from_variable, sources))
         self.serial = next(_serial)  # a node's inputs always have smaller numbers
 
     def __lt__(self, other: Node) -> bool:
@@ -52,11 +62,16 @@ class Node:
 
 
 class Tensor:
-    """An array that remembers how it was made, so that it can be differentiated.
+    """An array with the calls that computed it, so that it can be differentiated.
+
+    NumPy's functions without a gradient, such as `np.argmax`, and `np.asarray` take its value. They
+    raise `TypeError` where that would lose a gradient: inside `recording(True)` (as in a training
+    step, `grad` and `value_and_grad`), and where the value depends on a tensor other than a
+    `Parameter` that requires a gradient. `numpy()` and `detach()` return the value in any case.
 
     Arguments:
         value: a NumPy or CuPy array, or anything that makes one on the active backend.
-        requires_grad: whether `backward` shall leave this tensor's gradient in `grad`.
+        requires_grad: whether `backward` stores this tensor's gradient in `grad`.
 
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -115,7 +130,7 @@ class Tensor:
         self.value: Array = value
         self.grad: Array | None = None
         self.node: Node | None = None
-        # Set by softmax and sigmoid: their name, and what they made this tensor of.
+        # Set by softmax and sigmoid: their name and their input.
         self.activation: str | None = None
         self.logits: Tensor | None = None
         self.requires_grad = requires_grad
@@ -141,7 +156,7 @@ class Tensor:
         return backend.to_numpy(self.value)
 
     def detach(self) -> Tensor:
-        """Return a tensor of the same value that remembers nothing."""
+        """Return a tensor of the same value, without the calls that computed it."""
         return Tensor(self.value)
 
     def item(self) -> float:
@@ -149,14 +164,17 @@ class Tensor:
         return self.value.item()
 
     def backward(self, output_grad: Array | None = None) -> None:
-        """Leave d(self)/d(tensor) in the `grad` of every tensor that requires it.
+        """Add d(self)/d(tensor) to the `grad` of every tensor that requires it.
 
-        What `grad` already holds is added to. The tape is consumed on the way: a second call
-        through the same calls is an error.
+        The tape is consumed: a second call through the same calls is an error.
 
         Arguments:
-            output_grad: the gradient to start from, of this tensor's shape; ones by default,
-                which a tensor of one element alone may leave out.
+            output_grad: gradient of this tensor, of its shape; by default 1, for a tensor of one
+                element.
+
+        Raises:
+            ValueError: `output_grad` is missing or has another shape.
+            RuntimeError: nothing was recorded, or the tape was consumed before.
         """
         if output_grad is None:
             if self.size != 1:
@@ -178,10 +196,10 @@ class Tensor:
                 "backward() found nothing to differentiate: no tensor that went into this value "
                 "has requires_grad=True, or it was computed under no_grad()."
             )
-        _backpropagate(source, output_grad)
+        _backpropagate(source, output_grad.astype(self.dtype, copy=False))
 
     def accumulate(self, grad: Array) -> None:
-        """Add `grad` to what this tensor's `grad` holds; the array given stays its owner's."""
+        """Add to `grad`; the given array is copied."""
         self.grad = grad.copy() if self.grad is None else self.grad + grad
 
     def __repr__(self) -> str:
@@ -204,12 +222,19 @@ class Tensor:
         return bool(self.value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.node is not None or self.requires_grad:
+        if self.is_differentiated():
             raise TypeError(
                 "Making a NumPy array of a Tensor would lose its gradient: use gpunet.functions "
                 "(such as stack for several of them), or tensor.numpy() for the value alone."
             )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def is_differentiated(self) -> bool:
+        """Return whether to take the value alone would lose a gradient; see the class."""
+        source = _source(self)
+        if source is None or _recording.get() is False:
+            return False
+        return _recording.get() is True or _is_from_variable(source)
 
     # Comparisons have no gradient: they give plain arrays.
     def __eq__(self, other: object) -> Array:
@@ -234,15 +259,15 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A tensor that training changes: a layer's weight.
+    """A weight of a layer.
 
     A model lays its parameters out in one flat buffer; `value` and `grad` are then views into it.
-    It marks gradients of the step before as `stale`: the next is written over them. On a GPU it may
-    be left in `parts`, which the model adds up into `grad`.
+    It marks gradients of the previous step as `stale`: the next gradient overwrites them. On a GPU
+    a gradient may stay in `parts`, partial sums which the model adds up into `grad`.
 
     Arguments:
         value: the initial value.
-        name: what messages and `summary()` call it.
+        name: for messages and `summary()`.
         trainable: False for a weight that no optimizer changes.
     """
 
@@ -256,7 +281,7 @@ class Parameter(Tensor):
         self.parts: Parts | None = None
 
     def accumulate(self, grad: Array | Parts) -> None:
-        """Add `grad` in place where a model's flat buffer holds the gradient."""
+        """Add to `grad`, in place where it is part of a model's flat buffer."""
         if isinstance(grad, Parts):
             if self.stale:
                 self.parts, self.stale = grad, False
@@ -272,7 +297,7 @@ class Parameter(Tensor):
         self.stale = False
 
     def sum_parts(self) -> None:
-        """Add up what is in `parts`."""
+        """Write the total of `parts` to `grad`."""
         if self.parts is not None and self.grad is not None:
             self.grad[...] = self.parts.total()
             self.parts = None
@@ -283,10 +308,30 @@ def _value(x: Any) -> Any:
 
 
 def _source(x: Any) -> Node | Tensor | None:
-    """Where a gradient for `x` goes: the call that made it, the leaf itself, or nowhere."""
+    """Return the target of a gradient for `x`: the call that made it, the leaf itself, or None."""
     if not isinstance(x, Tensor):
         return None
     return x.node or (x if x.requires_grad else None)
+
+
+def _is_from_variable(source: Node | Tensor | None) -> bool:
+    """Return whether a source is a tensor that the user differentiates by, or depends on one."""
+    if isinstance(source, Node):
+        return source.from_variable
+    return source is not None and not isinstance(source, Parameter)
+
+
+def on_symbols(function: Callable[..., Any]) -> Any:
+    """Make a function record its call, instead of running, if a symbol is among its arguments."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for x in (*args, *kwargs.values()):
+            if isinstance(x, Symbol):
+                return record(call, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]) -> Any:
@@ -294,8 +339,11 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
 
     `function` takes arrays by position and settings by keyword. It returns ``(value, backward)``,
     where ``backward(output_grad)`` returns the gradient for each array argument: one array, or a
-    tuple with one entry an argument. An entry may be a function of no arguments; it is called
-    only if that gradient is wanted. A closure never writes into `output_grad`.
+    tuple with one entry per argument. An entry may be a function of no arguments; it is called only
+    if that gradient is needed. A closure never writes into `output_grad`.
+
+    The result takes tensors and arrays, and as its first argument lists and numbers too. It returns
+    a `Tensor`, or a symbol if a symbol is among its arguments.
 
     >>> @differentiable
     ... def cube(x):
@@ -307,21 +355,22 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
     """
     signature = inspect.signature(function)
 
+    @on_symbols
     @functools.wraps(function)
     def recorded(*args: Any, **kwargs: Any) -> Tensor:
-        if any(isinstance(value, Tensor | Symbol) for value in kwargs.values()):
+        if any(isinstance(value, Tensor) for value in kwargs.values()):
             bound = signature.bind(*args, **kwargs)
             args, kwargs = bound.args, bound.kwargs
-        if any(isinstance(x, Symbol) for x in args):
-            return record(recorded, args, kwargs)
         values = [_value(x) for x in args]
+        if values and not hasattr(values[0], "dtype"):
+            values[0] = _first_as_array(*values)
         try:
             value, backward = function(*values, **kwargs)
         except TypeError:
             backend.get_array_module(*values)  # raises if NumPy and CuPy arrays were mixed
             raise
         output = Tensor(value)
-        if _recording.get():
+        if _recording.get() is not False:
             sources = tuple([_source(x) for x in args])
             if any(source is not None for source in sources):
                 output.node = Node(function.__name__, output.value, sources, backward)
@@ -330,15 +379,23 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
     return recorded
 
 
+def _first_as_array(first: Any, *others: Any) -> Any:
+    """Return a list as an array, and a number too unless it goes with an array."""
+    like = next((x for x in others if hasattr(x, "dtype")), None)
+    if isinstance(first, list | tuple) or (isinstance(first, int | float) and like is None):
+        return backend.asarray(first, like=like)
+    return first
+
+
 def _backpropagate(source: Node | Tensor, output_grad: Array) -> None:
     if isinstance(source, Tensor):
         source.accumulate(output_grad)
         return
-    pending = {source: output_grad}  # the gradient so far of each call not yet gone through
+    pending = {source: output_grad}  # the gradient so far of each call that is still to come
     order = [source]
     while order:
         node = heapq.heappop(order)
-        # The gradient is handed over, not kept: it can be freed while the call goes on.
+        # The gradient is handed over: it can be freed during the call.
         for before, gradient in _input_gradients(node, pending.pop(node)):
             if isinstance(before, Tensor):
                 before.accumulate(gradient)
@@ -354,7 +411,7 @@ def _input_gradients(node: Node, output_grad: Array) -> Iterator[tuple[Node | Te
     """Yield the gradient for each input of `node` that wants one, and free the node."""
     if node.backward is None or node.sources is None:
         raise RuntimeError(
-            f"backward() has been through {node.name!r} before, and its tape is gone: "
+            f"backward() has been through {node.name!r} before and consumed its tape: "
             "compute the value anew for each backward()."
         )
     sources, backward = node.sources, node.backward
@@ -388,13 +445,13 @@ def _check_gradient(node: Node, position: int, before: Node | Tensor, gradient: 
 
 
 def no_grad() -> AbstractContextManager[None]:
-    """Record nothing inside: values only, and no memory kept for a backward pass."""
+    """Record no calls inside the block: no memory is used for a backward pass."""
     return recording(False)
 
 
 @contextmanager
 def recording(on: bool) -> Iterator[None]:
-    """Let calls be recorded inside, or not, whatever holds around."""
+    """Record calls inside the block, or not, whatever is set around it."""
     token = _recording.set(on)
     try:
         yield
@@ -403,5 +460,5 @@ def recording(on: bool) -> Iterator[None]:
 
 
 def is_recording() -> bool:
-    """Return whether calls are recorded here, for a way back."""
-    return _recording.get()
+    """Return whether calls are recorded here."""
+    return _recording.get() is not False

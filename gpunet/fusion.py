@@ -312,8 +312,8 @@ def _stage(role: Product, layer: Any, following: Sequence[Role | None]) -> _Foun
     count, activation = 1, role.activation
     if activation is activations.linear and following and isinstance(following[0], Apply):
         count, activation = 2, following[0].activation
-    fused, rest = activations.split(activation)
-    after = None if rest is activations.linear else rest
+    fused = activations.fusible(activation)
+    after = None if fused or activation is activations.linear else activation
     kernel, bias = layer.kernel.value, None if layer.bias is None else layer.bias.value
     if kernel.ndim == 2:
         return _Found(Stage(kernel, bias, fused), count, after)

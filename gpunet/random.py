@@ -249,7 +249,7 @@ class Generator:
             )
         # 52 bits and half a step: never 0 or 1, and the offset from 1/2 is exact.
         words = bits(self.next_key(), math.prod(shape), np.uint64)
-        offset = ((words >> np.uint64(12)) + 0.5) * 2.0**-52 - 0.5
+        offset = ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52 - 0.5
         values = mean + stddev * _normal_quantile(offset * within)
         return values.astype(dtype, copy=False).reshape(shape)
 

@@ -2,8 +2,9 @@
 //          activation.cu apply them to arrays, those of matmul.cu and convolution.cu to their
 //          results.
 //
-// The macro ACTIVATION names one of those below. A gradient is taken from what the forward pass
-// saved: its output, or for silu and gelu its input.
+// The macro ACTIVATION is one of the names below, or Fused(name, options...). A gradient is computed
+// from what the forward pass saved, as gpunet/primitives/activation_table.py says: the output, or
+// the input (silu, gelu and their like).
 //
 // Sources: Clevert et al., 2015 (elu); Klambauer et al., 2017 (selu); Hendrycks and Gimpel, 2016
 //          (gelu and its form in tanh).
@@ -13,12 +14,26 @@
 #include "common.cuh"
 
 enum Activation {
-    LINEAR, RELU, LEAKY_RELU, ELU, SELU, SIGMOID, HARD_SIGMOID, TANH, SOFTPLUS, SILU, GELU,
-    GELU_TANH
+    LINEAR, RELU, CLIPPED_RELU, LEAKY_RELU, ELU, SELU, SIGMOID, HARD_SIGMOID, TANH, SOFTPLUS,
+    SOFTSIGN, SILU, HARD_SILU, GELU, GELU_TANH
 };
 
-// What leaky_relu and elu are given where they are fused into a product: their default options.
-constexpr double FUSED_OPTION = ACTIVATION == LEAKY_RELU ? 0.2 : 1.0;
+// An activation with constant options, in the order of the table; it converts to its name.
+struct Fused {
+    Activation name;
+    double first, second, third;
+
+    constexpr Fused(
+        const Activation name, const double first = 0, const double second = 0,
+        const double third = 0
+    ) : name(name), first(first), second(second), third(third) {}
+
+    constexpr operator Activation() const { return name; }
+};
+
+constexpr double NO_LIMIT = -1;  // for the option max_value
+constexpr Fused FUSED = ACTIVATION;
+constexpr double FUSED_OPTION = FUSED.first;
 
 constexpr double SELU_ALPHA = 1.6732632423543772;
 constexpr double SELU_SCALE = 1.0507009873554805;
@@ -42,10 +57,19 @@ __device__ inline A gelu_inner(const A x) {
     return tanh(A(GELU_SCALE) * (x + A(GELU_CUBIC) * x * x * x));
 }
 
-// `option` is the negative slope of leaky_relu and the alpha of elu. NaN stays NaN.
+// The limit of clipped_relu.
+__device__ inline A largest() {
+    return FUSED.second == NO_LIMIT ? A(bits_float(0x7f800000u)) : A(FUSED.second);
+}
+
+// `option` is the negative slope of leaky_relu and the alpha of elu; clipped_relu has its options
+// in the macro alone. NaN stays NaN.
 __device__ inline A activate(const A x, const A option) {
     switch (ACTIVATION) {
         case RELU: return x < 0 ? A(0) : x;
+        case CLIPPED_RELU:
+            if (!(x <= A(FUSED.third))) return x > largest() ? largest() : x;
+            return FUSED.first > 0 ? A(FUSED.first) * (x - A(FUSED.third)) : A(0);
         case LEAKY_RELU: return x < 0 ? option * x : x;
         case ELU: return x < 0 ? option * expm1(x) : x;
         case SELU: return A(SELU_SCALE) * (x < 0 ? A(SELU_ALPHA) * expm1(x) : x);
@@ -53,7 +77,9 @@ __device__ inline A activate(const A x, const A option) {
         case HARD_SIGMOID: return x < -3 ? A(0) : x > 3 ? A(1) : (x + 3) / 6;
         case TANH: return tanh(x);
         case SOFTPLUS: return (x < 0 ? A(0) : x) + log1p(exp(-fabs(x)));
+        case SOFTSIGN: return x / (1 + fabs(x));
         case SILU: return x * sigmoid(x);
+        case HARD_SILU: return x * (x < -3 ? A(0) : x > 3 ? A(1) : (x + 3) / 6);
         case GELU: return A(0.5) * x * (1 + erf(x * A(SQRT_HALF)));
         case GELU_TANH: return A(0.5) * x * (1 + gelu_inner(gelu_bounded(x)));
         default: return x;
@@ -63,7 +89,11 @@ __device__ inline A activate(const A x, const A option) {
 // The gradient of the input, from that of the output and from what was saved.
 __device__ inline A activate_backward(const A output_grad, const A saved, const A option) {
     switch (ACTIVATION) {
-        case RELU: return saved > 0 ? output_grad : A(0);
+        case RELU: return saved <= 0 ? A(0) : output_grad;
+        case CLIPPED_RELU:
+            if (saved >= largest()) return 0;
+            if (saved <= 0) return FUSED.first > 0 ? A(FUSED.first) * output_grad : A(0);
+            return output_grad;
         case LEAKY_RELU: return saved > 0 ? output_grad : option * output_grad;
         case ELU: return saved > 0 ? output_grad : output_grad * (saved + option);
         case SELU:
@@ -72,6 +102,9 @@ __device__ inline A activate_backward(const A output_grad, const A saved, const 
         case HARD_SIGMOID: return saved > 0 && saved < 1 ? output_grad / 6 : A(0);
         case TANH: return output_grad * (1 - saved * saved);
         case SOFTPLUS: return output_grad * -expm1(-saved);
+        case SOFTSIGN: return output_grad * ((1 - fabs(saved)) * (1 - fabs(saved)));
+        case HARD_SILU:
+            return output_grad * (saved <= -3 ? A(0) : saved >= 3 ? A(1) : saved / 3 + A(0.5));
         case SILU: {
             const A share = sigmoid(saved);
             return output_grad * (share * (1 + saved * (1 - share)));

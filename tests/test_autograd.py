@@ -2,12 +2,25 @@
 
 import gc
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from gpunet import Parameter, Tensor, differentiable, functions, grad, no_grad, value_and_grad
+from gpunet import (
+    Parameter,
+    Tensor,
+    differentiable,
+    functions,
+    grad,
+    no_grad,
+    value_and_grad,
+)
 from gpunet.autograd import Array
+from gpunet.primitives import as_activation
+from gpunet.symbolic import Symbol
+
+LEAKY = as_activation("leaky_relu", negative_slope=0.1)
 
 
 def test_a_tensor_used_twice_gets_both_gradients():
@@ -179,6 +192,17 @@ def test_grad_by_several_arguments_and_in_structures():
     np.testing.assert_array_equal(weight_grads["shifts"][0], 4.0)
 
 
+def test_grad_of_a_named_tuple_is_one():
+    class Weights(NamedTuple):
+        scale: np.ndarray
+        shift: np.ndarray
+
+    weights = Weights(np.array(2.0), np.array(1.0))
+    found = grad(lambda w, x: (w.scale * x + w.shift).sum())(weights, np.array([1.0, 2.0]))
+    assert isinstance(found, Weights)
+    assert (float(found.scale), float(found.shift)) == (3.0, 2.0)
+
+
 def test_grad_of_what_does_not_depend_on_the_argument_is_zero():
     np.testing.assert_array_equal(grad(lambda x: Tensor(3.0))(np.ones(2)), np.zeros(2))
 
@@ -227,3 +251,32 @@ def test_no_array_of_a_tensor_is_made_silently():
     with pytest.raises(TypeError, match="lose its gradient"):
         Tensor([x[0], x[1]])
     assert np.asarray(x.detach()).shape == (3,)
+
+
+def test_calls_on_symbols_are_recorded_as_they_were_made():
+    symbol = Symbol((None, 3), name="x")
+    kernel = np.ones((3, 2), "float32")
+    for function, args, kwargs in (
+        (functions.relu, (symbol, 0.1), {}),
+        (functions.relu, (), {"x": symbol}),
+        (functions.softmax, (symbol,), {"axis": 0}),
+        (functions.sigmoid, (symbol,), {}),
+        (functions.add, (np.float64(1), symbol), {}),
+        (functions.dense, (symbol,), {"kernel": kernel, "activation": LEAKY}),
+        (functions.dense, (np.ones((2, 3), "float32"),), {"kernel": Symbol((3, 2))}),
+        (functions.var, (symbol,), {}),
+    ):
+        node = function(*args, **kwargs).node
+        assert (node.operation, node.args, node.kwargs) == (function, args, kwargs)
+
+
+def test_a_recorded_call_computes_what_the_function_does():
+    symbol = Symbol((None, 3), "float64")
+    kernel, bias = Tensor(np.ones((3, 2))), Tensor(np.arange(2.0))
+    y = functions.dense(symbol, kernel, bias=bias, activation=LEAKY)
+    assert y.shape == (None, 2)
+    x = Tensor(-np.ones((4, 3)), requires_grad=True)
+    found = y.node.call(iter([x]))
+    np.testing.assert_allclose(found.value, [[-0.3, -0.2]] * 4)
+    found.sum().backward()
+    np.testing.assert_allclose(x.grad, np.full((4, 3), 0.2))

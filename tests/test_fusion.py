@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpunet import functions, fusion, losses, random
+from gpunet import activations, functions, fusion, losses, random
 from gpunet.autograd import Tensor, no_grad
 from gpunet.layers import (
     Activation,
@@ -149,6 +150,37 @@ def test_gradients_of_both_ways_agree() -> None:
         gradients.append([weight.grad for weight in model.weights])
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("in_the_layer", [True, False])
+def test_options_of_activations_survive_fusion(in_the_layer: bool) -> None:
+    leaky = functools.partial(activations.leaky_relu, negative_slope=0.1)
+    bounded = functools.partial(activations.relu, max_value=1.0, threshold=0.1)
+
+    def with_activation(layer: Any, activation: Any, **options: Any) -> list[Any]:
+        if in_the_layer:
+            return [layer(activation=activation, **options)]
+        return [layer(**options), Activation(activation)]
+
+    def layers() -> list[Any]:
+        return [
+            Input((14, 14, 2)),
+            *with_activation(functools.partial(Conv2D, 6, 3), leaky),
+            MaxPooling2D(2),
+            *with_activation(functools.partial(Conv2D, 4, 3), bounded),
+            Flatten(),
+            *with_activation(functools.partial(Dense, 8), leaky),
+            Dense(5, activation="softmax"),
+        ]
+
+    fused, plain = compiled(True, layers), compiled(False, layers)
+    assert joined(layers()) == [len(layers()) - 1]
+    x, y = data()
+    np.testing.assert_allclose(
+        fused.predict(x, verbose=0), plain.predict(x, verbose=0), rtol=1e-4, atol=1e-6
+    )
+    losses = [model.train_on_batch(x, y)[0] for model in (fused, plain)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_the_model_stays_what_it_is() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -233,12 +234,28 @@ ELEMENTWISE: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
     ("softplus", {}, lambda x: functional.softplus(x, threshold=1000)),
     ("silu", {}, functional.silu),
     ("gelu", {}, functional.gelu),
-    ("gelu", {"approximate": True}, lambda x: functional.gelu(x, approximate="tanh")),
+    ("gelu_tanh", {}, lambda x: functional.gelu(x, approximate="tanh")),
+    ("softsign", {}, functional.softsign),
+    ("hard_silu", {}, lambda x: x * functional.relu6(x + 3) / 6),
+    ("clipped_relu", {"max_value": 6.0}, functional.relu6),
     ("softmax", {"axis": 1}, lambda x: torch.softmax(x, 1)),
     ("softmax", {}, lambda x: torch.softmax(x, -1)),
     ("log_softmax", {"axis": 0}, lambda x: torch.log_softmax(x, 0)),
     ("log_softmax", {}, lambda x: torch.log_softmax(x, -1)),
 ]
+
+
+def twins_of(name: str, options: dict[str, Any]) -> tuple[Any, Any, bool]:
+    """Return the two primitives of an activation, and whether the gradient is from the output."""
+    if name.endswith("softmax"):
+        forward = partial(getattr(primitives, f"{name}_forward"), **options)
+        return forward, partial(getattr(primitives, f"{name}_backward"), **options), True
+    activation = primitives.as_activation(name, **options)
+    return (
+        partial(primitives.activate, activation=activation),
+        partial(primitives.activate_backward, activation=activation),
+        primitives.saves_output(activation),
+    )
 
 
 @both_types
@@ -252,12 +269,46 @@ def test_activations(
     output_grad = generator.normal(size=x.shape).astype(dtype)
     inputs = torch.tensor(x, requires_grad=True)
     expected = function(inputs)
-    y = getattr(primitives, f"{name}_forward")(x, **options)
+    forward, backward, saves_output = twins_of(name, options)
+    y = forward(x)
     assert_close(y, expected)
     expected.backward(torch.tensor(output_grad))
-    saved = x if name in ("silu", "gelu") else y
-    gradient = getattr(primitives, f"{name}_backward")(output_grad, saved, **options)
+    gradient = backward(output_grad, y if saves_output else x)
     assert_close(gradient, inputs.grad)
+
+
+SPECIAL = [
+    np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45, 1e-39, -1e-39, 1e-20, -1e-20, 20, -20, 88,
+    -88, 104, -104, 1e4, -1e4, 1e20, -1e20, 3e38, -3e38,
+]  # fmt: skip
+ZERO_SLOPE = ("leaky_relu", {"negative_slope": 0.0}, lambda x: functional.leaky_relu(x, 0.0))
+
+
+@both_types
+@pytest.mark.parametrize("library", ["reference", "fast"])
+@pytest.mark.parametrize(("name", "options", "function"), [*ELEMENTWISE[:-4], ZERO_SLOPE])
+def test_activations_of_special_numbers(
+    name: str, options: dict[str, Any], function: Callable[[Any], Any], library: str, dtype: type
+) -> None:
+    twins = pytest.importorskip(f"gpunet.primitives.{library}")
+    x = np.array(SPECIAL, dtype)
+    output_grad = np.linspace(-1, 2, x.size, dtype=dtype)
+    inputs = torch.tensor(x.astype(np.float64), requires_grad=True)
+    expected = function(inputs)
+    expected.backward(torch.tensor(output_grad.astype(np.float64)))
+    forward, backward, saves_output = twins_of(name, options)
+    with primitives.use_twins(twins), np.errstate(all="ignore"):
+        y = forward(x)
+        input_grad = backward(output_grad, y if saves_output else x)
+        slopes = inputs.grad.numpy().astype(dtype)
+        tolerance = {"rtol": 1e-5, "atol": 1e-6}
+        np.testing.assert_allclose(y, expected.detach().numpy().astype(dtype), **tolerance)
+    defined = np.full(x.shape, True)
+    if name.startswith("gelu"):  # its limit here, NaN in PyTorch
+        defined = ~np.isinf(x)
+    elif name == "clipped_relu":  # as relu's here, 0 in PyTorch
+        defined = ~np.isnan(x)
+    np.testing.assert_allclose(input_grad[defined], slopes[defined], **tolerance)
 
 
 @both_types
@@ -273,7 +324,7 @@ def test_matmul(seed: int, dtype: type, explored_seed: int) -> None:
     sums = left @ right + offset
     y = primitives.matmul(a, b, bias, activation="relu")
     compare_sums(y, torch.relu(sums), inner, reference.matmul(*sizes_of(a, b, bias)))
-    grad = primitives.activation_backward(output_grad, y, "relu")
+    grad = primitives.activate_backward(output_grad, y, "relu")
     sums.backward(
         torch.tensor(grad)
     )  # rounding may decide otherwise in torch where a sum is near 0

@@ -1,9 +1,28 @@
 """Differentiable functions: each takes tensors or arrays and returns a tensor.
 
-Those of arrays have NumPy's names, those of networks have Keras'.
+Functions of arrays have NumPy's names, functions of networks have Keras'. On symbols they return
+symbols.
 """
 
 from gpunet.functions import operators as operators  # puts the operators onto Tensor
+from gpunet.functions.activation import (
+    activate,
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_silu,
+    leaky_relu,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanh,
+)
+from gpunet.functions.chain import chain
+from gpunet.functions.convolution import conv2d, conv2d_max_pool
 from gpunet.functions.elementwise import (
     absolute,
     add,
@@ -17,52 +36,34 @@ from gpunet.functions.elementwise import (
     multiply,
     negative,
     power,
+    rescale,
     sin,
     sqrt,
     square,
     subtract,
     where,
 )
-from gpunet.functions.network import (
-    average_pool2d,
-    chain,
-    conv2d,
-    conv2d_max_pool,
-    dense,
-    dropout,
-    elu,
-    gelu,
-    hard_sigmoid,
-    leaky_relu,
-    log_softmax,
-    max_pool2d,
-    relu,
-    rescale,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    softmax_cross_entropy,
-    softplus,
-    tanh,
-)
+from gpunet.functions.linear import dense, matmul
+from gpunet.functions.pooling import average_pool2d, max_pool2d
 from gpunet.functions.reduction import max, mean, min, sum, var
+from gpunet.functions.regularization import dropout
 from gpunet.functions.shaping import (
     astype,
     broadcast_to,
     concatenate,
     expand_dims,
     getitem,
-    matmul,
     pad,
     reshape,
     squeeze,
     stack,
     transpose,
 )
+from gpunet.functions.softmax import log_softmax, softmax, softmax_cross_entropy
 
 __all__ = [
     "absolute",
+    "activate",
     "add",
     "astype",
     "average_pool2d",
@@ -82,6 +83,7 @@ __all__ = [
     "gelu",
     "getitem",
     "hard_sigmoid",
+    "hard_silu",
     "leaky_relu",
     "log",
     "log_softmax",
@@ -97,6 +99,7 @@ __all__ = [
     "pad",
     "power",
     "relu",
+    "relu6",
     "rescale",
     "reshape",
     "selu",
@@ -106,6 +109,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "softplus",
+    "softsign",
     "sqrt",
     "square",
     "squeeze",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gpunet.autograd import Array, differentiable
+from gpunet import primitives
+from gpunet.autograd import Array, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
+from gpunet.functions.broadcasting import matched, shape_of, unbroadcast
 
 __all__ = [
     "absolute",
@@ -23,34 +27,33 @@ __all__ = [
     "multiply",
     "negative",
     "power",
-    "shape_of",
+    "rescale",
     "sin",
     "sqrt",
     "square",
     "subtract",
-    "unbroadcast",
     "where",
 ]
 
 Result = tuple[Array, Callable[[Array], Any]]
 
 
-def shape_of(x: Any) -> tuple[int, ...]:
-    """Return the shape of an array, or of a number. A closure that keeps it need not keep x."""
-    return getattr(x, "shape", ())
+def _elementwise(function: Callable[..., Result]) -> Any:
+    """Make a differentiable function whose scalar arguments do not change its element type."""
+    apply = differentiable(function)
+
+    @on_symbols
+    @functools.wraps(function)
+    def call(*operands: Any, **keywords: Any) -> Tensor:
+        if keywords:
+            bound = inspect.signature(function).bind(*operands, **keywords)
+            operands = bound.args
+        return apply(*matched(*operands))
+
+    return call
 
 
-def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum `grad` over the axes along which an array of `shape` was repeated by broadcasting."""
-    if grad.shape == shape:
-        return grad
-    new_axes = grad.ndim - len(shape)
-    repeated = [new_axes + axis for axis, size in enumerate(shape) if size == 1]
-    axes = (*range(new_axes), *(axis for axis in repeated if grad.shape[axis] != 1))
-    return grad.sum(axis=axes).reshape(shape)
-
-
-@differentiable
+@_elementwise
 def add(x: Array, y: Array) -> Result:
     """Return ``x + y``."""
     x_shape, y_shape = shape_of(x), shape_of(y)
@@ -60,7 +63,7 @@ def add(x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
+@_elementwise
 def subtract(x: Array, y: Array) -> Result:
     """Return ``x - y``."""
     x_shape, y_shape = shape_of(x), shape_of(y)
@@ -70,7 +73,7 @@ def subtract(x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
+@_elementwise
 def multiply(x: Array, y: Array) -> Result:
     """Return ``x * y``."""
     return x * y, lambda output_grad: (
@@ -79,7 +82,7 @@ def multiply(x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
+@_elementwise
 def divide(x: Array, y: Array) -> Result:
     """Return ``x / y``."""
     return x / y, lambda output_grad: (
@@ -88,14 +91,14 @@ def divide(x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
+@_elementwise
 def power(x: Array, y: Array) -> Result:
     """Return ``x ** y``; the gradient for `y` is 0 where `x` is 0."""
     xp = get_array_module(x, y)
     z = x**y
 
     def x_grad(output_grad: Array) -> Array:
-        # Of a number, not of an array: whether that is 0, a GPU would have to be waited for.
+        # Of a number only: to test an array, the host would wait for the GPU.
         one_less = xp.where(y == 0, 1, y - 1) if hasattr(y, "shape") else (y - 1 if y else 1)
         return unbroadcast(output_grad * y * x**one_less, shape_of(x))
 
@@ -159,7 +162,7 @@ def cos(x: Array) -> Result:
     return xp.cos(x), lambda output_grad: -output_grad * xp.sin(x)
 
 
-@differentiable
+@_elementwise
 def maximum(x: Array, y: Array) -> Result:
     """Return the larger of `x` and `y`; where they are equal, the gradient is `x`'s."""
     xp = get_array_module(x, y)
@@ -169,7 +172,7 @@ def maximum(x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
+@_elementwise
 def minimum(x: Array, y: Array) -> Result:
     """Return the smaller of `x` and `y`; where they are equal, the gradient is `x`'s."""
     xp = get_array_module(x, y)
@@ -179,7 +182,7 @@ def minimum(x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
+@_elementwise
 def where(condition: Array, x: Array, y: Array) -> Result:
     """Return `x` where `condition` is true, else `y`; `condition` has no gradient."""
     xp = get_array_module(condition, x, y)
@@ -190,8 +193,33 @@ def where(condition: Array, x: Array, y: Array) -> Result:
     )
 
 
-@differentiable
-def clip(x: Array, low: float | None, high: float | None) -> Result:
+@_elementwise
+def clip(x: Array, low: float | None = None, high: float | None = None) -> Result:
     """Return `x` limited to [low, high]; the gradient is 0 where it was outside."""
     y = get_array_module(x).clip(x, low, high)
     return y, lambda output_grad: output_grad * (x == y)
+
+
+@differentiable
+def rescale(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Result:
+    """Return ``x * scale + offset``.
+
+    Arguments:
+        x: numbers of any type.
+        scale, offset: finite numbers.
+        dtype: of the result, a floating-point type; by default that of `x`.
+
+    Raises:
+        TypeError, ValueError: the type is no floating-point type, or a number is not finite.
+
+    >>> rescale([0.0, 255.0], scale=1 / 255).numpy()
+    array([0., 1.])
+    """
+    scale, offset = _number(scale), _number(offset)
+    y = primitives.rescale_forward(x, scale=scale, offset=offset, dtype=dtype)
+    return y, lambda output_grad: output_grad * float(scale)
+
+
+def _number(value: Any) -> Any:
+    """Return an array without axes as a Python number, anything else as it is."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value

@@ -1,64 +1,81 @@
-"""The operators and array methods of `Tensor`, and NumPy's functions on tensors."""
+"""The operators and array methods of `Tensor`, and NumPy's functions on tensors.
+
+A NumPy function that has a gradient here is replaced by ours. Any other computes with the values of
+its tensors, or raises `TypeError` where that would lose a gradient (see `Tensor`).
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+import numpy as np
+
 from gpunet.autograd import Tensor
-from gpunet.functions import elementwise, network, reduction, shaping
+from gpunet.functions import activation, elementwise, linear, reduction, shaping
 from gpunet.symbolic import Symbol
 
 __all__: list[str] = []
 
-# NumPy's name of a function -> ours. `array + tensor` and `np.exp(tensor)` both come this way.
+# NumPy's name of a ufunc -> ours. `array + tensor` and `np.exp(tensor)` both come this way.
 _UFUNCS: dict[str, Any] = {
     name: getattr(elementwise, name)
     for name in elementwise.__all__
-    if name not in ("shape_of", "unbroadcast")
-} | {"matmul": shaping.matmul, "tanh": network.tanh}
+    if name not in ("clip", "rescale", "where")
+} | {"matmul": linear.matmul, "tanh": activation.tanh}
 
 # NumPy functions that are no ufuncs, likewise.
 _FUNCTIONS: dict[str, Any] = {
     name: getattr(module, name)
     for module in (reduction, shaping)
     for name in module.__all__
-    if name not in ("getitem", "matmul")
+    if name != "getitem"
 } | {
     "amax": reduction.max,
     "amin": reduction.min,
     "clip": elementwise.clip,
     "where": elementwise.where,
 }
-_ABOUT_SHAPES = {"ndim", "shape", "size"}
-
-_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+# Their results do not change with the values, or only in steps.
+_WITHOUT_GRADIENT = {
+    "equal", "greater", "greater_equal", "less", "less_equal", "ndim", "not_equal", "shape", "size",
+}  # fmt: skip
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    if method != "__call__" or kwargs:
-        return NotImplemented
-    if ufunc.__name__ in _COMPARISONS:
-        return ufunc(*(x.value if isinstance(x, Tensor) else x for x in inputs))
-    function = _UFUNCS.get(ufunc.__name__)
-    if function is None:
-        raise TypeError(_no_gradient(ufunc.__name__))
-    return function(*inputs)
+    if method == "__call__" and not kwargs and ufunc.__name__ in _UFUNCS:
+        return _UFUNCS[ufunc.__name__](*inputs)
+    return _on_values(getattr(ufunc, method), ufunc.__name__, inputs, kwargs)
 
 
 def _array_function(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    ours = _FUNCTIONS.get(function.__name__)
-    if ours is not None:
-        return ours(*args, **kwargs)
-    if function.__name__ in _ABOUT_SHAPES:
-        return function(args[0].value, *args[1:], **kwargs)
-    raise TypeError(_no_gradient(function.__name__))
+    name = function.__name__
+    if name in _FUNCTIONS and function is getattr(np, name, None):
+        try:
+            inspect.signature(_FUNCTIONS[name]).bind(*args, **kwargs)
+        except TypeError:  # an option of NumPy's that ours does not have
+            return _on_values(function, name, args, kwargs)
+        return _FUNCTIONS[name](*args, **kwargs)
+    return _on_values(function, name, args, kwargs)
 
 
-def _no_gradient(name: str) -> str:
-    return (
-        f"numpy.{name} has no gradient in gpunet, received a Tensor: use a function of "
-        "gpunet.functions, or tensor.numpy() for the value alone."
-    )
+def _on_values(function: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return what a NumPy function makes of the values of tensors."""
+
+    def value(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            if name not in _WITHOUT_GRADIENT and x.is_differentiated():
+                raise TypeError(
+                    f"numpy.{name} with these arguments has no gradient in gpunet, received a "
+                    "Tensor: use a function of gpunet.functions, or tensor.numpy() for the value "
+                    "alone."
+                )
+            return x.value
+        if isinstance(x, list | tuple) and type(x) in (list, tuple):
+            return type(x)(map(value, x))
+        return x
+
+    return function(*map(value, args), **{key: value(x) for key, x in kwargs.items()})
 
 
 def _reshape(self: Tensor, *shape: Any) -> Tensor:
@@ -82,8 +99,8 @@ _METHODS: dict[str, Any] = {
     "__rtruediv__": lambda self, other: elementwise.divide(other, self),
     "__pow__": elementwise.power,
     "__rpow__": lambda self, other: elementwise.power(other, self),
-    "__matmul__": shaping.matmul,
-    "__rmatmul__": lambda self, other: shaping.matmul(other, self),
+    "__matmul__": linear.matmul,
+    "__rmatmul__": lambda self, other: linear.matmul(other, self),
     "__neg__": elementwise.negative,
     "__abs__": elementwise.absolute,
     "__getitem__": shaping.getitem,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.autograd import Array, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
 from gpunet.functions.elementwise import square, subtract
 
@@ -43,6 +43,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     )
 
 
+@on_symbols
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the variance of the elements over `axis` (divided by their number, as in NumPy)."""
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)

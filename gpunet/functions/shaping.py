@@ -1,4 +1,4 @@
-"""Indexing, changes of shape, and the matrix product."""
+"""Indexing and changes of shape."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import primitives
 from gpunet.autograd import Array, Tensor, differentiable
 from gpunet.backend import get_array_module
-from gpunet.functions.elementwise import unbroadcast
+from gpunet.functions.broadcasting import unbroadcast
 
 __all__ = [
     "astype",
@@ -21,7 +20,6 @@ __all__ = [
     "concatenate",
     "expand_dims",
     "getitem",
-    "matmul",
     "pad",
     "reshape",
     "squeeze",
@@ -156,55 +154,3 @@ def _concatenate(*arrays: Array, axis: int) -> Result:
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Return the arrays, all of one shape, joined along a new axis."""
     return concatenate([expand_dims(array, axis) for array in arrays], axis)
-
-
-@differentiable
-def matmul(x: Array, y: Array) -> Result:
-    """Return the matrix product of the last two axes; axes before them broadcast."""
-    if min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-2]:
-        raise ValueError(
-            "matmul expects arrays of at least two dimensions, shaped (..., m, k) and (..., k, n), "
-            f"received {x.shape} and {y.shape}."
-        )
-    if y.ndim == 2:  # all rows of x as one matrix
-        wide_x, wide_y = x, y
-        left, right = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), y
-    else:
-        wide_x, wide_y = _broadcast_before_matrices(x, y)
-        left, right = _as_stack(wide_x), _as_stack(wide_y)
-    x_shape, y_shape = wide_x.shape, wide_y.shape
-    product = primitives.matmul(left, right)
-
-    def backward(output_grad: Array) -> Any:
-        grad = output_grad.reshape(product.shape)
-        return (
-            lambda: unbroadcast(
-                primitives.matmul(grad, right, transpose_b=True).reshape(x_shape), x.shape
-            ),
-            lambda: unbroadcast(
-                primitives.matmul(left, grad, transpose_a=True).reshape(y_shape), y.shape
-            ),
-        )
-
-    return product.reshape(*x_shape[:-1], y_shape[-1]), backward
-
-
-def _broadcast_before_matrices(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return two arrays with the same axes before the last two, which hold the matrices."""
-    try:
-        stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    except ValueError:
-        raise ValueError(
-            f"matmul expects axes that broadcast before the last two, received {x.shape} and "
-            f"{y.shape}."
-        ) from None
-    xp = get_array_module(x, y)
-    return (
-        xp.broadcast_to(x, (*stack, *x.shape[-2:])),
-        xp.broadcast_to(y, (*stack, *y.shape[-2:])),
-    )
-
-
-def _as_stack(array: Array) -> Array:
-    """Return the matrices of the last two axes as one stack, (count, rows, columns)."""
-    return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:])

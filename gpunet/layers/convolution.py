@@ -89,19 +89,18 @@ class Conv2D(ImageLayer):
         )
 
     def call_channels_last(self, x: Any) -> Any:
-        fused, activation = activations.split(self.activation)
-        return activation(
-            functions.conv2d(
-                x,
-                self.kernel,
-                self.bias,
-                strides=self.strides,
-                padding=self.padding,
-                dilation=self.dilation_rate,
-                groups=self.groups,
-                activation=fused,
-            )
+        fused = activations.fusible(self.activation)
+        y = functions.conv2d(
+            x,
+            self.kernel,
+            self.bias,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation_rate,
+            groups=self.groups,
+            activation=fused,
         )
+        return self.activation(y) if fused is None else y
 
     def output_shape_channels_last(self, height: Any, width: Any, channels: Any) -> Shape:
         sizes = shapes.output_sizes(

@@ -73,8 +73,9 @@ class Dense(Layer):
             )
 
     def call(self, x: Any) -> Any:
-        fused, activation = activations.split(self.activation)
-        return activation(functions.dense(x, self.kernel, self.bias, activation=fused))
+        fused = activations.fusible(self.activation)
+        y = functions.dense(x, self.kernel, self.bias, activation=fused)
+        return self.activation(y) if fused is None else y
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)

@@ -14,7 +14,7 @@ from gpunet.models import summary
 from gpunet.symbolic import Graph, Node, Symbol
 from gpunet.training.joining import samples_at_once
 
-__all__ = ["Functional"]
+__all__ = ["Functional", "leaf_shapes"]
 
 
 class Functional(Layer):
@@ -155,7 +155,7 @@ class Functional(Layer):
             return super().compute_output_shape(input_shape)
         values = {
             symbolic.symbol_key(symbol): Symbol(_adapted(shape, symbol.shape), symbol.dtype)
-            for symbol, shape in zip(self.graph.inputs, _leaf_shapes(input_shape), strict=True)
+            for symbol, shape in zip(self.graph.inputs, leaf_shapes(input_shape), strict=True)
         }
         for node in self.graph.nodes:
             sources = iter([values[symbolic.symbol_key(symbol)] for symbol in node.inputs])
@@ -168,7 +168,7 @@ class Functional(Layer):
         if self.graph is None:
             return
         expected = self.graph.inputs
-        received = _leaf_shapes(shape)
+        received = leaf_shapes(shape)
         if len(received) != len(expected):
             names = [symbol.name for symbol in expected]
             raise ValueError(
@@ -296,7 +296,8 @@ def _make_names_unique(layers: list[Layer], model: str) -> None:
             taken.add(layer.name)
 
 
-def _leaf_shapes(shape: Any) -> list[Shape]:
+def leaf_shapes(shape: Any) -> list[Shape]:
+    """Return the shapes in a nested structure of shapes, in flat order."""
     found: list[Shape] = []
     _map_shapes(found.append, shape)
     return found

@@ -11,9 +11,11 @@ import numpy as np
 from gpunet import optimizers, random
 from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import array_module, get_array_module
+from gpunet.fusion import runs_graph
 from gpunet.layers.building import unbuilt_on_error
-from gpunet.layers.layer import Layer, Shape, collect_updates
+from gpunet.layers.layer import Shape, collect_updates
 from gpunet.metrics import Metric
+from gpunet.models.functional import Functional, leaf_shapes
 from gpunet.models.steps import StepMethods
 from gpunet.symbolic import flatten, pack
 from gpunet.training.adapter import Outputs
@@ -108,19 +110,28 @@ class Preparation(StepMethods):
 
     def _outputs_for(self, structure: Any, inputs: tuple[Array, ...]) -> Outputs:
         """Return the names and shapes of the outputs for inputs, after building the model."""
-        has_formula = type(self).compute_output_shape is not Layer.compute_output_shape
         with nullcontext() if self.built else unbuilt_on_error(self):
             self._build_for(structure, inputs)
-            if structure == 0 and has_formula and self._output_count() in (None, 1):
-                shape = self.compute_output_shape((None, *inputs[0].shape[1:]))
-                return Outputs(self._output_names(None), (shape,))
+            shapes = self._shapes_by_formula([(None, *x.shape[1:]) for x in inputs])
+            if shapes is not None:
+                return Outputs(self._output_names(None), tuple(shapes))
             samples = [(x.shape[1:], x.dtype) for x in inputs]
             key = repr((structure, samples))
             if key not in self._dry_outputs:
                 outputs = self._dry_call(structure, samples)
-                shapes = tuple((None, *y.shape[1:]) for y in flatten(outputs))
-                self._dry_outputs[key] = Outputs(self._output_names(outputs), shapes)
+                shapes = [(None, *y.shape[1:]) for y in flatten(outputs)]
+                self._dry_outputs[key] = Outputs(self._output_names(outputs), tuple(shapes))
             return self._dry_outputs[key]
+
+    def _shapes_by_formula(self, inputs: list[Shape]) -> list[Shape] | None:
+        """Return the shapes of the outputs for shapes of inputs, None where calls must tell."""
+        if runs_graph(self):
+            shape = inputs[0] if len(inputs) == 1 else inputs
+            return leaf_shapes(self.compute_output_shape(shape))
+        own = type(self).compute_output_shape is not Functional.compute_output_shape
+        if own and len(inputs) == 1 and self._output_count() in (None, 1):
+            return [self.compute_output_shape(inputs[0])]
+        return None
 
     def _dry_call(self, structure: Any, samples: Any, *, training: bool = False) -> Any:
         """Return the outputs for one sample of zeros; nothing but unbuilt layers changes."""

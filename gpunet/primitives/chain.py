@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gpunet.primitives.activation_table import as_fused
 from gpunet.primitives.checks import (
     are_class_numbers,
-    check_activation,
     check_array,
     check_same_dtype,
     check_shape,
@@ -35,7 +35,7 @@ def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
     >>> chain_forward(x, [Stage(kernel, None, None, pool_size=(2, 2))]).item()
     3.0
     """
-    twins, g = _opened("chain_forward", x, stages)
+    twins, stages, g = _opened("chain_forward", x, stages)
     return twins.chain_forward(x, stages, g)
 
 
@@ -49,7 +49,7 @@ def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
     >>> y, len(kept)
     (array([[2.]]), 1)
     """
-    twins, g = _opened("chain_forward_kept", x, stages)
+    twins, stages, g = _opened("chain_forward_kept", x, stages)
     return twins.chain_forward_kept(x, stages, g)
 
 
@@ -79,7 +79,7 @@ def chain_backward(
     (None, [(array([[1.],
            [2.]]), None)])
     """
-    twins, g = _opened("chain_backward", x, stages, output_grad)
+    twins, stages, g = _opened("chain_backward", x, stages, output_grad)
     check_same_dtype("chain_backward", x, output_grad=output_grad)
     check_shape("chain_backward", "output_grad", output_grad.shape, g.output_shape)
     return twins.chain_backward(output_grad, x, stages, g, kept, with_input_grad)
@@ -107,20 +107,20 @@ def chain_cross_entropy(
     >>> found.losses.round(4), found.probabilities, found.hits
     (array([0.6931]), array([[0.5, 0.5]]), array([1], dtype=uint8))
     """
-    twins, g = _opened("chain_cross_entropy", x, stages, labels)
+    twins, stages, g = _opened("chain_cross_entropy", x, stages, labels)
     are_class_numbers(g.output_shape, labels)
     return twins.chain_cross_entropy(x, stages, g, labels, with_input_grad)
 
 
 def _opened(
     where: str, x: Array, stages: Sequence[Stage], other: Array | None = None
-) -> tuple[Any, ChainGeometry]:
-    """Return the twins and the geometry of a chain whose arguments are checked."""
+) -> tuple[Any, list[Stage], ChainGeometry]:
+    """Return the twins, the stages as twins take them, and the geometry of a checked chain."""
     twins = twins_for(x, other, *[stage.kernel for stage in stages])
     check_array(where, x, twins)
-    for kernel, bias, activation, *_ in stages:
+    for kernel, bias, *_ in stages:
         check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
-        check_activation(activation)
         if bias is not None:
             check_shape("chain_forward", "bias", bias.shape, kernel.shape[-1:])
-    return twins, chain_geometry(x.shape, stages)
+    fused = [stage._replace(activation=as_fused(stage.activation)) for stage in stages]
+    return twins, fused, chain_geometry(x.shape, stages)

@@ -7,14 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpunet import naming, random
+from gpunet import random
 from gpunet.backend import get_array_module
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
 
 __all__ = [
-    "OUTPUT_ACTIVATIONS",
     "are_class_numbers",
-    "check_activation",
     "check_array",
     "check_conv_grad",
     "check_convolution",
@@ -22,7 +21,6 @@ __all__ = [
     "check_gather",
     "check_has_output",
     "check_matmul",
-    "check_not_negative",
     "check_pooled_grad",
     "check_rescale",
     "check_same_dtype",
@@ -35,18 +33,6 @@ __all__ = [
 Shape = tuple[int, ...]
 
 _NUMPY_FLOATS = frozenset(map(np.dtype, ("float32", "float64")))
-
-OUTPUT_ACTIVATIONS = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "sigmoid",
-    "hard_sigmoid",
-    "tanh",
-    "softplus",
-)
-"""Activations whose gradient follows from their output: a product can apply them in place."""
 
 
 class _HasDtype(Protocol):
@@ -148,12 +134,6 @@ def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -
             )
 
 
-def check_activation(name: str | None) -> None:
-    """Raise `ValueError` unless `name` is None or one of `OUTPUT_ACTIVATIONS`."""
-    if name is not None and name not in OUTPUT_ACTIVATIONS:
-        naming.find("fused activation", name, dict.fromkeys(OUTPUT_ACTIVATIONS))
-
-
 def check_same_shape(where: str, first: _HasShape, *others: _HasShape) -> None:
     """Raise `ValueError` unless all arrays have the shape of the first."""
     for other in others:
@@ -164,16 +144,9 @@ def check_same_shape(where: str, first: _HasShape, *others: _HasShape) -> None:
             )
 
 
-def check_not_negative(where: str, name: str, value: float) -> None:
-    """Raise `ValueError` if a number is negative or NaN."""
-    if not value >= 0:
-        raise ValueError(f"{where}: expected {name} of at least 0, received {value!r}.")
-
-
-def check_convolution(x: Any, kernel: Any, bias: Any, activation: str | None) -> None:
+def check_convolution(x: Any, kernel: Any, bias: Any) -> None:
     """Raise unless the arrays of a convolution have one type, and its bias one number a filter."""
     check_same_dtype("conv2d", x, kernel=kernel, bias=bias)
-    check_activation(activation)
     if bias is not None:
         check_shape("conv2d", "bias", bias.shape, kernel.shape[3:])
 
@@ -266,7 +239,11 @@ def _check_int64(where: str, name: str, array: Any) -> None:
 
 
 def check_conv_grad(
-    output_grad: Any, operand: Any, output: Any, activation: str | None, g: Conv2DGeometry
+    output_grad: Any,
+    operand: Any,
+    output: Any,
+    activation: Activation | None,
+    g: Conv2DGeometry,
 ) -> None:
     """Raise unless the gradient of a convolution's output fits its geometry and operand."""
     check_same_dtype("conv2d", operand, output_grad=output_grad)
@@ -274,9 +251,8 @@ def check_conv_grad(
     _check_fused_output(output_grad, output, activation)
 
 
-def _check_fused_output(output_grad: Any, output: Any, activation: str | None) -> None:
-    """Raise unless a fused activation is known and its output is given, of its shape."""
-    check_activation(activation)
+def _check_fused_output(output_grad: Any, output: Any, activation: Activation | None) -> None:
+    """Raise unless the output of a fused activation is given, of the gradient's shape."""
     if output is not None:
         check_shape("conv2d", "output", output.shape, output_grad.shape)
         check_same_dtype("conv2d", output_grad, output=output)
@@ -289,7 +265,7 @@ def check_pooled_grad(
     indices: Any,
     operand: Any,
     output: Any,
-    activation: str | None,
+    activation: Activation | None,
     pool: Pool2DGeometry,
 ) -> None:
     """Raise unless the gradient of a pooled convolution's output fits its geometry and operand."""
@@ -305,20 +281,17 @@ def check_pooled_grad(
     _check_fused_output(output_grad, output, activation)
 
 
-def check_has_output(output: Any, activation: str | None) -> None:
+def check_has_output(output: Any, activation: Activation | None) -> None:
     """Raise `ValueError` unless what a fused activation returned is there."""
     if activation is not None and output is None:
         raise ValueError(
-            f"activation={activation!r} needs output, what the forward function returned with it."
+            f"activation={str(activation)!r} needs output, the result of the forward function."
         )
 
 
-def check_matmul(
-    a: Any, b: Any, bias: Any, transpose_a: bool, transpose_b: bool, activation: str | None
-) -> None:
+def check_matmul(a: Any, b: Any, bias: Any, transpose_a: bool, transpose_b: bool) -> None:
     """Raise unless two matrices, or two stacks of them, can be multiplied."""
     check_same_dtype("matmul", a, b=b, bias=bias)
-    check_activation(activation)
     if not (2 <= a.ndim == b.ndim <= 3) or a.shape[:-2] != b.shape[:-2]:
         raise ValueError(
             "matmul: expected two matrices, or two stacks of as many matrices, received shapes "

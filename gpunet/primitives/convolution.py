@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.primitives.activation_table import Activation, as_fused
 from gpunet.primitives.checks import check_array, check_conv_grad, check_convolution
 from gpunet.primitives.geometry import conv2d_geometry
 from gpunet.primitives.shapes import Padding, Window
@@ -23,7 +24,7 @@ def conv2d_forward(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`, (batch, out_height, out_width, filters).
 
@@ -36,7 +37,7 @@ def conv2d_forward(
             ((top, bottom), (left, right)).
         dilation: pixels from one tap of the kernel to the next; as `strides`.
         groups: parts of the channels, each with its own part of the filters.
-        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
+        activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
 
     Raises:
         TypeError, ValueError: an argument is malformed or does not fit the others.
@@ -50,8 +51,8 @@ def conv2d_forward(
     twins = twins_for(x, kernel, bias)
     check_array("conv2d_forward", x, twins)
     g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
-    check_convolution(x, kernel, bias, activation)
-    return twins.conv2d_forward(x, kernel, bias, g, activation)
+    check_convolution(x, kernel, bias)
+    return twins.conv2d_forward(x, kernel, bias, g, as_fused(activation))
 
 
 def conv2d_backward_weight(
@@ -63,7 +64,7 @@ def conv2d_backward_weight(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
     output: Array | None = None,
     with_bias: bool = False,
 ) -> tuple[Array, Array | None]:
@@ -91,8 +92,9 @@ def conv2d_backward_weight(
     twins = twins_for(output_grad, x, output)
     check_array("conv2d_backward_weight", output_grad, twins)
     g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
-    check_conv_grad(output_grad, x, output, activation, g)
-    return twins.conv2d_backward_weight(output_grad, x, g, activation, output, with_bias)
+    fused = as_fused(activation)
+    check_conv_grad(output_grad, x, output, fused, g)
+    return twins.conv2d_backward_weight(output_grad, x, g, fused, output, with_bias)
 
 
 def conv2d_backward_input(
@@ -104,7 +106,7 @@ def conv2d_backward_input(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
     output: Array | None = None,
 ) -> Array:
     """Return the gradient of the input, of shape `input_shape`.
@@ -130,5 +132,6 @@ def conv2d_backward_input(
     twins = twins_for(output_grad, kernel, output)
     check_array("conv2d_backward_input", output_grad, twins)
     g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
-    check_conv_grad(output_grad, kernel, output, activation, g)
-    return twins.conv2d_backward_input(output_grad, kernel, g, activation, output)
+    fused = as_fused(activation)
+    check_conv_grad(output_grad, kernel, output, fused, g)
+    return twins.conv2d_backward_input(output_grad, kernel, g, fused, output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.primitives.activation_table import Activation, as_fused
 from gpunet.primitives.checks import check_array, check_matmul
 from gpunet.primitives.twins import twins_for
 
@@ -19,7 +20,7 @@ def matmul(
     *,
     transpose_a: bool = False,
     transpose_b: bool = False,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
 ) -> Array:
     """Return ``activation(a @ b + bias)``.
 
@@ -30,7 +31,7 @@ def matmul(
         bias: (columns,), or None.
         transpose_a: use the transpose of `a`, without copying it.
         transpose_b: likewise of `b`.
-        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
+        activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
 
     Raises:
         TypeError, ValueError: types or shapes do not fit, or the activation is unknown.
@@ -42,8 +43,8 @@ def matmul(
     """
     twins = twins_for(a, b, bias)
     check_array("matmul", a, twins)
-    check_matmul(a, b, bias, transpose_a, transpose_b, activation)
-    return twins.matmul(a, b, bias, transpose_a, transpose_b, activation)
+    check_matmul(a, b, bias, transpose_a, transpose_b)
+    return twins.matmul(a, b, bias, transpose_a, transpose_b, as_fused(activation))
 
 
 def bias_backward(output_grad: Array) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.primitives.activation_table import Activation, as_fused
 from gpunet.primitives.checks import (
     check_array,
     check_convolution,
@@ -150,7 +151,7 @@ def conv2d_max_pool_forward(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
     pool_size: Window = 2,
 ) -> tuple[Array, Array]:
     """Return the largest of each window of a convolution's output, and its index in the window.
@@ -164,7 +165,7 @@ def conv2d_max_pool_forward(
         kernel: (height, width, channels / groups, filters).
         bias: (filters,), or None.
         strides, padding, dilation, groups: of the convolution, as in `conv2d_forward`.
-        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
+        activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
         pool_size: outputs of the convolution in a window; an integer or (vertical, horizontal).
 
     Raises:
@@ -181,8 +182,8 @@ def conv2d_max_pool_forward(
     conv, pool = conv2d_max_pool_geometry(
         x.shape, kernel.shape, strides, padding, dilation, groups, pool_size
     )
-    check_convolution(x, kernel, bias, activation)
-    return twins.conv2d_max_pool_forward(x, kernel, bias, conv, pool, activation)
+    check_convolution(x, kernel, bias)
+    return twins.conv2d_max_pool_forward(x, kernel, bias, conv, pool, as_fused(activation))
 
 
 def conv2d_max_pool_backward_weight(
@@ -195,7 +196,7 @@ def conv2d_max_pool_backward_weight(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
     output: Array | None = None,
     pool_size: Window = 2,
     with_bias: bool = False,
@@ -226,9 +227,10 @@ def conv2d_max_pool_backward_weight(
     conv, pool = conv2d_max_pool_geometry(
         x.shape, kernel_shape, strides, padding, dilation, groups, pool_size
     )
-    check_pooled_grad(output_grad, indices, x, output, activation, pool)
+    fused = as_fused(activation)
+    check_pooled_grad(output_grad, indices, x, output, fused, pool)
     return twins.conv2d_max_pool_backward_weight(
-        output_grad, indices, x, conv, pool, activation, output, with_bias
+        output_grad, indices, x, conv, pool, fused, output, with_bias
     )
 
 
@@ -242,7 +244,7 @@ def conv2d_max_pool_backward_input(
     padding: Padding = "valid",
     dilation: Window = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: str | Activation | None = None,
     output: Array | None = None,
     pool_size: Window = 2,
 ) -> Array:
@@ -271,7 +273,8 @@ def conv2d_max_pool_backward_input(
     conv, pool = conv2d_max_pool_geometry(
         input_shape, kernel.shape, strides, padding, dilation, groups, pool_size
     )
-    check_pooled_grad(output_grad, indices, kernel, output, activation, pool)
+    fused = as_fused(activation)
+    check_pooled_grad(output_grad, indices, kernel, output, fused, pool)
     return twins.conv2d_max_pool_backward_input(
-        output_grad, indices, kernel, conv, pool, activation, output
+        output_grad, indices, kernel, conv, pool, fused, output
     )

@@ -44,14 +44,14 @@ class Stage(NamedTuple):
         kernel: (height, width, channels, filters), or (inputs, units) of a dense layer, which
             takes each image as a row.
         bias: (filters,) or (units,), or None.
-        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
+        activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
         strides, padding, dilation: of the convolution.
         pool_size: outputs in a window of max pooling, side by side; (1, 1) for none.
     """
 
     kernel: Array
     bias: Array | None
-    activation: str | None
+    activation: Any  # for twins an Activation or None
     strides: tuple[int, int] = (1, 1)
     padding: Any = "valid"
     dilation: tuple[int, int] = (1, 1)
@@ -176,7 +176,7 @@ class Operations(NamedTuple):
     conv2d_max_pool_backward_input: Callable[..., Array]
     conv2d_max_pool_backward_weight: Callable[..., tuple[Array, Array | None]]
     matmul: Callable[..., Array]
-    activation_backward: Callable[..., Array]
+    activate_backward: Callable[..., Array]
     bias_backward: Callable[..., Array]
     softmax_cross_entropy_forward: Callable[..., tuple[Array, Array]]
     softmax_cross_entropy_backward: Callable[..., Array]
@@ -229,7 +229,7 @@ class Operations(NamedTuple):
     def _dense_backward(
         self, output_grad: Array, x: Array, stage: Stage, output: Array, with_input_grad: bool
     ) -> tuple[Array | None, tuple[Array, Array | None]]:
-        grad = self.activation_backward(output_grad, output, stage.activation)
+        grad = self.activate_backward(output_grad, output, stage.activation)
         kernel_grad = self.matmul(rows_of(x), grad, None, True, False, None)
         bias_grad = None if stage.bias is None else self.bias_backward(grad)
         if not with_input_grad:

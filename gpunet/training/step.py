@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gpunet.autograd import Array, Tensor
+from gpunet.autograd import Array, Tensor, recording
 from gpunet.backend import asarray
 from gpunet.fusion import FusedLoss, call_with_loss
 from gpunet.layers.layer import collect_updates
@@ -66,6 +66,7 @@ def step(
     return outcome
 
 
+@recording(True)
 def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
     """Leave the gradients of a batch in the state's parameters; return the other results.
 

@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
-from gpunet import Tensor, check_gradients, functions, random
+from gpunet import (
+    Parameter,
+    Tensor,
+    check_gradients,
+    functions,
+    grad,
+    layers,
+    models,
+    no_grad,
+    random,
+)
+from gpunet.autograd import recording
 from gpunet.primitives import Stage
 
 rng = np.random.default_rng(0)
@@ -16,9 +27,14 @@ def draw(*shape, low=-2.0, high=2.0):
     return rng.uniform(low, high, shape)
 
 
+def softmax_of_two_axes(x):
+    return np.exp(x) / np.exp(x).sum((0, 2), keepdims=True)
+
+
 # name of the function -> calls: (arguments to differentiate by, keyword settings, NumPy's value)
 CASES = {
     "absolute": [((draw(3, 4),), {}, np.abs)],
+    "activate": [((draw(9), "softplus"), {}, None)],
     "add": [((draw(3, 1), draw(4)), {}, np.add)],
     "astype": [((draw(3, 4), "float64"), {}, np.ndarray.astype)],
     "average_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": (2, 3), "padding": "same"}, None)],
@@ -48,9 +64,14 @@ CASES = {
         ((draw(5, 4), (..., None, -1)), {}, lambda x, index: x[index]),
     ],
     "hard_sigmoid": [((draw(9, low=-5, high=5),), {}, None)],
+    "hard_silu": [((draw(9, low=-5, high=5),), {}, None)],
     "leaky_relu": [((draw(9),), {"negative_slope": 0.3}, None)],
     "log": [((draw(5, low=0.1),), {}, np.log)],
-    "log_softmax": [((draw(3, 4),), {}, None), ((draw(3, 4),), {"axis": 0}, None)],
+    "log_softmax": [
+        ((draw(3, 4),), {}, None),
+        ((draw(3, 4),), {"axis": 0}, None),
+        ((draw(3, 4, 2),), {"axis": (0, 2)}, None),
+    ],
     "matmul": [
         ((draw(3, 4), draw(4, 2)), {}, np.matmul),
         ((draw(5, 1, 3, 4), draw(2, 4, 2)), {}, np.matmul),
@@ -91,18 +112,28 @@ CASES = {
         ((2.0, draw(5)), {}, np.power),
         ((draw(5), 0), {}, np.power),
     ],
-    "relu": [((draw(9),), {}, None)],
+    "relu": [
+        ((draw(9),), {}, lambda x: np.maximum(x, 0)),
+        ((draw(9, low=-3, high=9), 0.5, 6.0, 1.0), {},
+         lambda x, *_: np.where(x > 1, np.minimum(x, 6), 0.5 * (x - 1))),
+    ],
+    "relu6": [((draw(9, high=9),), {}, lambda x: np.clip(x, 0, 6))],
     "rescale": [((draw(2, 3),), {"scale": 0.3, "offset": -1}, lambda x: x * 0.3 - 1)],
     "reshape": [((draw(3, 4), (2, -1)), {}, np.reshape)],
     "selu": [((draw(9),), {}, None)],
     "sigmoid": [((draw(9),), {}, lambda x: 1 / (1 + np.exp(-x)))],
     "silu": [((draw(9),), {}, lambda x: x / (1 + np.exp(-x)))],
     "sin": [((draw(5),), {}, np.sin)],
-    "softmax": [((draw(3, 4),), {}, None), ((draw(3, 4),), {"axis": 0}, None)],
+    "softmax": [
+        ((draw(3, 4),), {}, None),
+        ((draw(3, 4),), {"axis": 0}, None),
+        ((draw(3, 4, 2),), {"axis": (-1, 0)}, softmax_of_two_axes),
+    ],
     "softmax_cross_entropy": [
         ((draw(4, 3), np.array([0, 2, 1, 1])), {}, None),
     ],
     "softplus": [((draw(9),), {}, lambda x: np.log1p(np.exp(x)))],
+    "softsign": [((draw(9),), {}, lambda x: x / (1 + np.abs(x)))],
     "sqrt": [((draw(5, low=0.1),), {}, np.sqrt)],
     "square": [((draw(5),), {}, np.square)],
     "squeeze": [((draw(3, 1, 2),), {}, np.squeeze), ((draw(3, 1, 1), 1), {}, np.squeeze)],
@@ -193,11 +224,139 @@ def test_numpys_functions_are_differentiated_where_there_is_one():
     check_gradients(lambda x, y: np.where(condition, x, y), draw(3), draw(3))
 
 
-def test_a_numpy_function_without_gradient_is_refused_not_taken_silently():
-    with pytest.raises(TypeError):
-        np.arctan2(Tensor(draw(3)), draw(3))
-    with pytest.raises(TypeError, match=r"numpy.cumsum has no gradient.*tensor.numpy\(\)"):
-        np.cumsum(Tensor(draw(3)))
+WITHOUT_GRADIENT = {
+    "argmax": lambda x: np.argmax(x, axis=1),
+    "asarray": np.asarray,
+    "cumsum": np.cumsum,
+    "float": lambda x: np.array([float(x[0, 0])]),
+    "histogram": lambda x: np.histogram(x, bins=3)[0],
+    "isnan": np.isnan,
+    "maximum.reduce": np.maximum.reduce,
+    "round": lambda x: np.round(x, 1),
+    "sign": np.sign,
+    "sort": np.sort,
+    "stack": lambda x: np.array([x[0], x[1]]),
+    "std": lambda x: np.std(x, axis=0, ddof=1),
+    "sum, an option that ours lacks": lambda x: np.sum(x, axis=0, dtype="float32"),
+    "unique": np.unique,
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+def test_numpys_other_functions_take_values_unless_a_gradient_would_be_lost(name):
+    function, value = WITHOUT_GRADIENT[name], draw(2, 3)
+    expected = function(value)
+    tensors = {
+        "a constant": Tensor(value),
+        "a weight": Parameter(value),
+        "the output of a model": Parameter(value) * 1.0,
+    }
+    for tensor in tensors.values():
+        found = function(tensor)
+        assert not isinstance(found, Tensor)
+        np.testing.assert_array_equal(found, expected)
+    if name == "float":  # it always gives the value
+        return
+    variable = Tensor(value, requires_grad=True)
+    for tensor in (variable, variable * 1.0, variable + 0.0 * tensors["a weight"]):
+        with pytest.raises(TypeError, match=r"gradient.*tensor.numpy\(\)"):
+            function(tensor)
+        with no_grad():
+            np.testing.assert_array_equal(function(tensor), expected)
+    with recording(True):
+        np.testing.assert_array_equal(function(tensors["a constant"]), expected)
+        for tensor in (tensors["a weight"], tensors["the output of a model"]):
+            with pytest.raises(TypeError, match=r"gradient.*tensor.numpy\(\)"):
+                function(tensor)
+
+
+def test_values_inside_grad_and_a_training_step_are_refused():
+    with pytest.raises(TypeError, match=r"numpy\.argmax"):
+        grad(lambda x: np.argmax(x) * x.sum())(draw(3))
+    model = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    model.compile("sgd", lambda y, p: functions.mean(np.asarray(p) - y))
+    with pytest.raises(TypeError, match=r"tensor.numpy\(\)"):
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+
+
+def test_comparisons_and_assertions_take_tensors():
+    value = draw(2, 3)
+    tensor = Tensor(value, requires_grad=True)
+    np.testing.assert_array_equal(np.greater(tensor, 0), value > 0)
+    np.testing.assert_allclose(tensor.detach(), value)
+    assert np.allclose(Parameter(value), value)
+
+
+SCALARS = [
+    np.float64(0.5),
+    np.float32(0.5),
+    np.float16(0.5),
+    np.array(0.5),
+    np.array(0.5, "float32"),
+    Tensor(np.array(0.5)),
+]
+OF_A_SCALAR = {
+    "add": lambda x, s: x + s,
+    "subtract": lambda x, s: s - x,
+    "multiply": lambda x, s: np.multiply(s, x),
+    "divide": lambda x, s: x / s,
+    "power": lambda x, s: abs(x) ** s,
+    "base": lambda x, s: s**x,
+    "maximum": functions.maximum,
+    "minimum": functions.minimum,
+    "where": lambda x, s: functions.where(np.array([True, False]), x, s),
+    "where, both": lambda x, s: functions.where(x > 0, s, x),
+    "clip": lambda x, s: functions.clip(x, -s, s),
+    "clip by name": lambda x, s: functions.clip(x, high=s, low=-s),
+    "elu": lambda x, s: functions.elu(x, alpha=s),
+}
+
+
+def is_for_tensors(name, shape):
+    """Limits and options are numbers; two tensors without axes are promoted."""
+    return name not in ("clip", "clip by name", "elu") and shape != ()
+
+
+@pytest.mark.parametrize(
+    ("name", "scalar", "shape"),
+    [
+        (name, scalar, shape)
+        for name in OF_A_SCALAR
+        for scalar in SCALARS
+        for shape in ((2,), ())
+        if not isinstance(scalar, Tensor) or is_for_tensors(name, shape)
+    ],
+    ids=repr,
+)
+def test_a_scalar_does_not_change_the_type_of_a_tensor(name, scalar, shape):
+    function, value = OF_A_SCALAR[name], draw(*shape).astype("float32")
+    tensors = [Tensor(value, requires_grad=True) for _ in range(2)]
+    found, expected = function(tensors[0], scalar), function(tensors[1], 0.5)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.value, expected.value)
+    for tensor, result in zip(tensors, (found, expected), strict=True):
+        result.backward(np.ones(result.shape))
+        assert tensor.grad.dtype == np.float32
+    np.testing.assert_array_equal(tensors[0].grad, tensors[1].grad)
+
+
+def test_two_arrays_are_promoted_as_numpy_does():
+    assert (Tensor(np.ones(2, "float32")) * np.ones(2)).dtype == np.float64
+    assert (Tensor(np.ones(2, "float32")) * np.arange(2)).dtype == np.float64
+    assert (Tensor(np.arange(2)) * np.float32(0.5)).dtype == np.float64
+
+
+def test_lists_and_numbers_are_taken():
+    assert float(functions.relu(-1.0)) == 0
+    assert functions.exp([0.0, 0.0]).numpy().tolist() == [1, 1]
+    assert float(functions.add(1, 2.0)) == 3
+    np.testing.assert_array_equal(functions.multiply(2.0, np.ones(2)).value, [2, 2])
+
+
+def test_softmax_over_axes_that_are_not_there():
+    for axis in ((0, 5), (0, 0), (), (0, -2)):
+        with pytest.raises(ValueError, match="expected different axes"):
+            functions.softmax(draw(2, 3), axis=axis)
 
 
 def test_softmax_and_sigmoid_remember_their_logits():

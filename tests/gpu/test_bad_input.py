@@ -25,13 +25,13 @@ def cupy() -> Iterator[Any]:
     with backend.use_backend("cupy"):
         yield module
         x = module.asarray([-1.0, 2.0], dtype="float32")
-        np.testing.assert_array_equal(primitives.relu_forward(x).get(), [0, 2])
+        np.testing.assert_array_equal(primitives.activate(x, "relu").get(), [0, 2])
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
 def test_a_dtype_that_no_kernel_has(dtype: str, cupy: Any) -> None:
-    with pytest.raises(TypeError, match=rf"relu_forward: .*float32.*received {dtype}.*astype"):
-        primitives.relu_forward(cupy.ones((2, 3), dtype))
+    with pytest.raises(TypeError, match=rf"activate: .*float32.*received {dtype}.*astype"):
+        primitives.activate(cupy.ones((2, 3), dtype), "relu")
 
 
 def test_two_dtypes_in_one_call(cupy: Any) -> None:
@@ -86,11 +86,14 @@ def test_arrays_of_two_devices(cupy: Any) -> None:
     here = cupy.ones((3, 3), "float32")
     with cupy.cuda.Device(1):
         there = cupy.ones((3, 3), "float32")
-    for call in (lambda: primitives.relu_forward(there), lambda: primitives.matmul(here, there)):
+    for call in (
+        lambda: primitives.activate(there, "relu"),
+        lambda: primitives.matmul(here, there),
+    ):
         with pytest.raises(ValueError, match="current device 0, received one on device 1"):
             call()
     with cupy.cuda.Device(1):
-        np.testing.assert_array_equal(primitives.relu_forward(there).get(), np.ones((3, 3)))
+        np.testing.assert_array_equal(primitives.activate(there, "relu").get(), np.ones((3, 3)))
 
 
 def test_a_kernel_that_does_not_compile(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

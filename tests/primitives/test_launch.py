@@ -187,7 +187,7 @@ def test_an_empty_grid_is_checked_and_not_launched(grid: Any) -> None:
     with pytest.raises(TypeError, match="takes 4 arguments"):
         launch(0, 0.0, x, grid=grid)
     with use_executor(RecordingExecutor()):
-        assert cuda.relu_forward(np.zeros((0, 3), np.float32)).shape == (0, 3)
+        assert cuda.activate(np.zeros((0, 3), np.float32), "relu").shape == (0, 3)
 
 
 def test_the_executor_before_comes_back_after_an_error() -> None:

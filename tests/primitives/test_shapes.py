@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpunet.primitives import checks, geometry, shapes
+from gpunet.primitives import OUTPUT_ACTIVATIONS, as_activation, geometry, shapes
+from gpunet.primitives.activation_table import as_fused
 
 sizes = st.integers(1, 30)
 small = st.integers(1, 5)
@@ -161,8 +162,10 @@ def test_pool2d_errors_name_the_place_and_the_argument(
         geometry.pool2d_geometry(*arguments, where="MaxPooling2D 'second'")  # type: ignore[arg-type]
 
 
-def test_check_activation() -> None:
-    for name in (None, *checks.OUTPUT_ACTIVATIONS):
-        checks.check_activation(name)
-    with pytest.raises(ValueError, match="Unknown fused activation 'gelu'"):
-        checks.check_activation("gelu")
+def test_fused_activations() -> None:
+    assert as_fused(None) is None
+    for name in OUTPUT_ACTIVATIONS:
+        assert as_fused(name) == as_fused(as_activation(name)) == as_activation(name)
+    for activation in ("gelu", as_activation("gelu")):
+        with pytest.raises(ValueError, match="Unknown fused activation 'gelu'"):
+            as_fused(activation)

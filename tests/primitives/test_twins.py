@@ -18,7 +18,7 @@ _with_numba = importlib.util.find_spec("numba") is not None
 fast = importlib.import_module("gpunet.primitives.fast") if _with_numba else reference
 
 DOORS = [name for name in primitives.__all__ if inspect.isfunction(getattr(primitives, name))]
-NO_DOORS = {"leaving_parts", "twins_for", "use_twins"}
+NO_DOORS = {"as_activation", "leaving_parts", "saves_output", "twins_for", "use_twins"}
 
 
 def signature(module: ModuleType, name: str) -> list[tuple[str, object, object]]:

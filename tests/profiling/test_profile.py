@@ -156,7 +156,7 @@ def works_of(name: str, *arguments: Any, **options: Any) -> list[Work]:
         ("conv2d_backward_weight", (np.ones((3, 7, 6, 6)), IMAGES, KERNEL.shape), {}, CONV),
         ("conv2d_forward", (IMAGES, KERNEL[:, :, :2]), {"groups": 2}, CONV // 2),
         ("conv2d_max_pool_forward", (IMAGES, KERNEL), {}, POOLED),
-        ("relu_forward", (IMAGES,), {}, None),
+        ("activate", (IMAGES, primitives.RELU), {}, None),
     ],
 )  # fmt: skip
 def test_work_is_counted(name: str, arguments: Any, options: Any, operations: int | None) -> None:

@@ -16,7 +16,7 @@ class Doors:
     """The doors of `gpunet.primitives`, which run these twins on NumPy arrays.
 
     >>> import numpy as np
-    >>> reference.relu_forward(np.array([-1.0, 2.0]))
+    >>> reference.activate(np.array([-1.0, 2.0]), "relu")
     array([0., 2.])
     """
 

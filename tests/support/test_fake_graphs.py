@@ -90,7 +90,7 @@ def test_what_is_launched_has_names(cupy: Any, stream: Any) -> None:
     launched = fake_gpu.now().launched
     x = cupy.zeros((4, 4), "float32")
     launched.clear()
-    primitives.relu_forward(x)
+    primitives.activate(x, "relu")
     y = cupy.full(3, 2.0)
     y += y[0]
     _ = x.T.reshape(16), x[0].reshape(2, 2), cupy.empty(3)

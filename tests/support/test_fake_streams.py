@@ -31,7 +31,7 @@ def pinned(cupy: Any, count: int) -> np.ndarray:
 USES: dict[str, Callable[[Any, Any], Any]] = {
     "get": lambda cupy, x: x.get(),
     "sin": lambda cupy, x: cupy.sin(x),
-    "activation_forward": lambda cupy, x: primitives.relu_forward(x),
+    "activation_forward": lambda cupy, x: primitives.activate(x, "relu"),
     "add": lambda cupy, x: x.__iadd__(1),
     "fill": lambda cupy, x: x[:2].fill(0),
     "copy": lambda cupy, x: x.__setitem__(0, x[1]),

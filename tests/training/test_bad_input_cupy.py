@@ -42,8 +42,8 @@ def test_no_device() -> None:
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
 def test_a_dtype_that_no_kernel_has(dtype: str, cupy: Any) -> None:
     x = cupy.ones((2, 3), dtype)
-    with pytest.raises(TypeError, match=rf"relu_forward: .*float32.*received {dtype}.*astype"):
-        primitives.relu_forward(x)
+    with pytest.raises(TypeError, match=rf"activate: .*float32.*received {dtype}.*astype"):
+        primitives.activate(x, "relu")
 
 
 def test_two_dtypes_in_one_call(cupy: Any) -> None:
@@ -70,7 +70,7 @@ def test_arrays_of_two_devices(cupy: Any) -> None:
         there = cupy.ones((3, 3), "float32")
     expected = r"expected an array on the current device 0, received one on device 1: .*cupy\.array"
     with pytest.raises(ValueError, match=expected):
-        primitives.relu_forward(there)
+        primitives.activate(there, "relu")
     with pytest.raises(ValueError, match=expected):
         primitives.matmul(here, there)
     made = model()
@@ -188,10 +188,10 @@ def test_a_kernel_that_does_not_compile(cupy: Any, monkeypatch: pytest.MonkeyPat
     )
     x = cupy.ones(5, "float32")
     with pytest.raises(KernelCompileError) as caught:
-        primitives.tanh_forward(x)
+        primitives.activate(x, "tanh")
     message = str(caught.value)
     assert "Kernel activation_forward does not compile: kernels/activation.cu, line 7: " in message
     assert "Options: -std=c++17 -DT=float32 -DA=float32 -DACTIVATION=TANH" in message
     assert "Fix: install the CuPy that matches the driver" in message
     monkeypatch.undo()
-    primitives.tanh_forward(x)
+    primitives.activate(x, "tanh")

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunet.primitives import launch
 from gpunet.primitives.cuda import head
-from gpunet.primitives.cuda.activation import activation_backward
+from gpunet.primitives.cuda.activation import activate_backward
 from gpunet.primitives.cuda.conv_pool import (
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
@@ -46,7 +46,7 @@ _OPERATIONS = Operations(
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
     matmul,
-    activation_backward,
+    activate_backward,
     bias_backward,
     softmax_cross_entropy_forward,
     softmax_cross_entropy_backward,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda import conv_pool_small, convolution
-from gpunet.primitives.cuda.activation import activation_backward
+from gpunet.primitives.cuda.activation import activate_backward
 from gpunet.primitives.cuda.convolution import before_activation
 from gpunet.primitives.cuda.pooling import max_pool2d_backward, max_pool2d_forward
 from gpunet.primitives.cuda.reduction import sum_windows
@@ -41,7 +42,7 @@ def conv2d_max_pool_forward(
     bias: Array | None,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
 ) -> tuple[Array, Array]:
     """Return the largest of each window, and its index."""
     if pool.pool_size != POOL_SIZE:
@@ -67,7 +68,7 @@ def conv2d_max_pool_backward_weight(
     x: Array,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
@@ -87,7 +88,7 @@ def conv2d_max_pool_backward_input(
     kernel: Array,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
 ) -> Array:
     """Return the gradient of the input."""
@@ -102,9 +103,9 @@ def _expanded(
     output_grad: Array,
     indices: Array,
     output: Array | None,
-    activation: str | None,
+    activation: Activation | None,
     pool: Pool2DGeometry,
 ) -> Array:
     """Return the gradient of the convolution before its activation."""
-    grad = activation_backward(output_grad, output, activation)
+    grad = activate_backward(output_grad, output, activation)
     return max_pool2d_backward(grad, indices, pool)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import finish
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -75,7 +76,7 @@ def forward(
     kernel: Array,
     bias: Array | None,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     y: Array,
     indices: Array,
 ) -> None:
@@ -108,7 +109,7 @@ def backward_weight(
     given: tuple[Array | None, ...],
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the kernel and of the bias; arguments as in `convolution`'s."""
@@ -130,7 +131,7 @@ def backward_weight_parts(
     given: tuple[Array | None, ...],
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     with_bias: bool,
     partial: Array,
 ) -> None:
@@ -207,7 +208,7 @@ def _most_span(g: Conv2DGeometry, column_bytes: int) -> int:
     return min(_MOST_SPAN, 1 + (line - (g.strides[1] + width) * channels) // step)
 
 
-def _macros(g: Conv2DGeometry, activation: str | None, plan: Plan) -> dict[str, Any]:
+def _macros(g: Conv2DGeometry, activation: Activation | None, plan: Plan) -> dict[str, Any]:
     height, width, channels, _ = g.kernel_shape
     return {
         "ACTIVATION": activation_macro(activation),

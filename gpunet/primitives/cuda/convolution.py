@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import Plan, finish, new_partial, plan_product, vector
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -23,7 +24,7 @@ _WEIGHT_GRAD = Kernel("convolution.cu", "conv2d_backward_weight")
 
 
 def conv2d_forward(
-    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`."""
     bias = None if bias is None else launch.contiguous(bias)
@@ -37,7 +38,7 @@ def conv2d_backward_weight(
     output_grad: Array,
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
@@ -50,7 +51,7 @@ def conv2d_backward_input(
     output_grad: Array,
     kernel: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
 ) -> Array:
     """Return the gradient of the input."""
@@ -65,7 +66,7 @@ def launch_forward(
     bias: Array | None,
     results: tuple[Array, ...],
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     rows_together: int = 1,
 ) -> Array | None:
     """Launch a forward kernel; return the parts of its sums, or None if it writes the results.
@@ -108,7 +109,7 @@ def backward_weight(
     given: tuple[Array | None, ...],
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     with_bias: bool,
     launched: Kernel = _WEIGHT_GRAD,
 ) -> tuple[Array, Array | None]:
@@ -143,7 +144,7 @@ def backward_weight_parts(
     given: tuple[Array | None, ...],
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     with_bias: bool,
     partial: Array,
     launched: Kernel = _WEIGHT_GRAD,
@@ -178,7 +179,7 @@ def _launch_weight(
     given: tuple[Array | None, ...],
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     with_bias: bool,
     grads: Array | None,
     partial: Array | None,
@@ -207,7 +208,7 @@ def backward_input(
     given: tuple[Array | None, ...],
     kernel: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     launched: Kernel = _INPUT_GRAD,
 ) -> Array:
     """Return the gradient of the input; arguments as in `backward_weight`."""
@@ -238,7 +239,7 @@ def backward_input(
 
 
 def before_activation(
-    output_grad: Array, output: Array | None, activation: str | None
+    output_grad: Array, output: Array | None, activation: Activation | None
 ) -> tuple[Array, Array | None]:
     """Return the arrays from which kernels compute the gradient before the activation."""
     kept = None if activation is None or output is None else launch.contiguous(output)

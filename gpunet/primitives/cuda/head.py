@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import launch
-from gpunet.primitives.checks import OUTPUT_ACTIVATIONS, are_class_numbers
+from gpunet.primitives.checks import are_class_numbers
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.launch import Kernel
 from gpunet.primitives.stages import Stage
@@ -150,7 +150,6 @@ def _is_dense(stage: Stage, inputs: int, dtype: Any) -> bool:
         and min(kernel.shape) > 0
         and kernel.dtype == dtype
         and (bias is None or (bias.shape, bias.dtype) == (kernel.shape[1:], dtype))
-        and stage.activation in (None, *OUTPUT_ACTIVATIONS)
     )
 
 

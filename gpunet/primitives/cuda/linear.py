@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import finish, new_partial, plan_product, vector
 from gpunet.primitives.launch import Kernel
@@ -24,7 +25,7 @@ def matmul(
     bias: Array | None,
     transpose_a: bool,
     transpose_b: bool,
-    activation: str | None,
+    activation: Activation | None,
 ) -> Array:
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.launch import Kernel
 
@@ -35,7 +36,9 @@ def bias_backward(output_grad: Array) -> Array:
     return total
 
 
-def sum_rows(x: Array, y: Array, bias: Array | None = None, activation: str | None = None) -> None:
+def sum_rows(
+    x: Array, y: Array, bias: Array | None = None, activation: Activation | None = None
+) -> None:
     """Write the sums over chunks of the rows of `x` to `y`.
 
     Arguments:
@@ -63,7 +66,7 @@ def sum_rows(x: Array, y: Array, bias: Array | None = None, activation: str | No
 
 
 def sum_windows(
-    parts: Array, y: Array, indices: Array, bias: Array | None, activation: str | None
+    parts: Array, y: Array, indices: Array, bias: Array | None, activation: Activation | None
 ) -> None:
     """Write the largest of each window's 4 sums to `y`, and which it is to `indices`.
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.reduction import sum_rows
 from gpunet.primitives.precision import precision_of
 
@@ -219,7 +220,7 @@ def new_partial(plan: Plan, shape: tuple[int, ...], dtype: Any) -> Array | None:
 
 
 def finish(
-    partial: Array | None, y: Array, bias: Array | None = None, activation: str | None = None
+    partial: Array | None, y: Array, bias: Array | None = None, activation: Activation | None = None
 ) -> None:
     """Add up the parts of the sums into `y`, with what the kernel does if there is but one."""
     if partial is not None:

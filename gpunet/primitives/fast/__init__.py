@@ -7,27 +7,8 @@ of threads changes no bit of a result.
 from __future__ import annotations
 
 from gpunet.primitives.fast.activation import (
-    activation_backward,
-    elu_backward,
-    elu_forward,
-    gelu_backward,
-    gelu_forward,
-    hard_sigmoid_backward,
-    hard_sigmoid_forward,
-    leaky_relu_backward,
-    leaky_relu_forward,
-    relu_backward,
-    relu_forward,
-    selu_backward,
-    selu_forward,
-    sigmoid_backward,
-    sigmoid_forward,
-    silu_backward,
-    silu_forward,
-    softplus_backward,
-    softplus_forward,
-    tanh_backward,
-    tanh_forward,
+    activate,
+    activate_backward,
 )
 from gpunet.primitives.fast.batch import (
     gather_batch,
@@ -70,10 +51,9 @@ from gpunet.primitives.fast.update import (
 )
 from gpunet.primitives.reference import dropout_backward, dropout_forward, squares_are_finite
 
-FLOATS = ("float32", "float64")
-
 __all__ = [
-    "activation_backward",
+    "activate",
+    "activate_backward",
     "adam_update",
     "average_pool2d_backward",
     "average_pool2d_forward",
@@ -90,37 +70,20 @@ __all__ = [
     "conv2d_max_pool_forward",
     "dropout_backward",
     "dropout_forward",
-    "elu_backward",
-    "elu_forward",
     "gather_batch",
-    "gelu_backward",
-    "gelu_forward",
-    "hard_sigmoid_backward",
-    "hard_sigmoid_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
     "log_softmax_backward",
     "log_softmax_forward",
     "matmul",
     "max_pool2d_backward",
     "max_pool2d_forward",
-    "relu_backward",
-    "relu_forward",
     "rescale_forward",
-    "selu_backward",
-    "selu_forward",
     "sgd_update",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
     "softmax_backward",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
     "softmax_forward",
-    "softplus_backward",
-    "softplus_forward",
     "squares_are_finite",
-    "tanh_backward",
-    "tanh_forward",
 ]
+
+FLOATS = ("float32", "float64")
+"""The element types that these twins take."""

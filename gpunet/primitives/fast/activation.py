@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from gpunet.naming import find
 from gpunet.primitives import reference
-from gpunet.primitives.checks import check_has_output, check_not_negative, check_same_shape
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, formula, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK, share, tasks_for
 from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
@@ -20,29 +18,7 @@ from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
 
-__all__ = [
-    "activation_backward",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "hard_sigmoid_backward",
-    "hard_sigmoid_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "relu_backward",
-    "relu_forward",
-    "selu_backward",
-    "selu_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-]
+__all__ = ["activate", "activate_backward"]
 
 Array = Any
 
@@ -56,195 +32,86 @@ _DENSITY_AT_0 = np.float32(1 / math.sqrt(2 * math.pi))
 _GELU_SCALE, _GELU_CUBIC = np.float32(2 * math.sqrt(2 / math.pi)), np.float32(0.044715)
 _GELU_END = np.float32(40)
 
-# What the kernels can do. Those of `_simple`:
+# Operations of the kernel `_simple`:
 _RELU, _RELU_GRAD, _LEAKY_RELU, _LEAKY_RELU_GRAD, _ELU_GRAD = range(5)
 _HARD_SIGMOID, _HARD_SIGMOID_GRAD, _SIGMOID_GRAD, _TANH_GRAD = range(5, 9)
-# Those of `_curved`, which have an exponential function in them:
-_ELU, _SIGMOID, _TANH, _SOFTPLUS, _SILU, _GELU, _GELU_TANH = range(7)
-_SOFTPLUS_GRAD, _SILU_GRAD, _GELU_GRAD, _GELU_TANH_GRAD = range(7, 11)
+_CLIPPED_RELU, _CLIPPED_RELU_GRAD, _SOFTSIGN, _SOFTSIGN_GRAD = range(9, 13)
+_HARD_SILU, _HARD_SILU_GRAD = range(13, 15)
+# Operations of the kernel `_curved`, which have an exponential function in them:
+_CURVED = 15
+_ELU, _SIGMOID, _TANH, _SOFTPLUS, _SILU, _GELU, _GELU_TANH = range(_CURVED, 22)
+_SOFTPLUS_GRAD, _SILU_GRAD, _GELU_GRAD, _GELU_TANH_GRAD = range(22, 26)
 
 
-def relu_forward(x: Array) -> Array:
-    """Return max(x, 0)."""
-    return _forward("relu", _simple, _RELU, x)
+class _Operations(NamedTuple):
+    forward: int
+    backward: int
+    # The numbers a, b and c of the formulas, after the options of the activation.
+    numbers: tuple[float, ...] = ()
+    numbers_backward: tuple[float, ...] = ()
 
 
-def relu_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of relu, given that of its output `y`."""
-    return _backward("relu", _simple, _RELU_GRAD, output_grad, y)
-
-
-def leaky_relu_forward(x: Array, *, negative_slope: float = 0.2) -> Array:
-    """Return `x` where it is positive, else negative_slope * x."""
-    check_not_negative("leaky_relu", "negative_slope", negative_slope)
-    options = {"negative_slope": negative_slope}
-    return _forward("leaky_relu", _simple, _LEAKY_RELU, x, negative_slope, **options)
-
-
-def leaky_relu_backward(output_grad: Array, y: Array, *, negative_slope: float = 0.2) -> Array:
-    """Return the gradient of the input of leaky_relu, given that of its output `y`."""
-    name, options = "leaky_relu", {"negative_slope": negative_slope}
-    return _backward(name, _simple, _LEAKY_RELU_GRAD, output_grad, y, negative_slope, **options)
-
-
-def elu_forward(x: Array, *, alpha: float = 1.0) -> Array:
-    """Return `x` where it is positive, else alpha * (exp(x) - 1)."""
-    check_not_negative("elu", "alpha", alpha)
-    return _forward("elu", _curved, _ELU, x, alpha, 1.0, alpha=alpha)
-
-
-def elu_backward(output_grad: Array, y: Array, *, alpha: float = 1.0) -> Array:
-    """Return the gradient of the input of elu, given that of its output `y`."""
-    return _backward("elu", _simple, _ELU_GRAD, output_grad, y, alpha, 1.0, alpha=alpha)
-
-
-def selu_forward(x: Array) -> Array:
-    """Return 1.0507 * elu(x, alpha=1.6733)."""
-    return _forward("selu", _curved, _ELU, x, _SELU_ALPHA, _SELU_SCALE)
-
-
-def selu_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of selu, given that of its output `y`."""
-    alpha = _SELU_SCALE * _SELU_ALPHA
-    return _backward("selu", _simple, _ELU_GRAD, output_grad, y, alpha, _SELU_SCALE)
-
-
-def sigmoid_forward(x: Array) -> Array:
-    """Return 1 / (1 + exp(-x))."""
-    return _forward("sigmoid", _curved, _SIGMOID, x)
-
-
-def sigmoid_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of sigmoid, given that of its output `y`."""
-    return _backward("sigmoid", _simple, _SIGMOID_GRAD, output_grad, y)
-
-
-def hard_sigmoid_forward(x: Array) -> Array:
-    """Return (x + 3) / 6 limited to [0, 1]."""
-    return _forward("hard_sigmoid", _simple, _HARD_SIGMOID, x)
-
-
-def hard_sigmoid_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of hard_sigmoid, given that of its output `y`."""
-    return _backward("hard_sigmoid", _simple, _HARD_SIGMOID_GRAD, output_grad, y)
-
-
-def tanh_forward(x: Array) -> Array:
-    """Return the hyperbolic tangent of `x`."""
-    return _forward("tanh", _curved, _TANH, x)
-
-
-def tanh_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of tanh, given that of its output `y`."""
-    return _backward("tanh", _simple, _TANH_GRAD, output_grad, y)
-
-
-def softplus_forward(x: Array) -> Array:
-    """Return log(1 + exp(x))."""
-    return _forward("softplus", _curved, _SOFTPLUS, x)
-
-
-def softplus_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of softplus, given that of its output `y`."""
-    return _backward("softplus", _curved, _SOFTPLUS_GRAD, output_grad, y)
-
-
-def silu_forward(x: Array) -> Array:
-    """Return x * sigmoid(x), also called swish."""
-    return _forward("silu", _curved, _SILU, x)
-
-
-def silu_backward(output_grad: Array, x: Array) -> Array:
-    """Return the gradient of the input `x` of silu, given that of its output."""
-    return _backward("silu", _curved, _SILU_GRAD, output_grad, x)
-
-
-def gelu_forward(x: Array, *, approximate: bool = False) -> Array:
-    """Return x * P(X <= x) for X of the standard normal distribution; `approximate` by tanh."""
-    return _forward(
-        "gelu", _curved, _GELU_TANH if approximate else _GELU, x, approximate=approximate
-    )
-
-
-def gelu_backward(output_grad: Array, x: Array, *, approximate: bool = False) -> Array:
-    """Return the gradient of the input `x` of gelu, given that of its output."""
-    operation = _GELU_TANH_GRAD if approximate else _GELU_GRAD
-    return _backward("gelu", _curved, operation, output_grad, x, approximate=approximate)
-
-
-_BACKWARD: dict[str, Callable[[Array, Array], Array]] = {
-    "relu": relu_backward,
-    "leaky_relu": leaky_relu_backward,
-    "elu": elu_backward,
-    "selu": selu_backward,
-    "sigmoid": sigmoid_backward,
-    "hard_sigmoid": hard_sigmoid_backward,
-    "tanh": tanh_backward,
-    "softplus": softplus_backward,
+_OPERATIONS = {
+    "relu": _Operations(_RELU, _RELU_GRAD),
+    "clipped_relu": _Operations(_CLIPPED_RELU, _CLIPPED_RELU_GRAD),
+    "leaky_relu": _Operations(_LEAKY_RELU, _LEAKY_RELU_GRAD),
+    "elu": _Operations(_ELU, _ELU_GRAD, (1.0,), (1.0,)),
+    "selu": _Operations(
+        _ELU, _ELU_GRAD, (_SELU_ALPHA, _SELU_SCALE), (_SELU_SCALE * _SELU_ALPHA, _SELU_SCALE)
+    ),
+    "sigmoid": _Operations(_SIGMOID, _SIGMOID_GRAD),
+    "hard_sigmoid": _Operations(_HARD_SIGMOID, _HARD_SIGMOID_GRAD),
+    "tanh": _Operations(_TANH, _TANH_GRAD),
+    "softplus": _Operations(_SOFTPLUS, _SOFTPLUS_GRAD),
+    "softsign": _Operations(_SOFTSIGN, _SOFTSIGN_GRAD),
+    "silu": _Operations(_SILU, _SILU_GRAD),
+    "hard_silu": _Operations(_HARD_SILU, _HARD_SILU_GRAD),
+    "gelu": _Operations(_GELU, _GELU_GRAD),
+    "gelu_tanh": _Operations(_GELU_TANH, _GELU_TANH_GRAD),
 }
 
 
-def activation_backward(output_grad: Array, output: Array | None, activation: str | None) -> Array:
-    """Return the gradient of what a fused activation was applied to, given its output."""
+def activate(x: Array, activation: Activation) -> Array:
+    """Return the activation of `x`."""
+    if x.dtype != np.float32:
+        return reference.activate(x, activation)
+    row, source = _OPERATIONS[activation.name], flat(x)
+    return _computed(row.forward, activation.values + row.numbers, source, source, x.shape)
+
+
+def activate_backward(
+    output_grad: Array, saved: Array | None, activation: Activation | None
+) -> Array:
+    """Return the gradient of the input."""
     if activation is None:
         return output_grad
-    backward = find("fused activation", activation, _BACKWARD)
-    check_has_output(output, activation)
-    return backward(output_grad, output)
-
-
-def _forward(
-    name: str,
-    work: Callable[..., None],
-    operation: int,
-    x: Array,
-    a: float = 0.0,
-    b: float = 0.0,
-    **options: Any,
-) -> Array:
-    """Return what a kernel makes of `x`, or the reference twin with these options."""
-    if x.dtype != np.float32:
-        return getattr(reference, f"{name}_forward")(x, **options)
-    source = flat(x)
-    return _computed(work, operation, a, b, source, source, x.shape)
-
-
-def _backward(
-    name: str,
-    work: Callable[..., None],
-    operation: int,
-    output_grad: Array,
-    kept: Array,
-    a: float = 0.0,
-    b: float = 0.0,
-    **options: Any,
-) -> Array:
-    """Return what a kernel makes of a gradient and what was kept, or the reference twin."""
-    check_same_shape(f"{name}_grad", output_grad, kept)
-    if output_grad.dtype != np.float32 or kept.dtype != np.float32:
-        return getattr(reference, f"{name}_backward")(output_grad, kept, **options)
-    return _computed(work, operation, a, b, flat(output_grad), flat(kept), output_grad.shape)
+    assert saved is not None
+    if output_grad.dtype != np.float32 or saved.dtype != np.float32:
+        return reference.activate_backward(output_grad, saved, activation)
+    row, numbers = _OPERATIONS[activation.name], activation.values
+    numbers += row.numbers_backward
+    return _computed(row.backward, numbers, flat(output_grad), flat(saved), output_grad.shape)
 
 
 def _computed(
-    work: Callable[..., None],
     operation: int,
-    a: float,
-    b: float,
+    numbers: tuple[float, ...],
     first: Array,
     second: Array,
     shape: tuple[int, ...],
 ) -> Array:
+    """Return the result of an operation on flat arrays, in `shape`."""
     result = empty(shape, np.float32)
-    least = LEAST_TASK if work is _simple else LEAST_TASK // 2
+    work, least = (_curved, LEAST_TASK // 2) if operation >= _CURVED else (_simple, LEAST_TASK)
+    a, b, c = (*numbers, 0.0, 0.0, 0.0)[:3]
     tasks = tasks_for(first.size, least)
-    run(work, tasks, operation, a, b, first, second, result.reshape(-1))
+    run(work, tasks, operation, a, b, c, first, second, result.reshape(-1))
     return result
 
 
 _PARAMETERS = (
-    INTS, types.int64, types.int64, types.int64, types.float32, types.float32, FLOATS_IN,
-    FLOATS_IN, FLOATS,
+    INTS, types.int64, types.int64, types.int64, types.float32, types.float32, types.float32,
+    FLOATS_IN, FLOATS_IN, FLOATS,
 )  # fmt: skip
 
 
@@ -257,6 +124,7 @@ def _simple(  # noqa: C901
     operation: int,
     a: np.float32,
     b: np.float32,
+    c: np.float32,
     first: Array,
     second: Array,
     result: Array,
@@ -271,7 +139,7 @@ def _simple(  # noqa: C901
                 out[i] = _ZERO if x[i] < _ZERO else x[i]
         elif operation == _RELU_GRAD:
             for i in range(out.size):
-                out[i] = x[i] if y[i] > _ZERO else _ZERO
+                out[i] = _ZERO if y[i] <= _ZERO else x[i]
         elif operation == _LEAKY_RELU:
             for i in range(out.size):
                 out[i] = x[i] if x[i] > _ZERO else a * x[i]
@@ -293,6 +161,25 @@ def _simple(  # noqa: C901
         elif operation == _TANH_GRAD:
             for i in range(out.size):
                 out[i] = x[i] * (_ONE - y[i] * y[i])
+        elif operation == _CLIPPED_RELU:
+            for i in range(out.size):
+                out[i] = _clipped_relu(x[i], a, b, c)
+        elif operation == _CLIPPED_RELU_GRAD:
+            for i in range(out.size):
+                out[i] = _clipped_relu_grad(x[i], y[i], a, b)
+        elif operation == _SOFTSIGN:
+            for i in range(out.size):
+                out[i] = x[i] / (_ONE + abs(x[i]))
+        elif operation == _SOFTSIGN_GRAD:
+            for i in range(out.size):
+                rest = _ONE - abs(y[i])
+                out[i] = x[i] * (rest * rest)
+        elif operation == _HARD_SILU:
+            for i in range(out.size):
+                out[i] = x[i] * _hard_sigmoid(x[i])
+        elif operation == _HARD_SILU_GRAD:
+            for i in range(out.size):
+                out[i] = x[i] * _hard_silu_slope(y[i])
         task = take_task(counters)
 
 
@@ -304,6 +191,7 @@ def _curved(  # noqa: C901
     operation: int,
     a: np.float32,
     b: np.float32,
+    c: np.float32,
     first: Array,
     second: Array,
     result: Array,
@@ -348,6 +236,31 @@ def _curved(  # noqa: C901
             for i in range(out.size):
                 out[i] = x[i] * _gelu_tanh_slope(_bounded(y[i]))
         task = take_task(counters)
+
+
+@formula
+def _clipped_relu(
+    x: np.float32, slope: np.float32, largest: np.float32, threshold: np.float32
+) -> np.float32:
+    below = slope * (x - threshold) if slope > _ZERO else _ZERO
+    above = largest if x > largest else x
+    return below if x <= threshold else above
+
+
+@formula
+def _clipped_relu_grad(
+    output_grad: np.float32, y: np.float32, slope: np.float32, largest: np.float32
+) -> np.float32:
+    below = slope * output_grad if slope > _ZERO else _ZERO
+    inside = below if y <= _ZERO else output_grad
+    return _ZERO if y >= largest else inside
+
+
+@formula
+def _hard_silu_slope(x: np.float32) -> np.float32:
+    slope = x / _THREE + _HALF
+    slope = _ZERO if x <= -_THREE else slope
+    return _ONE if x >= _THREE else slope
 
 
 @formula

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast.activation import activation_backward
+from gpunet.primitives.fast.activation import activate_backward
 from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
 from gpunet.primitives.fast.conv_pool import (
     conv2d_max_pool_backward_input,
@@ -71,7 +71,7 @@ OPERATIONS = Operations(
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
     matmul,
-    activation_backward,
+    activate_backward,
     bias_backward,
     softmax_cross_entropy_forward,
     softmax_cross_entropy_backward,

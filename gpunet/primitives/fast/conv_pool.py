@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import reference
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.fast import sparse
 from gpunet.primitives.fast.convolution import (
     activated,
@@ -40,7 +41,7 @@ def conv2d_max_pool_forward(
     bias: Array | None,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
 ) -> tuple[Array, Array]:
     """Return the largest of each window, and its index."""
     if not _supports(conv, pool, x):
@@ -66,7 +67,7 @@ def conv2d_max_pool_backward_weight(
     x: Array,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
@@ -111,7 +112,7 @@ def conv2d_max_pool_backward_input(
     kernel: Array,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
 ) -> Array:
     """Return the gradient of the input."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import reference
+from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
 from gpunet.primitives.fast import products, weight_grads
 from gpunet.primitives.fast.memory import flat, scratch, workspace
@@ -31,7 +32,7 @@ NO_FLOATS = np.empty(0, np.float32)
 
 
 def conv2d_forward(
-    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`."""
     if not supports(g, x):
@@ -61,23 +62,23 @@ def multiply(
     )  # fmt: skip
 
 
-def is_relu(activation: str | None) -> bool:
+def is_relu(activation: Activation | None) -> bool:
     """Return whether the kernels apply the activation themselves."""
-    return activation == "relu"
+    return activation == RELU
 
 
-def activated(y: Array, activation: str | None) -> Array:
+def activated(y: Array, activation: Activation | None) -> Array:
     """Return `y` after its activation; relu is applied already."""
     if activation is None or is_relu(activation):
         return y
-    return getattr(activations, f"{activation}_forward")(y)
+    return activations.activate(y, activation)
 
 
 def conv2d_backward_weight(
     output_grad: Array,
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
@@ -90,12 +91,12 @@ def conv2d_backward_weight(
 
 
 def before_activation(
-    output_grad: Array, output: Array | None, activation: str | None
+    output_grad: Array, output: Array | None, activation: Activation | None
 ) -> tuple[Array, Array, bool]:
     """Return a gradient, the output, and whether the kernels apply relu's gradient by it."""
     if is_relu(activation):
         return output_grad, output, True
-    return activations.activation_backward(output_grad, output, activation), NO_FLOATS, False
+    return activations.activate_backward(output_grad, output, activation), NO_FLOATS, False
 
 
 def add_weight_grads(
@@ -131,7 +132,7 @@ def conv2d_backward_input(
     output_grad: Array,
     kernel: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
 ) -> Array:
     """Return the gradient of the input.
@@ -141,7 +142,7 @@ def conv2d_backward_input(
     turned = turned_geometry(g)
     if not supports(g, kernel) or turned is None:
         return reference.conv2d_backward_input(output_grad, kernel, g, activation, output)
-    grad = activations.activation_backward(output_grad, output, activation)
+    grad = activations.activate_backward(output_grad, output, activation)
     input_grad = empty(g.input_shape, kernel.dtype)
     weights = kernel[::-1, ::-1].swapaxes(2, 3)
     multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)

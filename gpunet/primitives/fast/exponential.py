@@ -90,7 +90,7 @@ def erf(x: np.float32) -> np.float32:
 
 
 @formula
-def _reduced(x: np.float32) -> tuple[int, np.float32]:
+def _reduced(x: np.float32) -> tuple[np.int32, np.float32]:
     """Return an integer n and expm1(r), where x = n ln(2) + r."""
     rounded = x * _LOG2_E + _ROUNDER
     n = rounded - _ROUNDER

@@ -9,6 +9,7 @@ import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, kernel
 from gpunet.primitives.fast.convolution import (
     NO_BYTES,
@@ -38,7 +39,7 @@ def matmul(
     bias: Array | None,
     transpose_a: bool,
     transpose_b: bool,
-    activation: str | None,
+    activation: Activation | None,
 ) -> Array:
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)

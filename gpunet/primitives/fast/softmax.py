@@ -9,7 +9,6 @@ import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.checks import are_class_numbers, check_same_shape, check_shape
 from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, INTS_IN, kernel, part
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.exponential import exp
@@ -26,7 +25,6 @@ from gpunet.primitives.fast.simd import (
 )
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import split_axis
 
 __all__ = [
     "log_softmax_backward",
@@ -50,50 +48,43 @@ _BLOCK = 1 << 11  # numbers that are gone through several times, in a level-1 ca
 _SOFTMAX, _LOG_SOFTMAX, _ENTROPY_OF_NUMBERS, _ENTROPY_OF_PROBABILITIES = range(4)
 
 
-def softmax_forward(x: Array, *, axis: int = -1) -> Array:
+def softmax_forward(x: Array, axis: int) -> Array:
     """Return exp(x) divided by its sum over `axis`."""
-    split_axis(x.shape, axis, "softmax")
-    if not _can(x, axis):
-        return reference.softmax_forward(x, axis=axis)
+    if not _supports(x, axis):
+        return reference.softmax_forward(x, axis)
     return _forward(_SOFTMAX, x, _NO_LABELS, _NO_FLOATS)[1]
 
 
-def softmax_backward(output_grad: Array, y: Array, *, axis: int = -1) -> Array:
-    """Return the gradient of the input of softmax, given that of its output `y`."""
-    check_same_shape("softmax_grad", output_grad, y)
-    split_axis(y.shape, axis, "softmax_grad")
-    if not _can(y, axis) or output_grad.dtype != np.float32:
-        return reference.softmax_backward(output_grad, y, axis=axis)
+def softmax_backward(output_grad: Array, y: Array, axis: int) -> Array:
+    """Return the gradient of the input of softmax."""
+    if not _supports(y, axis):
+        return reference.softmax_backward(output_grad, y, axis)
     return _backward(_SOFTMAX, output_grad, y, _NO_LABELS, _NO_FLOATS)
 
 
-def log_softmax_forward(x: Array, *, axis: int = -1) -> Array:
-    """Return the logarithm of softmax(x), exact also where softmax(x) rounds to 0."""
-    split_axis(x.shape, axis, "log_softmax")
-    if not _can(x, axis):
-        return reference.log_softmax_forward(x, axis=axis)
+def log_softmax_forward(x: Array, axis: int) -> Array:
+    """Return the logarithm of softmax(x)."""
+    if not _supports(x, axis):
+        return reference.log_softmax_forward(x, axis)
     return _forward(_LOG_SOFTMAX, x, _NO_LABELS, _NO_FLOATS)[1]
 
 
-def log_softmax_backward(output_grad: Array, y: Array, *, axis: int = -1) -> Array:
-    """Return the gradient of the input of log_softmax, given that of its output `y`."""
-    check_same_shape("log_softmax_grad", output_grad, y)
-    split_axis(y.shape, axis, "log_softmax_grad")
-    if not _can(y, axis) or output_grad.dtype != np.float32:
-        return reference.log_softmax_backward(output_grad, y, axis=axis)
+def log_softmax_backward(output_grad: Array, y: Array, axis: int) -> Array:
+    """Return the gradient of the input of log_softmax."""
+    if not _supports(y, axis):
+        return reference.log_softmax_backward(output_grad, y, axis)
     return _backward(_LOG_SOFTMAX, output_grad, y, _NO_LABELS, _NO_FLOATS)
 
 
 def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Array]:
-    """Return each sample's cross-entropy, and softmax; arguments as in the reference twin."""
-    sparse = are_class_numbers(logits.shape, labels)
+    """Return each sample's cross-entropy, and softmax(logits)."""
     if logits.dtype != np.float32:
         return reference.softmax_cross_entropy_forward(logits, labels)
-    if not sparse:
+    if labels.ndim == 2:
         probabilities = flat(labels.astype(np.float32, copy=False))
         return _forward(_ENTROPY_OF_PROBABILITIES, logits, _NO_LABELS, probabilities)
     numbers = _class_numbers(labels)
-    if _are_there(numbers, logits.shape[1]):
+    if _in_range(numbers, logits.shape[1]):
         return _forward(_ENTROPY_OF_NUMBERS, logits, numbers, _NO_FLOATS)
     return reference.softmax_cross_entropy_forward(logits, labels)  # raises
 
@@ -101,23 +92,20 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, 
 def softmax_cross_entropy_backward(
     output_grad: Array, probabilities: Array, labels: Array
 ) -> Array:
-    """Return the gradient of the logits; arguments as in the reference twin."""
-    sparse = are_class_numbers(probabilities.shape, labels)
-    numbers, floats, operation = _NO_LABELS, _NO_FLOATS, _ENTROPY_OF_PROBABILITIES
-    fits = probabilities.dtype == output_grad.dtype == np.float32
-    if fits and sparse:
-        numbers, operation = _class_numbers(labels), _ENTROPY_OF_NUMBERS
-        fits = _are_there(numbers, probabilities.shape[1])
-    elif fits:
-        floats = flat(labels.astype(np.float32, copy=False))
-    if not fits:
-        return reference.softmax_cross_entropy_backward(output_grad, probabilities, labels)
-    where = "softmax_cross_entropy"
-    check_shape(where, "output_grad", output_grad.shape, probabilities.shape[:1])
-    return _backward(operation, output_grad, probabilities, numbers, floats)
+    """Return the gradient of the logits."""
+    if probabilities.dtype == output_grad.dtype == np.float32:
+        if labels.ndim == 2:
+            floats = flat(labels.astype(np.float32, copy=False))
+            operation = _ENTROPY_OF_PROBABILITIES
+            return _backward(operation, output_grad, probabilities, _NO_LABELS, floats)
+        numbers = _class_numbers(labels)
+        if _in_range(numbers, probabilities.shape[1]):
+            operation = _ENTROPY_OF_NUMBERS
+            return _backward(operation, output_grad, probabilities, numbers, _NO_FLOATS)
+    return reference.softmax_cross_entropy_backward(output_grad, probabilities, labels)
 
 
-def _can(x: Array, axis: int) -> bool:
+def _supports(x: Array, axis: int) -> bool:
     return x.dtype == np.float32 and axis in (-1, x.ndim - 1)
 
 
@@ -125,7 +113,7 @@ def _class_numbers(labels: Array) -> Array:
     return flat(labels.astype(np.int64, copy=False))
 
 
-def _are_there(numbers: Array, classes: int) -> bool:
+def _in_range(numbers: Array, classes: int) -> bool:
     """Return whether all class numbers are in range(classes); as unsigned, -1 is the largest."""
     return numbers.size == 0 or numbers.view(np.uint64).max() < classes
 

@@ -176,12 +176,12 @@ def _list_by_output(
             grad = get(grads, grad_start + at)
             if sizes.relu:
                 grad = grad if get(output, output_start + at) > 0 else np.float32(0)
-            p = first + np.int64(get(indices, index_start + at))
-            count = get(lists, counts + p)
-            entry = p * sizes.filters + count
+            place = first + np.int64(get(indices, index_start + at))
+            count = get(lists, counts + place)
+            entry = place * sizes.filters + count
             put(lists, keys + entry, f * sizes.patch)
             put(values, value_start + entry, grad)
-            put(lists, counts + p, count + (grad != 0))
+            put(lists, counts + place, count + (grad != 0))
             at += 1
 
 

@@ -172,8 +172,10 @@ def _expand(
                     store(grads, to + s * PANEL, zero)
                 for j in range(max(0, filters)):
                     if not sizes.relu or get(output, output_start + at + j) > 0:
-                        s = 0 if sizes.window == 1 else np.int64(get(indices, index_start + at + j))
-                        grads[to + s * PANEL + j] = get(output_grad, grad_start + at + j)
+                        chosen = np.int64(0)
+                        if sizes.window > 1:
+                            chosen = np.int64(get(indices, index_start + at + j))
+                        grads[to + chosen * PANEL + j] = get(output_grad, grad_start + at + j)
                         parts[bias_grad + half + j] += get(output_grad, grad_start + at + j)
         if filters == LANES:
             store(parts, bias_grad + half, total)

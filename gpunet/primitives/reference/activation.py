@@ -1,46 +1,20 @@
 """Activations and their gradients: any shape in, the same shape and element type out.
 
-Where the gradient follows from the output, that is what the backward function takes: the input
-need not be kept. The formulas with a leading underscore write into `out`, which may be the input.
+The formulas with a leading underscore write into `out`, which may be the input.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from gpunet.naming import find
-from gpunet.primitives.checks import check_has_output, check_not_negative
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.reference.blocks import Array, in_chunks, keep_where
 from gpunet.primitives.reference.special import erf
 
-__all__ = [
-    "FORMULAS",
-    "activation_backward",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "hard_sigmoid_backward",
-    "hard_sigmoid_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "relu_backward",
-    "relu_forward",
-    "selu_backward",
-    "selu_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-]
+__all__ = ["activate", "activate_backward", "activate_into"]
 
 # Klambauer et al., "Self-normalizing neural networks", 2017.
 _SELU_ALPHA = 1.6732632423543772
@@ -53,123 +27,25 @@ _GELU_CUBIC = 0.044715
 _GELU_END = 40.0
 
 
-def relu_forward(x: Array) -> Array:
-    """Return max(x, 0).
-
-    >>> relu_forward(np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
-    return in_chunks(_relu, x)
+def activate(x: Array, activation: Activation) -> Array:
+    """Return the activation of `x`."""
+    return in_chunks(_FORMULAS[activation.name][0], x, **dict(activation.options))
 
 
-def relu_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of relu, given that of its output `y`."""
-    return in_chunks(_relu_grad, output_grad, y)
+def activate_backward(
+    output_grad: Array, saved: Array | None, activation: Activation | None
+) -> Array:
+    """Return the gradient of the input."""
+    if activation is None:
+        return output_grad
+    assert saved is not None
+    formula = _FORMULAS[activation.name][1]
+    return in_chunks(formula, output_grad, saved, **dict(activation.options))
 
 
-def leaky_relu_forward(x: Array, *, negative_slope: float = 0.2) -> Array:
-    """Return `x` where it is positive, else negative_slope * x.
-
-    Raises:
-        ValueError: `negative_slope` is negative: the output would not tell the sign of `x`.
-    """
-    check_not_negative("leaky_relu", "negative_slope", negative_slope)
-    return in_chunks(_leaky_relu, x, negative_slope=negative_slope)
-
-
-def leaky_relu_backward(output_grad: Array, y: Array, *, negative_slope: float = 0.2) -> Array:
-    """Return the gradient of the input of leaky_relu, given that of its output `y`."""
-    return in_chunks(_leaky_relu_grad, output_grad, y, negative_slope=negative_slope)
-
-
-def elu_forward(x: Array, *, alpha: float = 1.0) -> Array:
-    """Return `x` where it is positive, else alpha * (exp(x) - 1) (Clevert et al., 2015).
-
-    Raises:
-        ValueError: `alpha` is negative: the output would not tell the sign of `x`.
-    """
-    check_not_negative("elu", "alpha", alpha)
-    return in_chunks(_elu, x, alpha=alpha)
-
-
-def elu_backward(output_grad: Array, y: Array, *, alpha: float = 1.0) -> Array:
-    """Return the gradient of the input of elu, given that of its output `y`."""
-    return in_chunks(_elu_grad, output_grad, y, alpha=alpha)
-
-
-def selu_forward(x: Array) -> Array:
-    """Return 1.0507 * elu(x, alpha=1.6733), which keeps mean and variance (Klambauer et al.)."""
-    return in_chunks(_selu, x)
-
-
-def selu_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of selu, given that of its output `y`."""
-    return in_chunks(_selu_grad, output_grad, y)
-
-
-def sigmoid_forward(x: Array) -> Array:
-    """Return 1 / (1 + exp(-x))."""
-    return in_chunks(_sigmoid, x)
-
-
-def sigmoid_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of sigmoid, given that of its output `y`."""
-    return in_chunks(_sigmoid_grad, output_grad, y)
-
-
-def hard_sigmoid_forward(x: Array) -> Array:
-    """Return (x + 3) / 6 limited to [0, 1], as Keras 3 defines it."""
-    return in_chunks(_hard_sigmoid, x)
-
-
-def hard_sigmoid_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of hard_sigmoid, given that of its output `y`."""
-    return in_chunks(_hard_sigmoid_grad, output_grad, y)
-
-
-def tanh_forward(x: Array) -> Array:
-    """Return the hyperbolic tangent of `x`."""
-    return in_chunks(_tanh, x)
-
-
-def tanh_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of tanh, given that of its output `y`."""
-    return in_chunks(_tanh_grad, output_grad, y)
-
-
-def softplus_forward(x: Array) -> Array:
-    """Return log(1 + exp(x))."""
-    return in_chunks(_softplus, x)
-
-
-def softplus_backward(output_grad: Array, y: Array) -> Array:
-    """Return the gradient of the input of softplus, given that of its output `y`."""
-    return in_chunks(_softplus_grad, output_grad, y)
-
-
-def silu_forward(x: Array) -> Array:
-    """Return x * sigmoid(x), also called swish."""
-    return in_chunks(_silu, x)
-
-
-def silu_backward(output_grad: Array, x: Array) -> Array:
-    """Return the gradient of the input `x` of silu, given that of its output."""
-    return in_chunks(_silu_grad, output_grad, x)
-
-
-def gelu_forward(x: Array, *, approximate: bool = False) -> Array:
-    """Return x * P(X <= x) for X of the standard normal distribution (Hendrycks and Gimpel, 2016).
-
-    Arguments:
-        x: any shape.
-        approximate: use the formula in tanh instead of the error function.
-    """
-    return in_chunks(_gelu_tanh if approximate else _gelu, x)
-
-
-def gelu_backward(output_grad: Array, x: Array, *, approximate: bool = False) -> Array:
-    """Return the gradient of the input `x` of gelu, given that of its output."""
-    return in_chunks(_gelu_tanh_grad if approximate else _gelu_grad, output_grad, x)
+def activate_into(x: Array, activation: Activation, out: Array) -> None:
+    """Write the activation of `x` to `out`, which may be `x`."""
+    _FORMULAS[activation.name][0](x, out=out, **dict(activation.options))
 
 
 def _relu(x: Array, out: Array) -> None:
@@ -178,14 +54,40 @@ def _relu(x: Array, out: Array) -> None:
 
 
 def _relu_grad(output_grad: Array, y: Array, out: Array) -> None:
-    keep_where(y > 0, output_grad, out)
+    keep_where(~(y <= 0), output_grad, out)  # NaN lets the gradient through
+
+
+def _clipped_relu(
+    x: Array, out: Array, negative_slope: float, max_value: float, threshold: float
+) -> None:
+    below = x <= threshold
+    above = np.minimum(x, max_value)
+    if negative_slope:
+        np.copyto(out, np.where(below, negative_slope * (x - threshold), above))
+    else:
+        keep_where(~below, above, out)
+
+
+def _clipped_relu_grad(
+    output_grad: Array,
+    y: Array,
+    out: Array,
+    negative_slope: float,
+    max_value: float,
+    threshold: float,
+) -> None:
+    moves = ~(y >= max_value)
+    if negative_slope:
+        output_grad = output_grad * np.where(y <= 0, negative_slope, 1).astype(y.dtype)
+    else:
+        moves &= ~(y <= 0)
+    keep_where(moves, output_grad, out)
 
 
 # Where a formula has two branches both are computed and each is multiplied by 0 or 1, which is
 # exact: np.where is many times slower than that on signs that change at random.
-def _leaky_relu(x: Array, out: Array, negative_slope: float = 0.2) -> None:
-    larger = np.maximum if negative_slope <= 1 else np.minimum
-    larger(x, negative_slope * x, out=out)
+def _leaky_relu(x: Array, out: Array, negative_slope: float) -> None:
+    np.add(np.maximum(x, 0), negative_slope * np.minimum(x, 0), out=out)
 
 
 def _leaky_relu_grad(output_grad: Array, y: Array, out: Array, negative_slope: float) -> None:
@@ -193,7 +95,7 @@ def _leaky_relu_grad(output_grad: Array, y: Array, out: Array, negative_slope: f
     np.add(output_grad * positive, negative_slope * output_grad * ~positive, out=out)
 
 
-def _elu(x: Array, out: Array, alpha: float = 1.0) -> None:
+def _elu(x: Array, out: Array, alpha: float) -> None:
     np.add(np.maximum(x, 0), alpha * np.expm1(np.minimum(x, 0)), out=out)
 
 
@@ -247,6 +149,14 @@ def _softplus_grad(output_grad: Array, y: Array, out: Array) -> None:
     np.multiply(output_grad, -np.expm1(-y), out=out)
 
 
+def _softsign(x: Array, out: Array) -> None:
+    np.divide(x, 1 + np.abs(x), out=out)
+
+
+def _softsign_grad(output_grad: Array, y: Array, out: Array) -> None:
+    np.multiply(output_grad, np.square(1 - np.abs(y)), out=out)
+
+
 def _silu(x: Array, out: Array) -> None:
     sigmoid = np.empty_like(x)
     _sigmoid(x, sigmoid)
@@ -257,6 +167,15 @@ def _silu_grad(output_grad: Array, x: Array, out: Array) -> None:
     sigmoid = np.empty_like(x)
     _sigmoid(x, sigmoid)
     np.multiply(output_grad, sigmoid * (1 + x * (1 - sigmoid)), out=out)
+
+
+def _hard_silu(x: Array, out: Array) -> None:
+    np.multiply(x, np.clip(x + 3, 0, 6) / 6, out=out)
+
+
+def _hard_silu_grad(output_grad: Array, x: Array, out: Array) -> None:
+    slope = np.clip(x, -3, 3) / 3 + 0.5
+    np.multiply(output_grad, np.where(x <= -3, 0, np.where(x >= 3, 1, slope)), out=out)
 
 
 def _gelu(x: Array, out: Array) -> None:
@@ -285,46 +204,19 @@ def _gelu_inner(x: Array) -> Array:
     return _GELU_SCALE * (x + _GELU_CUBIC * x * x * x)
 
 
-FORMULAS: dict[str, Callable[..., Any]] = {
-    "relu": _relu,
-    "leaky_relu": _leaky_relu,
-    "elu": _elu,
-    "selu": _selu,
-    "sigmoid": _sigmoid,
-    "hard_sigmoid": _hard_sigmoid,
-    "tanh": _tanh,
-    "softplus": _softplus,
+_FORMULAS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
+    "relu": (_relu, _relu_grad),
+    "clipped_relu": (_clipped_relu, _clipped_relu_grad),
+    "leaky_relu": (_leaky_relu, _leaky_relu_grad),
+    "elu": (_elu, _elu_grad),
+    "selu": (_selu, _selu_grad),
+    "sigmoid": (_sigmoid, _sigmoid_grad),
+    "hard_sigmoid": (_hard_sigmoid, _hard_sigmoid_grad),
+    "tanh": (_tanh, _tanh_grad),
+    "softplus": (_softplus, _softplus_grad),
+    "softsign": (_softsign, _softsign_grad),
+    "silu": (_silu, _silu_grad),
+    "hard_silu": (_hard_silu, _hard_silu_grad),
+    "gelu": (_gelu, _gelu_grad),
+    "gelu_tanh": (_gelu_tanh, _gelu_tanh_grad),
 }
-"""The formulas that a product applies to its output in place, with their default options."""
-
-_BACKWARD: dict[str, Callable[[Array, Array], Array]] = {
-    "relu": relu_backward,
-    "leaky_relu": leaky_relu_backward,
-    "elu": elu_backward,
-    "selu": selu_backward,
-    "sigmoid": sigmoid_backward,
-    "hard_sigmoid": hard_sigmoid_backward,
-    "tanh": tanh_backward,
-    "softplus": softplus_backward,
-}
-
-
-def activation_backward(output_grad: Array, output: Array | None, activation: str | None) -> Array:
-    """Return the gradient of what a fused activation was applied to.
-
-    Arguments:
-        output_grad: gradient of the output.
-        output: what `conv2d_forward` or `matmul` returned, of the same shape.
-        activation: the one given to it; None returns `output_grad` itself.
-
-    Raises:
-        ValueError: the activation is unknown, or its output is missing.
-
-    >>> activation_backward(np.ones(2), np.array([0.0, 3.0]), "relu")
-    array([0., 1.])
-    """
-    if activation is None:
-        return output_grad
-    backward = find("fused activation", activation, _BACKWARD)
-    check_has_output(output, activation)
-    return backward(output_grad, output)  # type: ignore[arg-type] # checked just before

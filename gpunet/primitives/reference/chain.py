@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunet.primitives.reference.activation import activation_backward
+from gpunet.primitives.reference.activation import activate_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 from gpunet.primitives.reference.conv_pool import (
     conv2d_max_pool_backward_input,
@@ -37,7 +37,7 @@ _OPERATIONS = Operations(
     conv2d_max_pool_backward_input,
     conv2d_max_pool_backward_weight,
     matmul,
-    activation_backward,
+    activate_backward,
     bias_backward,
     softmax_cross_entropy_forward,
     softmax_cross_entropy_backward,

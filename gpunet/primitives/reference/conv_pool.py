@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
-from gpunet.primitives.reference.activation import activation_backward
+from gpunet.primitives.reference.activation import activate_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 from gpunet.primitives.reference.convolution import (
     conv2d_backward_input,
@@ -33,7 +34,7 @@ def conv2d_max_pool_forward(
     bias: Array | None,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
 ) -> tuple[Array, Array]:
     """Return the largest of each window, and its index."""
     y = empty(pool.output_shape, x.dtype)
@@ -50,7 +51,7 @@ def conv2d_max_pool_backward_weight(
     x: Array,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
@@ -74,7 +75,7 @@ def conv2d_max_pool_backward_input(
     kernel: Array,
     conv: Conv2DGeometry,
     pool: Pool2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
 ) -> Array:
     """Return the gradient of the input."""
@@ -97,11 +98,11 @@ def _expanded(
     output_grad: Array,
     indices: Array,
     output: Array | None,
-    activation: str | None,
+    activation: Activation | None,
     pool: Pool2DGeometry,
     images: slice,
 ) -> Array:
     """Return the gradient of the convolution before its activation, for a block of images."""
     part = None if output is None else output[images]
-    grad = activation_backward(output_grad[images], part, activation)
+    grad = activate_backward(output_grad[images], part, activation)
     return max_pool2d_backward(grad, indices[images], pool.for_images(len(grad)))

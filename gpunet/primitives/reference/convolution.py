@@ -17,8 +17,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gpunet.fork import finish_before_fork
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
-from gpunet.primitives.reference.activation import activation_backward
+from gpunet.primitives.reference.activation import activate_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, per_block
 from gpunet.primitives.reference.linear import add_bias_and_activate, bias_backward
 from gpunet.primitives.reference.memory import empty
@@ -27,7 +28,7 @@ __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
 
 
 def conv2d_forward(
-    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None
 ) -> Array:
     """Return the cross-correlation; only the first rows and columns where `g` has fewer."""
     if bias is not None:
@@ -45,7 +46,7 @@ def conv2d_backward_weight(
     output_grad: Array,
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
     with_bias: bool,
 ) -> tuple[Array, Array | None]:
@@ -69,7 +70,7 @@ def conv2d_backward_input(
     output_grad: Array,
     kernel: Array,
     g: Conv2DGeometry,
-    activation: str | None,
+    activation: Activation | None,
     output: Array | None,
 ) -> Array:
     """Return the gradient of the input."""
@@ -98,12 +99,14 @@ class _GradBlocks:
     Nothing as large as the whole gradient is made.
     """
 
-    def __init__(self, output_grad: Array, output: Array | None, activation: str | None) -> None:
+    def __init__(
+        self, output_grad: Array, output: Array | None, activation: Activation | None
+    ) -> None:
         self.output_grad, self.output, self.activation = output_grad, output, activation
 
     def __getitem__(self, block: tuple[slice, slice]) -> Array:
         output = None if self.output is None else self.output[block]
-        grad = activation_backward(self.output_grad[block], output, self.activation)
+        grad = activate_backward(self.output_grad[block], output, self.activation)
         return np.ascontiguousarray(grad)
 
 

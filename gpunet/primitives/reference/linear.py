@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from gpunet.fork import finish_before_fork
-from gpunet.primitives.reference.activation import FORMULAS
+from gpunet.primitives.activation_table import Activation
+from gpunet.primitives.reference.activation import activate_into
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
 __all__ = ["add_bias_and_activate", "bias_backward", "matmul"]
@@ -21,7 +22,7 @@ def matmul(
     bias: Array | None,
     transpose_a: bool,
     transpose_b: bool,
-    activation: str | None,
+    activation: Activation | None,
 ) -> Array:
     """Return ``activation(a @ b + bias)``."""
     y = finish_before_fork(
@@ -44,7 +45,7 @@ def bias_backward(output_grad: Array) -> Array:
     return total
 
 
-def add_bias_and_activate(rows: Array, bias: Array | None, activation: str | None) -> None:
+def add_bias_and_activate(rows: Array, bias: Array | None, activation: Activation | None) -> None:
     """Add `bias` to each of the `rows` (count, length) and apply `activation`, in place."""
     if bias is None and activation is None:
         return
@@ -53,4 +54,4 @@ def add_bias_and_activate(rows: Array, bias: Array | None, activation: str | Non
         if bias is not None:
             part += bias
         if activation is not None:
-            FORMULAS[activation](part, out=part)
+            activate_into(part, activation, part)

@@ -162,7 +162,7 @@ def test_one_pass_gives_the_bits_of_two(activation: str | None, channels: int) -
         in_two, in_two_indices = cuda.max_pool2d_forward(conv, pool_size=2)
         grad = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
         saved = {"activation": activation, "output": y}
-        before = cuda.activation_backward(grad, y, activation)
+        before = cuda.activate_backward(grad, y, activation)
         expanded = cuda.max_pool2d_backward(before, indices, conv.shape, pool_size=2)
         input_grad = cuda.conv2d_max_pool_backward_input(grad, indices, kernel, x.shape, **saved)
         expected = cuda.conv2d_backward_input(expanded, kernel, x.shape)

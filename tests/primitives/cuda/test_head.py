@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import Stage
+from gpunet.primitives import RELU, Stage
 from gpunet.primitives.cuda import head
 from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.cases_head import GAP, launch, make, oracle, places_of, room_of
@@ -257,8 +257,7 @@ def test_what_the_kernel_does_not_take() -> None:
         (6, zeros(6, 5, 4, 3), (9,), "float32"),
         (6, zeros(6, 0, 4), (9,), "float32"),
         (6, [], (9,), "float32"),
-        (6, [hidden, last._replace(activation="relu")], (9,), "float32"),
-        (6, [hidden._replace(activation="gelu"), last], (9,), "float32"),
+        (6, [hidden, last._replace(activation=RELU)], (9,), "float32"),
         (6, [hidden._replace(bias=np.zeros(4, "float32")), last], (9,), "float32"),
         (6, [hidden._replace(bias=np.zeros(5)), last], (9,), "float32"),
         (6, [hidden._replace(kernel=np.zeros((1, 1, 6, 5), "float32")), last], (9,), "float32"),

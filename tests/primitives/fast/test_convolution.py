@@ -150,7 +150,7 @@ def check_places(indices: Array, places: Array, y: Array, activation: str | None
     The kernels find the largest before an activation, which may make equal what is not; but only
     where it does not rise, and so whichever is taken gets no gradient.
     """
-    slopes = reference.activation_backward(np.ones_like(y), y, activation)
+    slopes = reference.activate_backward(np.ones_like(y), y, activation)
     np.testing.assert_array_equal(indices[slopes != 0], places[slopes != 0])
 
 

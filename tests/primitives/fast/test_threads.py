@@ -86,9 +86,9 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "average_pool2d_forward": lambda: fast.average_pool2d_forward(x, **options),
         "average_pool2d_backward": lambda: fast.average_pool2d_backward(maxima, x.shape, **options),
-        "relu_forward": lambda: fast.relu_forward(flat),
-        "gelu_forward": lambda: fast.gelu_forward(flat),
-        "silu_backward": lambda: fast.silu_backward(flat, flat),
+        "relu_forward": lambda: fast.activate(flat, "relu"),
+        "gelu_forward": lambda: fast.activate(flat, "gelu"),
+        "silu_backward": lambda: fast.activate_backward(flat, flat, "silu"),
         "softmax_forward": lambda: fast.softmax_forward(logits),
         "log_softmax_backward": lambda: fast.log_softmax_backward(logits, logits),
         "softmax_cross_entropy_forward": lambda: fast.softmax_cross_entropy_forward(logits, labels),
@@ -149,7 +149,7 @@ def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch)
         call()
         assert tasks or name == "bias_backward", name
     tasks.clear()
-    fast.relu_forward(np.zeros((32, 128), np.float32))
+    fast.activate(np.zeros((32, 128), np.float32), "relu")
     fast.softmax_cross_entropy_forward(np.zeros((32, 10), np.float32), np.zeros(32, np.int64))
     assert tasks == [], "too little work to wake a thread for"
 
@@ -157,12 +157,15 @@ def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch)
 def test_two_threads_of_a_program_may_call_at_once() -> None:
     x, kernel = numbers(0, (32, 14, 14, 8)), numbers(1, (3, 3, 8, 20))
     flat = numbers(2, (300_000,))
-    expected = bits(conv(x, kernel)), bits(fast.tanh_forward(flat))
+    expected = bits(conv(x, kernel)), bits(fast.activate(flat, "tanh"))
     wrong: list[int] = []
 
     def work() -> None:
         for k in range(40):
-            if (bits(conv(x, kernel)), bits(fast.tanh_forward(flat))) != expected:
+            if (
+                bits(conv(x, kernel)),
+                bits(fast.activate(flat, "tanh")),
+            ) != expected:
                 wrong.append(k)
 
     callers = [threading.Thread(target=work) for _ in range(3)]
@@ -275,7 +278,7 @@ def test_an_unknown_choice_is_an_error() -> None:
     done = python(TELL, GPUNET_FAST="wrong")
     assert done.returncode == 1
     assert "value of the environment variable GPUNET_FAST" in done.stderr
-    use = "import gpunet, numpy as np; gpunet.primitives.relu_forward(np.zeros(3, 'f4'))"
+    use = "import gpunet, numpy as np; gpunet.primitives.activate(np.zeros(3, 'f4'), 'relu')"
     assert "ValueError" in python(use, GPUNET_FAST="wrong").stderr
 
 
@@ -284,7 +287,7 @@ def test_without_numba_numpy_computes() -> None:
     done = python(hidden + TELL)
     assert done.stdout.startswith("gpunet.primitives.reference|Numba is not installed.|")
     assert "pip install 'gpunet[fast]'" in done.stdout
-    use = "import gpunet, numpy as np; print(gpunet.primitives.relu_forward(np.ones(1, 'f4')))"
+    use = "import gpunet, numpy as np; print(gpunet.primitives.activate(np.ones(1, 'f4'), 'relu'))"
     done = python(hidden + use)
     assert (done.stdout, done.stderr) == ("[1.]\n", "")
 
@@ -346,11 +349,11 @@ for twins in (fast, reference):
         twins.conv2d_max_pool_backward_weight(pooled, places, x, kernel.shape)[0],
         twins.conv2d_max_pool_backward_input(pooled, places, kernel, x.shape),
         *twins.max_pool2d_forward(x, pool_size=3, strides=2),
-        twins.relu_forward(x),
+        twins.activate(x, "relu"),
     ]
     if twins is fast:
         expected = found
-        smooth = fast.tanh_forward(x)
+        smooth = fast.activate(x, "tanh")
 print(LANES, all(map(np.array_equal, found, expected)), np.abs(np.tanh(x) - smooth).max() < 3e-7)
 """
 
@@ -387,7 +390,7 @@ from gpunet.primitives.fast.simd import LANES
 x, kernel = np.zeros((1, 6, 6, 16), np.float32), np.zeros((3, 3, 16, 32), np.float32)
 fast.conv2d_forward(x, kernel)
 fast.max_pool2d_forward(x, pool_size=2)
-fast.sigmoid_forward(x)
+fast.activate(x, "sigmoid")
 print(LANES, len(codes) >= 4, sum("zmm" in code for code in codes) >= 2)
 """
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpunet import primitives
+from gpunet.primitives import as_activation, saves_output
+from gpunet.primitives.activation_table import ACTIVATIONS
 from gpunet.primitives.reference import blocks
 from gpunet.primitives.reference.special import erf
 from tests.support.memory_use import peak_bytes
@@ -42,9 +44,12 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
     "silu": lambda x: x * sigmoid(x),
     "gelu": lambda x: 0.5 * x * math.erfc(-x / math.sqrt(2)),
+    "gelu_tanh": gelu_tanh,
+    "clipped_relu": lambda x: max(x, 0.0),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "hard_silu": lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
 }
-INPUT_SAVED = ("silu", "gelu")
-assert set(primitives.OUTPUT_ACTIVATIONS) == set(FORMULAS) - set(INPUT_SAVED)
+assert set(FORMULAS) == set(ACTIVATIONS)
 
 # where a formula bends or changes its branch
 BENDS = {
@@ -53,6 +58,9 @@ BENDS = {
     "elu": [0],
     "selu": [0],
     "hard_sigmoid": [-3, 3],
+    "hard_silu": [-3, 3],
+    "softsign": [0],  # in its second derivative
+    "clipped_relu": [0, 1, 6],
 }
 
 OPTIONS: list[tuple[str, dict[str, Any], Callable[[float], float]]] = [
@@ -61,18 +69,25 @@ OPTIONS: list[tuple[str, dict[str, Any], Callable[[float], float]]] = [
     ("leaky_relu", {"negative_slope": 1.5}, lambda x: x if x > 0 else 1.5 * x),
     ("elu", {"alpha": 0.3}, lambda x: x if x > 0 else 0.3 * math.expm1(x)),
     ("elu", {"alpha": 2.0}, lambda x: x if x > 0 else 2 * math.expm1(x)),
-    ("gelu", {"approximate": True}, gelu_tanh),
+    ("clipped_relu", {"max_value": 6.0}, lambda x: min(max(x, 0.0), 6.0)),
+    ("clipped_relu", {"threshold": 1.0}, lambda x: x if x > 1 else 0.0),
+    (
+        "clipped_relu",
+        {"negative_slope": 0.5, "max_value": 6.0, "threshold": 1.0},
+        lambda x: min(x, 6.0) if x > 1 else 0.5 * (x - 1),
+    ),
 ]
 every_option = pytest.mark.parametrize(("name", "options", "formula"), OPTIONS)
 
 
 def forward(name: str, x: Array, **options: Any) -> Array:
-    return getattr(primitives, f"{name}_forward")(x, **options)
+    return primitives.activate(x, as_activation(name, **options))
 
 
 def backward(name: str, output_grad: Array, x: Array, **options: Any) -> Array:
-    saved = x if name in INPUT_SAVED else forward(name, x, **options)
-    return getattr(primitives, f"{name}_backward")(output_grad, saved, **options)
+    activation = as_activation(name, **options)
+    saved = forward(name, x, **options) if saves_output(activation) else x
+    return primitives.activate_backward(output_grad, saved, activation)
 
 
 # gelu subtracts two numbers near 1 for negative x, which leaves an error of the last digit of 1
@@ -82,10 +97,10 @@ def test_values(name: str, options: dict[str, Any], formula: Callable[[float], f
     x = np.concatenate([np.linspace(-20, 20, 4001), [-1e-8, 0.0, 1e-8, -100.0, 100.0]])
     expected = np.array([formula(value) for value in x.tolist()])
     y = forward(name, x, **options)
-    np.testing.assert_allclose(y, expected, rtol=1e-14, atol=4e-15 if name == "gelu" else 1e-16)
+    np.testing.assert_allclose(y, expected, rtol=1e-14, atol=4e-15 if "gelu" in name else 1e-16)
     y32 = forward(name, x.astype(np.float32), **options)
     assert y32.dtype == np.float32
-    np.testing.assert_allclose(y32, expected, rtol=1e-5, atol=2e-6 if name == "gelu" else 1e-7)
+    np.testing.assert_allclose(y32, expected, rtol=1e-5, atol=2e-6 if "gelu" in name else 1e-7)
 
 
 @every_option
@@ -102,7 +117,7 @@ def test_gradients(name: str, options: dict[str, Any], formula: Callable[[float]
     single = backward(name, output_grad.astype(np.float32), x.astype(np.float32), **options)
     assert single.dtype == np.float32
     # The tanh form of gelu multiplies 1 - tanh**2, right to 6e-8, by up to about 10.
-    atol = 3e-6 if options.get("approximate") else 1e-6
+    atol = 3e-6 if name == "gelu_tanh" else 1e-6
     np.testing.assert_allclose(single, found, rtol=1e-4, atol=atol)
 
 
@@ -117,7 +132,8 @@ def test_large_numbers_neither_overflow_nor_warn(
         grad = backward(name, np.ones_like(x), x, **options)
     assert np.isfinite(y).all()
     assert np.isfinite(grad).all()
-    limit = 1.0 if name in ("sigmoid", "hard_sigmoid", "tanh") else None
+    limit = 1.0 if name in ("sigmoid", "hard_sigmoid", "tanh", "softsign") else None
+    limit = limit or options.get("max_value")
     np.testing.assert_allclose(y[-1], limit or x[-1] * (SELU[0] if name == "selu" else 1))
 
 
@@ -149,28 +165,57 @@ def test_any_shape_and_layout(x: Array, name: str, chunk: int) -> None:
     np.testing.assert_allclose(y.ravel(), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", primitives.OUTPUT_ACTIVATIONS)
-def test_activation_backward_is_that_of_the_name(name: str) -> None:
-    x, output_grad = np.linspace(-4, 4, 9), np.arange(9.0)
-    y = forward(name, x)
-    found = primitives.activation_backward(output_grad, y, name)
-    assert found.tolist() == backward(name, output_grad, x).tolist()
+def test_no_activation_or_an_unknown_one() -> None:
+    x = np.ones(3)
+    assert primitives.activate(x, None) is x
+    assert primitives.activate_backward(x, None, None) is x
+    for call in (
+        lambda: primitives.activate(x, "relo"),
+        lambda: primitives.activate_backward(x, x, "relo"),
+    ):
+        with pytest.raises(ValueError, match="did you mean 'relu'"):
+            call()
+    with pytest.raises(ValueError, match="activation='relu' needs output"):
+        primitives.activate_backward(x, None, "relu")
 
 
-def test_activation_backward_of_no_or_another_name() -> None:
-    output_grad = np.ones(3)
-    assert primitives.activation_backward(output_grad, output_grad, None) is output_grad
-    with pytest.raises(ValueError, match="did you mean 'relu'"):
-        primitives.activation_backward(output_grad, output_grad, "relo")
+def test_options_are_those_of_the_table() -> None:
+    assert as_activation("elu") == as_activation("elu", alpha=np.float32(1))
+    assert as_activation("clipped_relu", max_value=6).values == (0.0, 6.0, 0.0)
+    assert str(as_activation("leaky_relu")) == "leaky_relu(negative_slope=0.2)"
+    with pytest.raises(TypeError, match="elu takes no option 'slope', its options are: alpha"):
+        as_activation("elu", slope=1)
+    with pytest.raises(TypeError, match="expected alpha as one number, received"):
+        as_activation("elu", alpha=np.ones(2))
+
+
+def test_a_fused_activation_keeps_its_options() -> None:
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 4, 4))
+    x, kernel = generator.normal(size=(1, 5, 5, 2)), generator.normal(size=(3, 3, 2, 4))
+    for activation in (
+        as_activation("leaky_relu", negative_slope=0.7),
+        as_activation("elu", alpha=0.3),
+        as_activation("clipped_relu", negative_slope=0.1, max_value=1.0, threshold=0.5),
+    ):
+        for dtype in (np.float64, np.float32):
+            parts = [each.astype(dtype) for each in (a, b, x, kernel)]
+            for primitive, first, second in (
+                (primitives.matmul, *parts[:2]),
+                (primitives.conv2d_forward, *parts[2:]),
+            ):
+                plain = primitives.activate(primitive(first, second), activation)
+                fused = primitive(first, second, activation=activation)
+                np.testing.assert_allclose(fused, plain, rtol=1e-6, atol=1e-6)
 
 
 def test_no_temporary_is_as_large_as_the_batch() -> None:
     x = np.zeros((256, 26, 26, 32), np.float32)  # 22 MB; a mask of it would be 5.5 MB
     for run in (
-        lambda: primitives.relu_forward(x),
-        lambda: primitives.relu_backward(x, x),
-        lambda: primitives.gelu_forward(x),
-        lambda: primitives.elu_backward(x, x),
+        lambda: primitives.activate(x, "relu"),
+        lambda: primitives.activate_backward(x, x, "relu"),
+        lambda: primitives.activate(x, "gelu"),
+        lambda: primitives.activate_backward(x, x, "elu"),
     ):
         assert peak_bytes(run) < x.nbytes + (1 << 22)
 
@@ -178,12 +223,14 @@ def test_no_temporary_is_as_large_as_the_batch() -> None:
 def test_arguments_that_do_not_fit() -> None:
     x = np.zeros((2, 3))
     with pytest.raises(ValueError, match=r"relu_grad: .*\(2, 3\) and \(3,\)"):
-        primitives.relu_backward(x, np.zeros(3))
-    for value in (-0.1, float("nan")):
+        primitives.activate_backward(x, np.zeros(3), "relu")
+    with pytest.raises(TypeError, match="received float64 and saved of float32"):
+        primitives.activate_backward(x, x.astype("float32"), "relu")
+    for value in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="negative_slope of at least 0"):
-            primitives.leaky_relu_forward(x, negative_slope=value)
+            as_activation("leaky_relu", negative_slope=value)
         with pytest.raises(ValueError, match="alpha of at least 0"):
-            primitives.elu_forward(x, alpha=value)
+            as_activation("elu", alpha=value)
 
 
 def test_erf() -> None:

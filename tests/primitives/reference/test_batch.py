@@ -70,4 +70,4 @@ def test_what_does_not_fit(
 
 def test_other_primitives_still_refuse_integers() -> None:
     with pytest.raises(TypeError, match="float32 or float64 as its first argument"):
-        primitives.relu_forward(np.arange(3))
+        primitives.activate(np.arange(3), "relu")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives import OUTPUT_ACTIVATIONS
 from gpunet.primitives import launch as launcher
-from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
+from gpunet.primitives.activation_table import as_fused
 from gpunet.primitives.cuda import conv_pool_small
 from gpunet.primitives.geometry import conv2d_max_pool_geometry
 from tests.support.doors import reference
@@ -165,7 +166,7 @@ def sum_of_parts(
     shape = conv_pool_small.weight_parts_shape(x, geometry, with_bias)
     flat = launcher.empty((math.prod(shape),), launcher.accumulator(x.dtype))
     conv_pool_small.backward_weight_parts(
-        (output_grad, output, indices), x, geometry, activation, with_bias, flat
+        (output_grad, output, indices), x, geometry, as_fused(activation), with_bias, flat
     )
     return flat.reshape(shape).sum(0)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import Stage
+from gpunet.primitives import OUTPUT_ACTIVATIONS, Stage
 from gpunet.primitives import launch as launcher
-from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
+from gpunet.primitives.activation_table import as_fused
 from gpunet.primitives.cuda import head
 from tests.support.doors import reference
 
@@ -35,7 +35,7 @@ def stages_of(
         Stage(
             rng.normal(size=(inputs, units)) / inputs**0.5,
             rng.normal(size=units) if bias == "b" else None,
-            activation,
+            as_fused(activation),
         )
         for (inputs, units), bias in zip(pairwise(sizes), biases, strict=True)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
+from gpunet.primitives import OUTPUT_ACTIVATIONS
 from gpunet.primitives.geometry import conv2d_geometry
 from tests.support.doors import reference
 

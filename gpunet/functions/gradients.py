@@ -71,7 +71,8 @@ def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     if isinstance(structure, dict):
         return {key: _map(function, item) for key, item in structure.items()}
     if isinstance(structure, list | tuple) and not _is_numbers(structure):
-        return type(structure)(_map(function, item) for item in structure)
+        items = [_map(function, item) for item in structure]
+        return structure._make(items) if hasattr(structure, "_make") else type(structure)(items)
     return function(structure)
 
 
