@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from gpunet.primitives import cuda, geometry, reference, shapes
 from gpunet.primitives.batch import gather_batch, rescale_forward

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+from gpunet import primitives
 from gpunet.autograd import Array, Tensor
 from gpunet.fusion import loss_left_to
 from gpunet.layers.layer import Layer
@@ -100,12 +101,13 @@ def compute_gradients(
 
 
 def check_finite(losses: Array, gradients: Array) -> None:
-    """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
-    loss, gradient_sum = float(losses.mean()), float(gradients.sum())
-    if not math.isfinite(loss + gradient_sum):
-        if math.isfinite(loss):
-            raise non_finite("the sum of the gradients", gradient_sum)
+    """Raise `NonFiniteLossError` if the loss, a gradient or its square is NaN or infinite."""
+    loss = float(losses.mean())
+    if not math.isfinite(loss):
         raise non_finite("the loss", loss)
+    if not primitives.squares_are_finite(gradients):
+        largest = float(abs(gradients).max())
+        raise non_finite("the square of the largest gradient", largest * math.inf)
 
 
 def non_finite(what: str, value: float) -> NonFiniteLossError:

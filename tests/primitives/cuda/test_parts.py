@@ -10,6 +10,7 @@ import pytest
 from gpunet import functions
 from gpunet.autograd import Parameter, Tensor
 from gpunet.primitives import Parts, Stage, leaving_parts
+from gpunet.primitives.cuda.step import add_up
 from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.builds import on_cuda_twins
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run ker
 
 rng = np.random.default_rng(0)
 BUFFER = rng.normal(size=40).astype("float32")
-PARTS = Parts(BUFFER, 3, 7, 4, (2, 3))
+PARTS = Parts(BUFFER, 3, 7, 4, (2, 3), add_up)
 TOTAL = sum(BUFFER[3 + 7 * part : 9 + 7 * part].reshape(2, 3) for part in range(4))
 
 

@@ -59,6 +59,22 @@ def counted(update: Any) -> Any:
     return call
 
 
+def squares(rng: np.random.Generator, count: int, bad: float | None) -> Arguments:
+    """Return gradients, one of them bad, and room for the answer."""
+    gradients = rng.normal(size=count)
+    if bad is not None:
+        gradients[-1] = bad
+    return [gradients, np.array([-1])], {}
+
+
+def squares_are_finite(gradients: Any, answer: Any) -> None:
+    answer.fill(cuda.squares_are_finite(gradients))
+
+
+def squares_by_numpy(gradients: np.ndarray, answer: np.ndarray) -> None:
+    answer.fill(np.abs(gradients).max(initial=0) <= np.sqrt(np.finfo(np.float32).max))
+
+
 SGD_OPTIONS: list[dict[str, Any]] = [
     {},
     {"momentum": 0.9},
@@ -115,6 +131,13 @@ CASES = [
              oracle=counted(getattr(reference, f"{name}_update")))
         for name, update in (("sgd", sgd_momentum), ("adam", adam))
         for skip in ((0, 0, 0), (0, 1, 4), (1, 0, 0))
+    ),
+    *(
+        Case("squares_are_finite", f"{count}-{bad}", partial(squares, count=count, bad=bad),
+             in_place=(1,), dtypes=("float32",), function=squares_are_finite,
+             oracle=squares_by_numpy)
+        for count, bad in ((0, None), (300, None), (300, np.nan), (257, np.inf), (1, -2e19),
+                           (70, 1.8e19))
     ),
     Case("sgd_update", "empty", partial(sgd_momentum, count=0), in_place=(0, 2)),
     Case("adam_update", "empty", partial(adam, count=0), in_place=(0, 2, 3)),
