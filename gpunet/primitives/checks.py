@@ -32,7 +32,7 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-_NUMPY_FLOATS = frozenset(map(np.dtype, ("float32", "float64")))
+_ALWAYS_FLOATS = frozenset(map(np.dtype, ("float32", "float64")))
 
 
 class _HasDtype(Protocol):
@@ -54,13 +54,15 @@ def check_array(where: str, array: Any, twins: Any, *, any_numbers: bool = False
         twins: the twins module; its `FLOATS` are the names of floating-point types it takes.
         any_numbers: whether integers and bools are allowed too.
     """
-    if type(array) is np.ndarray and array.dtype in _NUMPY_FLOATS:  # the usual case, fast
-        return
-    if not isinstance(array, (get_array_module(array).ndarray, np.generic)):
+    if type(array) is not np.ndarray and not isinstance(
+        array, (get_array_module(array).ndarray, np.generic)
+    ):
         raise TypeError(
             f"{where}: expected an array as its first argument, received {type(array).__name__}: "
             "make one with gpunet.backend.asarray(x, dtype='float32')."
         )
+    if array.dtype in _ALWAYS_FLOATS:  # most often; a type's name takes longer to find
+        return
     if array.dtype.name in twins.FLOATS or (any_numbers and array.dtype.kind in "biuf"):
         return
     raise TypeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from gpunet import primitives
 from gpunet.autograd import Array
 
 __all__ = ["NonFiniteLossError", "check_finite", "non_finite"]
@@ -20,12 +21,18 @@ class NonFiniteLossError(FloatingPointError):
 
 
 def check_finite(losses: Array, gradients: Array) -> None:
-    """Raise `NonFiniteLossError` if the loss or a gradient is NaN or infinite."""
-    loss, gradient_sum = float(losses.mean()), float(gradients.sum())
-    if not math.isfinite(loss + gradient_sum):
-        if math.isfinite(loss):
-            raise non_finite("the sum of the gradients", gradient_sum)
+    """Raise `NonFiniteLossError` if the loss, a gradient or its square is NaN or infinite.
+
+    Optimizers such as Adam square the gradients: one of 2e19 is finite in float32, its square not.
+    """
+    loss = float(losses.mean())
+    if not math.isfinite(loss):
         raise non_finite("the loss", loss)
+    if gradients.size and not primitives.squares_are_finite(gradients):
+        largest = float(abs(gradients).max())
+        if math.isfinite(largest):
+            raise non_finite(f"the square of the largest gradient, {largest:.3g},", math.inf)
+        raise non_finite("a gradient", largest)
 
 
 def non_finite(name: str, value: float) -> NonFiniteLossError:

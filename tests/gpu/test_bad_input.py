@@ -13,6 +13,7 @@ from gpunet import backend, functions, primitives
 from gpunet.layers import Dense, Flatten
 from gpunet.models import Sequential
 from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import source
 from gpunet.primitives.launch.cupy import DeviceMemoryError, KernelCompileError
 
 pytestmark = pytest.mark.gpu
@@ -98,7 +99,7 @@ def test_arrays_of_two_devices(cupy: Any) -> None:
 
 def test_a_kernel_that_does_not_compile(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = launcher.full_source("activation.cu") + '#line 7 "activation.cu"\nthis is no C++;\n'
-    monkeypatch.setattr(launcher, "full_source", lambda source: text)
+    monkeypatch.setattr(source, "full_source", lambda name: text)
     relu = launcher.Kernel("activation.cu", "activation_forward")
     x = cupy.ones(5, "float32")
     with pytest.raises(KernelCompileError, match=r"kernels/activation\.cu, line 7"):

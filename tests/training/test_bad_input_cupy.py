@@ -13,6 +13,7 @@ from gpunet.backend import GpuUnavailableError
 from gpunet.layers import Conv2D, Dense, Flatten, Input
 from gpunet.models import Sequential
 from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import source
 from gpunet.primitives.launch.cupy import DeviceMemoryError, KernelCompileError
 from tests.support.cuda_on_cpu.cpu_executor import compiler
 from tests.support.fake_cupy.module import Gpu, fake_gpu, install
@@ -182,9 +183,9 @@ def test_memory_that_runs_out_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_kernel_that_does_not_compile(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     text = launcher.full_source("activation.cu")
     line = '#line 7 "activation.cu"\nthis is no C++;\n'
-    monkeypatch.setattr(launcher, "full_source", lambda source: text + line)
+    monkeypatch.setattr(source, "full_source", lambda name: text + line)
     monkeypatch.setattr(
-        "tests.support.cuda_on_cpu.cpu_executor.full_source", lambda source: text + line
+        "tests.support.cuda_on_cpu.cpu_executor.full_source", lambda name: text + line
     )
     x = cupy.ones(5, "float32")
     with pytest.raises(KernelCompileError) as caught:

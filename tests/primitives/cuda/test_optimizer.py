@@ -125,7 +125,6 @@ def test_a_view_that_sgd_would_change_is_refused_and_nothing_is_changed(position
     assert all((buffer == 1).all() for buffer in buffers)
 
 
-@pytest.mark.parametrize("twins", [reference, cuda])
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -137,15 +136,15 @@ def test_a_view_that_sgd_would_change_is_refused_and_nothing_is_changed(position
         ({"variance": np.ones(4, "f4")}, TypeError, "variance of float32"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_by_both_twins(
-    twins: Any, change: dict[str, Any], error: type[Exception], message: str
+def test_arrays_that_do_not_fit_are_refused(
+    change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     arguments = {name: np.ones(4) for name in ("parameters", "gradients", "mean", "variance")}
     arguments |= {"step": np.array([1]), "learning_rate": np.array([0.1])} | change
-    with use_executor(CpuExecutor()), pytest.raises(error, match=message):
-        twins.adam_update(**arguments)
+    with pytest.raises(error, match=message):
+        primitives.adam_update(**arguments)
 
 
 def test_momentum_needs_a_velocity() -> None:
     with pytest.raises(ValueError, match="expected a velocity buffer"):
-        cuda.sgd_update(np.ones(2), np.ones(2), None, np.ones(1), momentum=0.9)
+        primitives.sgd_update(np.ones(2), np.ones(2), None, np.ones(1), momentum=0.9)

@@ -333,3 +333,39 @@ def test_updates_of_what_does_not_fit() -> None:
         primitives.adam_update(flat, flat, flat, flat.astype("f4"), step, rate, **options)
     with pytest.raises(ValueError, match="expected mean of shape"):
         primitives.adam_update(flat, flat, np.zeros(1), flat, step, rate, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "expected"),
+    [
+        (1.8e19, "float32", True),
+        (-1.8e19, "float32", True),
+        (1.9e19, "float32", False),
+        (-1.9e19, "float32", False),
+        (1.9e19, "float64", True),
+        (2e154, "float64", False),
+        (np.nan, "float32", False),
+        (-np.inf, "float64", False),
+    ],
+)
+def test_squares_are_finite(value: float, dtype: str, expected: bool) -> None:
+    gradients = np.array([0.5, value, -0.5], dtype)
+    with np.errstate(over="ignore"):
+        assert np.isfinite(gradients * gradients).all() == expected
+    assert primitives.squares_are_finite(gradients) is expected
+    assert primitives.squares_are_finite(gradients[:0])
+
+
+def test_the_largest_gradients_whose_squares_are_finite_leave_adam_finite() -> None:
+    largest = np.float32(np.sqrt(np.float64(np.finfo(np.float32).max)))
+    largest = np.nextafter(largest, np.float32(0))
+    above = np.nextafter(np.nextafter(largest, np.float32(np.inf)), np.float32(np.inf))
+    gradients = np.array([largest, -largest])
+    assert primitives.squares_are_finite(gradients)
+    assert not primitives.squares_are_finite(np.array([above]))
+    buffers = [np.zeros(2, np.float32) for _ in range(3)]
+    for step in range(1, 4):
+        primitives.adam_update(
+            buffers[0], gradients, *buffers[1:], np.array([step]), np.array([0.1], np.float32)
+        )
+    assert all(np.isfinite(buffer).all() for buffer in buffers)

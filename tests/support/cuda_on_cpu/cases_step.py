@@ -35,7 +35,7 @@ def finish_by_numpy(
             gradients[destination : destination + size] = parts[places].sum(axis=0)
         found = gradients[destination : destination + size]
         # Here all is float64: large numbers are in cases whose element type lacks their squares.
-        if not np.abs(found).max() ** 2 < np.finfo(np.float32).max:
+        if not np.abs(found).max() <= np.sqrt(np.finfo(np.float32).max):
             failed[1] = 1
     if given:
         losses, weight, hits, totals, increments, counters = given

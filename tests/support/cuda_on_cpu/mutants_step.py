@@ -106,13 +106,6 @@ MUTANTS = [
         "missing.values[j] = 0;",
     ),
     Mutant(
-        "samples of more than a block's bytes cut off",
-        "gather.cu",
-        "gather_batches",
-        "i < size; i += threads * WIDTH",
-        "i < size && i < threads * WIDTH; i += threads * WIDTH",
-    ),
-    Mutant(
         "eight bytes for four",
         "gather.cu",
         "gather_batches",
