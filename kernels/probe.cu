@@ -1,7 +1,7 @@
-// Purpose: find out whether this machine can compile and run a kernel at all. It is the smallest
-//          one that can be wrong: gpunet.backend runs it once and checks every number it wrote.
+// Purpose: test whether this machine can compile and run kernels. gpunet.backend runs it once and
+//          checks every number it writes.
 //
-// Formula: values[i] = i * i + 1        for 0 <= i < count; nothing past count is written.
+// Formula: values[i] = i * i + 1        for 0 <= i < count; nothing is written past count.
 //
 // Layout:  values is float32 (count,), contiguous.
 //
