@@ -1,4 +1,4 @@
-"""gpunet.datasets.files: what is refused, and what it says."""
+"""gpunet.datasets.files: rejected files and their error messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.dataset_files import Arrays, idx_bytes, make_arrays, npz_byte
 
 
 class Payload:
-    """Unpickling this would be seen in `ran`."""
+    """Appends to `ran` when unpickled."""
 
     ran: ClassVar[list[int]] = []
 
@@ -38,7 +38,7 @@ def with_member(arrays: Arrays, name: str, content: bytes) -> bytes:
 
 
 def npy_bytes(shape: tuple[int, ...], content: bytes) -> bytes:
-    """Return an .npy of uint8 that claims `shape`, whatever its content."""
+    """Return a uint8 .npy with the header of `shape` and any content."""
     stream = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
@@ -142,7 +142,7 @@ SMALL_IDX = idx_bytes(IMAGES[:1] // 10)
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_raises_value_error(tmp_path: Path, data: st.DataObject) -> None:
     readers: list[tuple[bytes, Callable[[Path], object]]] = [
         (npz_bytes(SMALL_NPZ), files.read_npz),
         (npz_bytes(SMALL_NPZ, np.savez), files.read_npz),
@@ -154,5 +154,5 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) 
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "damaged"
     path.write_bytes(content)
-    with contextlib.suppress(ValueError):  # no other error is let out
+    with contextlib.suppress(ValueError):  # any other error fails the test
         read(path)
