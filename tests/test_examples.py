@@ -51,7 +51,7 @@ def test_mnist_cnn_trains_and_plots(tmp_path: Path) -> None:
     )
     assert child.returncode == 0, child.stderr
     lines = child.stdout.splitlines()
-    assert lines[0] == "Data: digits, 1,437 images to train on, 360 to test"
+    assert lines[0] == "Data: digits, 1,437 training images, 360 test images"
     assert lines[1].startswith("Backend: numpy. ")
     assert sum(line.startswith("Epoch 1/1") for line in lines) == 1
     accuracy = re.search(r"^Test accuracy: (0\.\d{4}), loss: .* on 360 images$", child.stdout, re.M)
@@ -67,7 +67,7 @@ def test_auto_uses_mnist_if_available(
     images, labels = np.full((2, 28, 28), 255, np.uint8), np.array([3, 9], np.uint8)
     monkeypatch.setattr(mnist, "load_data", lambda: ((images, labels), (images, labels)))
     (x_train, y_train), _ = mnist_cnn.load_data("auto")
-    assert capsys.readouterr().out == "Data: mnist, 2 images to train on, 2 to test\n"
+    assert capsys.readouterr().out == "Data: mnist, 2 training images, 2 test images\n"
     np.testing.assert_array_equal(x_train, np.ones((2, 28, 28, 1), np.float32), strict=True)
     np.testing.assert_array_equal(y_train, np.eye(10, dtype=np.float32)[[3, 9]], strict=True)
 

@@ -52,7 +52,7 @@ BAD_NPZ = {
     "cut short": (npz_bytes(ARRAYS)[:-100], "cannot be used"),
     "an array missing": (
         npz_bytes({"x_train": ARRAYS["x_train"]}),
-        r"expected y_train\.npy .*found x_train\.npy",
+        r"expected a member y_train\.npy .*found x_train\.npy",
     ),
     "floats": (
         npz_bytes({**ARRAYS, "x_test": ARRAYS["x_test"] / 255}),
@@ -85,7 +85,7 @@ BAD_NPZ = {
     ),
     "a false shape": (
         with_member(ARRAYS, "x_train", npy_bytes((10**12, 28, 28), bytes(1000))),
-        "x_train claims the shape .*, more than the file can hold",
+        "x_train claims the shape .*, more than the file can contain",
     ),
     "too long": (
         with_member(ARRAYS, "y_test", npy_bytes((6,), bytes(7))),
@@ -110,18 +110,18 @@ def test_a_bad_npz_is_a_clear_error(tmp_path: Path, kind: str) -> None:
 IMAGES = make_arrays()["x_train"]
 RAW = gzip.decompress(idx_bytes(IMAGES))
 BAD_IDX = {
-    "empty": (b"", "found the head b''"),
+    "empty": (b"", "found the header b''"),
     "no gzip": (b"<html>Please log in</html>", "Not a gzipped file"),
     "gzip cut short": (idx_bytes(IMAGES)[:-200], "end-of-stream"),
     "checksum": (idx_bytes(IMAGES)[:-8] + bytes(8), "CRC"),
-    "other head": (gzip.compress(b"\0\0\x0d\3" + RAW[4:]), r"3 axes, found the head .*\\r\\x03"),
+    "other head": (gzip.compress(b"\0\0\x0d\3" + RAW[4:]), r"3 axes, found the header .*\\r\\x03"),
     "labels": (idx_bytes(make_arrays()["y_train"]), "expected IDX bytes of 3 axes"),
     "head cut short": (gzip.compress(RAW[:9]), "cannot be used: unpack"),
-    "values missing": (gzip.compress(RAW[:-1]), r"length does not fit its shape \(12, 28, 28\)"),
-    "values left over": (gzip.compress(RAW + b"\0"), "length does not fit its shape"),
+    "values missing": (gzip.compress(RAW[:-1]), r"length does not match its shape \(12, 28, 28\)"),
+    "values left over": (gzip.compress(RAW + b"\0"), "length does not match its shape"),
     "a false shape": (
         gzip.compress(RAW[:4] + struct.pack(">3I", 2**32 - 1, 28, 28) + RAW[16:]),
-        "claims the shape .*, more than it can hold",
+        "claims the shape .*, more than it can contain",
     ),
 }
 
