@@ -89,15 +89,15 @@ def _seconds(record: Record | None, name: str) -> float | None:
 
 def _epochs(records: list[Record]) -> Iterator[Target]:
     ours: Record = next((r["results"][OURS] for r in records if "results" in r), {})
-    whole = ours.get("epochs") == _EPOCHS
+    complete = ours.get("epochs") == _EPOCHS
     yield Target(
         f"{_EPOCHS} epochs of MNIST, batch 32, float32",
         1.2,
-        ours["seconds"] if whole else None,
+        ours["seconds"] if complete else None,
         " s",
         at_most=True,
     )
-    yield Target("test accuracy after 10 epochs", 0.985, ours["accuracy"] if whole else None, "")
+    yield Target("test accuracy after 10 epochs", 0.985, ours["accuracy"] if complete else None, "")
 
 
 def _convolutions(records: list[Record]) -> Target:
