@@ -1,1 +1,1 @@
-"""Measurements: `pytest benchmarks`, and programs that write to benchmarks/results/."""
+"""Benchmarks: `pytest benchmarks`, and programs that write reports to benchmarks/results/."""

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks.cpu` and `pytest benchmarks` measure, and the arithmetic in it."""
+"""Cases that `python -m benchmarks.cpu` and `pytest benchmarks` measure, and their FLOP."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["PARTS", "SGEMM", "START", "Case", "Part", "flop", "inference_flop", 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure.
+    """A single measurement.
 
     Attributes:
-        part: the kind of thing, as in `PARTS`; a library's work has a method of this name.
-        label: what tells it from others of the part.
-        batch: images in a call; of a matrix product, its rows and columns.
-        calls: how many are made in a turn.
+        part: key of `PARTS`; each `Library` has a method of this name.
+        label: unique within the part.
+        batch: images in a call; rows and columns of a matrix product.
+        calls: calls in a turn.
         size, channels, filters, padding: of an operation on square images.
-        input_grad: whether the gradient of a convolution's input is wanted.
-        samples: of the training data.
-        tests: images of which the accuracy is taken.
-        epochs: passes over the training data.
+        input_grad: whether to compute the gradient of a convolution's input.
+        samples: number of training images.
+        tests: number of test images for the accuracy.
+        epochs: passes over the training images.
     """
 
     part: str
@@ -44,15 +44,15 @@ class Case:
 
     @property
     def images(self) -> int:
-        """How many images are in a call."""
+        """Images in a call."""
         return self.samples * self.epochs or self.batch
 
     def options(self) -> dict[str, Any]:
-        """Return what `Case` takes to make this one again."""
+        """Return the arguments that recreate this case."""
         return asdict(self)
 
     def quick(self) -> Case:
-        """Return it with as little as shows that it works."""
+        """Return the case cut down for a dry run."""
         few = min(self.samples, 640)
         return replace(self, calls=1, samples=few, tests=min(self.tests, 640), epochs=1)
 
@@ -61,10 +61,10 @@ class Part(NamedTuple):
     """Cases of one kind.
 
     Attributes:
-        title: its heading.
-        about: what is measured, in a sentence or two.
-        cases: the cases.
-        rounds: turns of each contender, where they are not as many as the run is told.
+        title: heading in the report.
+        about: description in the report.
+        cases: measurements.
+        rounds: turns of each contender, if not as many as the command line says.
     """
 
     title: str
@@ -90,8 +90,8 @@ START = Case("train", "batch 32", 32)
 PARTS = {
     "conv": Part(
         "3x3 convolution, forward and backward",
-        "The output, and the gradients of kernel and input; of the program's first layer, which "
-        "has no use for it, not that of the input. No bias and no activation.",
+        "The output and the gradients of kernel and input, without bias or activation. The "
+        "program's first layer needs no input gradient.",
         (
             _conv("ResNet-like", 8, 4, Conv(56, 64, 64), padding=1),
             _conv("the program's first", 128, 20, CONVOLUTIONS[0], input_grad=False),
@@ -101,7 +101,7 @@ PARTS = {
     ),
     "pool": Part(
         "2x2 max pooling, forward and backward",
-        "The output, and the gradient of the input.",
+        "The output and the gradient of the input.",
         (
             _on_images("pool", 128, 20, 26, 32),
             _on_images("pool", 128, 40, 11, 64),
@@ -109,13 +109,13 @@ PARTS = {
     ),
     "activation": Part(
         "ReLU, forward and backward",
-        "The output, and the gradient of the input.",
+        "The output and the gradient of the input.",
         (_on_images("activation", 128, 20, 26, 32),),
     ),
     "train": Part(
         "Training step of the program",
         "Forward, backward and Adam on one batch; the loss is read after each step. gpunet: "
-        "`train_on_batch`. PyTorch: a plain loop, which has no accuracy to keep.",
+        "`train_on_batch`. PyTorch: a plain loop without metrics.",
         tuple(Case("train", f"batch {n}", n, max(1, 1024 // n)) for n in BATCH_SIZES),
     ),
     "inference": Part(
@@ -127,14 +127,14 @@ PARTS = {
     "epoch": Part(
         "An epoch of MNIST",
         "60,000 images in memory, shuffled, batch 32. gpunet and Keras: `fit`. PyTorch: a plain "
-        "loop over rows of a random permutation, with no loader.",
+        "loop over a random permutation, without a DataLoader.",
         (Case("epoch", "60,000 images, batch 32", 32, samples=60_000),),
         rounds=3,
     ),
     "mnist": Part(
-        "The real program: 10 epochs of MNIST",
-        "One run of 60,000 images for 10 epochs, batch 32, in full as a user writes it, and the "
-        "accuracy on the 10,000 test images at the end; the time has both.",
+        "The full program: 10 epochs of MNIST",
+        "One run: train on 60,000 images for 10 epochs, batch 32, then evaluate on the 10,000 test "
+        "images. The time includes both.",
         (
             Case(
                 "mnist", "10 epochs, batch 32", 32, samples=60_000, tests=10_000, epochs=10
@@ -146,7 +146,7 @@ PARTS = {
 
 
 def conv_flop(size: int, channels: int, filters: int, padding: int = 0) -> int:
-    """Return the operations of a 3x3 convolution of an image, two for each multiplication.
+    """Return the FLOP of a 3x3 convolution of an image, two for each multiply-add.
 
     >>> conv_flop(28, 1, 32) == 2 * 26 * 26 * 32 * 9
     True
@@ -156,15 +156,15 @@ def conv_flop(size: int, channels: int, filters: int, padding: int = 0) -> int:
 
 
 def inference_flop() -> int:
-    """Return the operations of the program's products for an image."""
+    """Return the FLOP of the program's matrix products in a forward pass, per image."""
     return sum(conv_flop(*conv) for conv in CONVOLUTIONS) + sum(2 * n * m for n, m in DENSE)
 
 
 def step_flop() -> int:
-    """Return those of a training step: each product again for the gradients of weight and input.
+    """Return the FLOP of a training step, per image: forward, weight and input gradients.
 
-    The gradient of the images is not needed. Skipping what never reaches a pooling window, or
-    multiplying less by other algorithms, does not lower the count.
+    The gradient of the images is not computed. The count is of the direct algorithm: outputs that
+    fill no pooling window and faster algorithms do not lower it.
 
     >>> round(step_flop() / 1e6, 1)
     16.2
@@ -173,7 +173,7 @@ def step_flop() -> int:
 
 
 def flop(case: Case) -> int:
-    """Return the operations of a call, 0 where they are not products and memory is what counts."""
+    """Return the FLOP of a call; 0 for memory-bound operations."""
     if case.part == "sgemm":
         return 2 * case.batch**3
     if case.part == "conv":

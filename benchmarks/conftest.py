@@ -1,3 +1,3 @@
-"""What pytest leaves alone here: each `work_*.py` is imported where its library is, by a worker."""
+"""Exclude `library_*.py` from collection: only a worker with the library imports them."""
 
-collect_ignore_glob = ["work_*.py"]
+collect_ignore_glob = ["library_*.py"]

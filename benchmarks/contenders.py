@@ -1,4 +1,4 @@
-"""The libraries that `python -m benchmarks.cpu` compares, and whether each can run here."""
+"""Libraries that `python -m benchmarks.cpu` compares, and whether each can run here."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = [
     "TORCH_LAYOUTS",
     "TORCH_PAGES_KEPT",
     "Contender",
-    "absent",
     "keras_pythons",
     "locate",
+    "missing_packages",
     "thread_settings",
 ]
 
-# What the C library's `malloc` reads when a process starts, so that it keeps freed pages instead of
-# giving them back: fresh ones cost much on some systems, virtual machines above all. gpunet reuses
-# its large arrays itself.
+# Settings of the C library's `malloc`, read when a process starts: reuse freed pages instead of
+# returning them to the system. Fresh pages are slow on some systems, virtual machines above all.
+# gpunet reuses its large arrays itself.
 KEEP_PAGES = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 31),
@@ -39,17 +39,17 @@ KEEP_PAGES = {
 
 @dataclass(frozen=True)
 class Contender:
-    """A library as it takes part.
+    """A library in one configuration.
 
     Attributes:
-        module: has the class `Library` that does the work; imported in the worker only.
-        needs: packages that its interpreter must have.
-        options: what `Library` is told.
-        environment: variables of its process; those that are None it does not have.
-        compiles: whether it keeps compiled kernels, so that a first process takes longer.
+        module: module with the class `Library`; imported by the worker only.
+        needs: packages that the interpreter must have.
+        options: keyword arguments of `Library`.
+        environment: variables of its process; None removes a variable.
+        compiles: whether it caches compiled kernels, so that a first process is slower.
         gpu: whether it runs on a GPU.
-        elsewhere: whether interpreters other than this one may have the packages.
-        python: the interpreter.
+        elsewhere: whether to look for the packages in other interpreters too.
+        python: path of the interpreter.
     """
 
     module: str
@@ -62,7 +62,7 @@ class Contender:
     python: str = sys.executable
 
 
-_GPUNET, _TORCH, _KERAS = (f"benchmarks.work_{name}" for name in ("gpunet", "torch", "keras"))
+_GPUNET, _TORCH, _KERAS = (f"benchmarks.library_{name}" for name in ("gpunet", "torch", "keras"))
 _ON_CPU: dict[str, str | None] = {"GPUNET_BACKEND": "numpy"}
 _QUIET: dict[str, str | None] = {
     "CUDA_VISIBLE_DEVICES": "",
@@ -104,12 +104,12 @@ CONTENDERS = {
     ),
 }
 
-# What measures the ceiling: NumPy's product of matrices.
-SGEMM_BY = Contender("benchmarks.work_numpy")
+# Measures the ceiling: NumPy's matrix product.
+SGEMM_BY = Contender("benchmarks.library_numpy")
 
 
 def thread_settings(count: int) -> dict[str, str]:
-    """Return the variables that give each library so many threads."""
+    """Return the environment variables that give each library `count` threads."""
     names = (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -123,16 +123,16 @@ def thread_settings(count: int) -> dict[str, str]:
 
 
 def keras_pythons(named: Iterable[str] = ()) -> list[str]:
-    """Return where to look for Keras: here, in those named, in those of GPUNET_KERAS_PYTHON."""
+    """Return interpreters that may have Keras: this one, `named`, and GPUNET_KERAS_PYTHON."""
     variable = os.environ.get("GPUNET_KERAS_PYTHON", "")
     paths = [*named, *filter(None, variable.split(os.pathsep))]
-    # Not resolved: an interpreter finds its virtual environment by the link that it was called by.
+    # Keep symlinks: an interpreter finds its virtual environment by the path it is called by.
     return [sys.executable, *(os.path.abspath(os.path.expanduser(path)) for path in paths)]
 
 
 @functools.cache
-def absent(python: str, packages: tuple[str, ...]) -> str:
-    """Return which of the packages an interpreter does not have, or what is wrong with it."""
+def missing_packages(python: str, packages: tuple[str, ...]) -> str:
+    """Return the packages that an interpreter lacks, or why it cannot be run."""
     code = (
         "import sys, importlib.util as u; print(*(p for p in sys.argv[1:] if not u.find_spec(p)))"
     )
@@ -146,23 +146,23 @@ def absent(python: str, packages: tuple[str, ...]) -> str:
 
 
 def locate(contender: Contender, pythons: Sequence[str]) -> tuple[Contender | None, str]:
-    """Return the contender with an interpreter that can run it, or None, and the reason.
+    """Return the contender with an interpreter that can run it, or None and the reason.
 
     Arguments:
         contender: the contender.
-        pythons: interpreters that Keras may be in.
+        pythons: interpreters that may have Keras.
     """
     if contender.gpu:
         from gpunet.backend import probe_gpu
 
         if not (probe := probe_gpu()).usable:
             return None, f"no usable GPU: {probe.reason}"
-    looked_at = pythons if contender.elsewhere else [contender.python]
-    missing = [absent(python, contender.needs) for python in looked_at]
-    for python, names in zip(looked_at, missing, strict=True):
+    candidates = pythons if contender.elsewhere else [contender.python]
+    missing = [missing_packages(python, contender.needs) for python in candidates]
+    for python, names in zip(candidates, missing, strict=True):
         if not names:
             return replace(contender, python=python), ""
     why = f"not installed: {missing[-1]}"
     if contender.elsewhere:
-        why += "; name an interpreter that has it with --keras-python or GPUNET_KERAS_PYTHON"
+        why += "; name an interpreter that has it: --keras-python or GPUNET_KERAS_PYTHON"
     return None, why

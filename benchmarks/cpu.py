@@ -5,11 +5,11 @@ python -m benchmarks.cpu --mnist --keras-python ~/keras-tf/bin/python
 python -m benchmarks.cpu --only train --only inference
 python -m benchmarks.cpu --quick --output /tmp/dry-run
 
-Each library has a process of its own and the same number of threads, and they take turns; one that
-is not installed is left out, and the report says why. Keras, which changes much that is installed
-beside it, may be in virtual environments of its own, named by --keras-python or, with the separator
-of PATH, by GPUNET_KERAS_PYTHON. MNIST is read from GPUNET_HOME. A whole run takes about half an
-hour; parts that a run does not measure are kept as they are in cpu.json.
+Each library runs in its own process with the same number of threads, and they take turns. The
+report says why a library is missing. Keras may live in separate virtual environments, since its
+backends pin other packages: name their interpreters with --keras-python or, separated as in PATH,
+GPUNET_KERAS_PYTHON. MNIST is read from GPUNET_HOME. A full run takes about half an hour; parts that
+a run does not measure stay in cpu.json as they are.
 """
 
 from __future__ import annotations
@@ -47,31 +47,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mnist",
         action="store_true",
-        help="also the real program for 10 epochs, some minutes each",
+        help="also train the full program for 10 epochs; some minutes a library",
     )
     parser.add_argument(
         "--keras-python",
         action="append",
         default=[],
         metavar="PATH",
-        help="an interpreter with Keras and TensorFlow or JAX; repeatable",
+        help="interpreter with Keras and TensorFlow or JAX; repeatable",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rounds", type=int, default=12, help="turns of each contender")
-    parser.add_argument("--quick", action="store_true", help="a dry run, to a folder of its own")
-    parser.add_argument("--output", type=Path, help=f"folder to write to; by default {RESULTS}")
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each library")
+    parser.add_argument("--quick", action="store_true", help="dry run; needs a separate --output")
+    parser.add_argument("--output", type=Path, help=f"output folder; default {RESULTS}")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.threads < 1:
-        parser.error("--rounds and --threads have to be at least 1")
+        parser.error("--rounds and --threads: expected at least 1")
     output = options.output or RESULTS
     if options.quick and (options.output is None or output.resolve() == RESULTS.resolve()):
-        parser.error("--quick measures nothing: give it a folder of its own with --output")
+        parser.error(
+            "--quick is a dry run, its numbers mean nothing: name another folder with --output"
+        )
     options.output = output
     return options
 
 
-def contenders_here(pythons: Sequence[str]) -> Contenders:
-    """Return all contenders, and the reason in place of each that cannot run here."""
+def available_contenders(pythons: Sequence[str]) -> Contenders:
+    """Return all contenders; in place of one that cannot run here, the reason."""
     found = {name: locate(contender, pythons) for name, contender in CONTENDERS.items()}
     return {name: contender or why for name, (contender, why) in found.items()}
 
@@ -83,7 +85,7 @@ def measure(name: str, contenders: Contenders, settings: Settings) -> Iterator[R
 
 
 def measure_into(report: Record, name: str, contenders: Contenders, settings: Settings) -> None:
-    """Measure a part, and put it into the report when it is complete."""
+    """Measure a part, and add it to the report once it is complete."""
     start = time.monotonic()
     records = list(measure(name, contenders, settings))
     report["parts"][name] = {
@@ -110,13 +112,13 @@ def save(report: Record, folder: Path) -> list[Path]:
 
 def main(
     arguments: Sequence[str] | None = None,
-    find: Callable[[Sequence[str]], Contenders] = contenders_here,
+    find: Callable[[Sequence[str]], Contenders] = available_contenders,
 ) -> int:
-    """Measure what is asked for; return the exit code.
+    """Measure the selected parts; return the exit code.
 
     Arguments:
-        arguments: of the command line.
-        find: tells the contenders, given the interpreters that Keras may be in.
+        arguments: command line.
+        find: returns the contenders, given interpreters that may have Keras.
     """
     options = parse(arguments)
     try:

@@ -1,4 +1,4 @@
-"""The measuring of `python -m benchmarks.cpu`: contenders in processes of their own, by turns."""
+"""Measurements of `python -m benchmarks.cpu`: each library in its own process, interleaved."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ __all__ = [
 
 Record = dict[str, Any]
 
-# The variable that names the folder in which compiled kernels are kept from process to process.
+# Names the folder that caches compiled kernels between processes.
 KERNEL_CACHE = "NUMBA_CACHE_DIR"
 CACHED, NOT_CACHED = f"{NUMBA}, kernels cached", f"{NUMBA}, first call"
 
 _IN_MNIST = (NUMPY, NUMBA, CUPY, *TORCH_LAYOUTS, KERAS_TENSORFLOW)
 _SGEMM = "sgemm"
-_PAUSE = 0.05  # seconds before a turn, in which the threads of the one before go to sleep
+_PAUSE = 0.05  # seconds before a turn, for the previous library's threads to go to sleep
 
 
 class Settings(NamedTuple):
     """How to measure.
 
     Attributes:
-        threads: that each contender has.
-        quick: whether this is to show that it works, and measures nothing.
-        rounds: turns of each contender, in parts that do not say themselves.
-        tell: is given a line on what is going on.
+        threads: of each contender.
+        quick: whether this is a dry run, whose numbers mean nothing.
+        rounds: turns of each contender, in parts without a number of their own.
+        log: called with a line of progress.
     """
 
     threads: int
     quick: bool = False
     rounds: int = 12
-    tell: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
 
     def rounds_of(self, part: Part) -> int:
         return 1 if self.quick else part.rounds or self.rounds
@@ -70,7 +70,7 @@ def measure_part(
 
     Arguments:
         name: one of `PARTS`.
-        contenders: by name; in place of one that cannot run here, the reason.
+        contenders: by name; the reason in place of one that cannot run here.
         settings: how to measure.
     """
     part = PARTS[name]
@@ -82,13 +82,13 @@ def measure_part(
     if name == "mnist":
         contenders = {key: value for key, value in contenders.items() if key in _IN_MNIST}
     for case in part.cases:
-        settings.tell(str(case))
+        settings.log(str(case))
         given = case.quick() if settings.quick else case
         yield measure_case(given, contenders, settings.rounds_of(part), settings)
 
 
-class _Turns:
-    """The contenders of a case that are still taking part."""
+class _Interleaved:
+    """Contenders of a case, measured in turns; one that fails drops out."""
 
     def __init__(self, case: Case, settings: Settings, stack: contextlib.ExitStack) -> None:
         self.case, self.settings, self.stack = case, settings, stack
@@ -98,19 +98,19 @@ class _Turns:
 
     def start(self, name: str, contender: Contender, case: Case) -> None:
         def start() -> None:
-            if contender.compiles:  # in a process that does not count, so that kernels are cached
+            if contender.compiles:  # an extra process fills the kernel cache
                 with Worker(contender, case, self.settings.threads) as first:
                     first.warm_up(1)
             worker = Worker(contender, case, self.settings.threads)
             self.workers[name] = self.stack.enter_context(worker)
-            self.found[name] = {"way": worker.way}
+            self.found[name] = {"variant": worker.variant}
             if case.part != "mnist":
                 worker.warm_up(1 if self.settings.quick else 3)
 
         self._try(name, start)
 
     def take(self, name: str, calls: int) -> None:
-        """Let one make its calls; the first of several only fills the caches again."""
+        """Time a contender's calls; the first of several only warms the caches."""
 
         def take() -> None:
             time.sleep(_PAUSE)
@@ -127,12 +127,12 @@ class _Turns:
         try:
             action()
         except WorkerError as error:
-            self.settings.tell(f"  {name}: {error}")
+            self.settings.log(f"  {name}: {error}")
             self.workers.pop(name, None)
             self.found[name] = {"why": str(error)}
 
     def results(self) -> dict[str, Record]:
-        """Return what was found, by contender, with the summary of its times."""
+        """Return the results by contender, with statistics of the times."""
         return {
             name: found if "why" in found else found | summarize(self.times[name])
             for name, found in self.found.items()
@@ -142,12 +142,12 @@ class _Turns:
 def measure_case(
     case: Case, contenders: Mapping[str, Contender | str], rounds: int, settings: Settings
 ) -> Record:
-    """Return the case with the seconds, the peak memory and the versions of each contender.
+    """Return the case with times, peak memory and versions of each contender.
 
-    Where the case is made of products of matrices, a large one takes turns with the contenders.
+    If the case consists of matrix products, a large product is measured in turns with it.
     """
     with contextlib.ExitStack() as stack:
-        turns = _Turns(case, settings, stack)
+        turns = _Interleaved(case, settings, stack)
         for name, contender in contenders.items():
             if isinstance(contender, str):
                 turns.found[name] = {"why": contender}
@@ -169,12 +169,12 @@ def measure_case(
 def measure_start(
     contenders: Mapping[str, Contender | str], settings: Settings
 ) -> Iterator[Record]:
-    """Yield how long it is from the start of a process to the end of its first training step.
+    """Yield the time from the start of a process to the end of its first training step.
 
-    For Numba's kernels twice: with nothing compiled yet, and in the processes after that.
+    With Numba twice: with an empty kernel cache, and with a filled one.
     """
     case, repeats = START.quick(), 1 if settings.quick else 5
-    settings.tell(f"start: first training step, {case.label}")
+    settings.log(f"start: first training step, {case.label}")
     results: dict[str, Record] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, of, count in (
@@ -182,7 +182,7 @@ def measure_start(
             (NOT_CACHED, NUMBA, 1),  # fills the folder
             (CACHED, NUMBA, repeats),
         ):
-            contender = contenders.get(of, "not asked for")
+            contender = contenders.get(of, "not selected")
             if isinstance(contender, str):
                 results[name] = {"why": contender}
                 continue

@@ -1,4 +1,4 @@
-"""The plot of a run on the CPU: a panel for each kind of work, a bar for each library."""
+"""Plot of a run on the CPU: a panel for each part, a bar for each library."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["draw"]
 
 Record = dict[str, Any]
 
-# Okabe and Ito's colours, told apart by most eyes; gpunet's are blue.
+# Okabe and Ito's colour-blind safe palette; gpunet is blue.
 _COLOURS = {
     NUMBA: "#0072b2",
     NUMPY: "#56b4e9",
@@ -50,7 +50,7 @@ def _seconds(case: Case, seconds: float) -> float:
     return seconds
 
 
-# Title, unit, and what turns seconds into it; a logarithmic scale where cases are far apart.
+# Title, unit, conversion from seconds, scale: logarithmic where cases are far apart.
 _PANELS: dict[str, tuple[str, str, Callable[[Case, float], float], str]] = {
     "train": ("Training step", "microseconds a sample", _per_sample, "linear"),
     "inference": ("Inference", "microseconds a sample (log scale)", _per_sample, "log"),
@@ -67,7 +67,7 @@ _PANELS: dict[str, tuple[str, str, Callable[[Case, float], float], str]] = {
 
 
 def draw(report: Record, file: Path) -> bool:
-    """Draw a report's medians, with quartiles, into a file; return whether there was anything.
+    """Draw a report's medians and quartiles to a file; return False if nothing was measured.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -92,7 +92,7 @@ def draw(report: Record, file: Path) -> bool:
         frameon=False,
     )
     machine = report["machine"]
-    dry = "DRY RUN, NO MEASUREMENT: " if report["quick"] else ""
+    dry = "DRY RUN, NOT A MEASUREMENT: " if report["quick"] else ""
     figure.suptitle(
         f"{dry}gpunet and its peers on the CPU: {machine['processor']}, {machine['cores']} cores\n"
         "medians, with quartiles as whiskers; lower is faster"
@@ -102,7 +102,7 @@ def draw(report: Record, file: Path) -> bool:
 
 
 def _names(part: Record | None) -> set[str]:
-    """Return the contenders of which a part has times."""
+    """Return the contenders with times in a part."""
     records = part["records"] if part else []
     return {name for r in records for name, found in r["results"].items() if "median" in found}
 
@@ -138,5 +138,5 @@ def _draw_part(panel: Axes, records: list[Record], part: str) -> None:
 
 
 def _wrapped(label: str) -> str:
-    """Return a label with a line for each thing that it says, thousands left whole."""
+    """Return a label broken at commas, except in numbers such as 60,000."""
     return label.replace(", ", "\n")

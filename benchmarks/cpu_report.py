@@ -1,4 +1,4 @@
-"""The files of a run on the CPU: cpu.json, which a later run can add to, and cpu.md."""
+"""Files of a run on the CPU: cpu.json, which later runs update part by part, and cpu.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cpu_floors, cpu_tables
+from benchmarks import cpu_tables, cpu_targets
 from benchmarks.cases import PARTS
 
 __all__ = ["MachineError", "load", "markdown", "write"]
@@ -16,40 +16,43 @@ Record = dict[str, Any]
 START_TITLE = "First step of a process"
 START_ABOUT = (
     "From the start of a process to the end of its first training step, batch 32, imports "
-    "included; first with no kernel compiled, then with what that left in the cache."
+    "included; with an empty kernel cache, then with a filled one."
 )
 
 _INTRODUCTION = """
-Ours and the peers' in turn within one run (A B A B), each in a process of its own, with the same
-number of threads and the same images; medians and quartiles of single calls. *To gpunet*: the
-time of the row over that of gpunet, so above 1 gpunet is faster. Where a library has several ways,
-all were tried and the fastest was taken: it is named. *GFLOP/s* counts the arithmetic of the plain
-algorithm (16.2 MFLOP a sample for a training step), whatever the library did; *of sgemm* is its
-share of what a product of 1024x1024 float32 matrices by NumPy reached in turns beside it. *Peak
-MiB*: the most that the calls held beyond what was held before the first, libraries loaded; *process
-MiB*: all that the process held then. *Pages kept* is PyTorch with the C library told to keep freed
-pages, where fresh ones are dear.
+Libraries take turns within one run (A B A B), each in its own process, with the same number of
+threads and the same images. Times are medians (quartiles) of single calls.
+
+- *To gpunet*: the row's time divided by gpunet's; above 1, gpunet is faster.
+- A library with several variants is measured with its fastest one, which is named.
+- *GFLOP/s* counts the arithmetic of the direct algorithm (16.2 MFLOP a sample for a training step),
+  whatever algorithm the library used. *Of sgemm*: its share of the rate of NumPy's 1024x1024
+  float32 matrix product, measured in turns with it.
+- *Peak MiB*: the peak memory of the calls, beyond the memory held before the first call. *Process
+  MiB*: the peak memory of the process.
+- *Pages kept*: PyTorch with `malloc` configured to reuse freed pages, since fresh pages are slow on
+  some systems.
 """
 
 _FLOORS = """
-## What gpunet sets out for
+## Targets
 
-Ratios are of medians within a part. *gpunet* is gpunet (Numba), or gpunet (NumPy) where Numba was
-not measured. PyTorch's better layout is the faster of its default and channels_last.
+Ratios are of medians within a part. *gpunet* is gpunet (Numba), or gpunet (NumPy) if Numba was not
+measured. *PyTorch's better layout* is the faster of its default and channels_last.
 """
 
-_DRY = "**A dry run: it shows that everything works, and its numbers mean nothing.**"
+_DRY = "**A dry run: it shows that the programs work; its numbers mean nothing.**"
 
 
 class MachineError(Exception):
-    """Results of two machines would stand in one file; the message says what to do."""
+    """Results of two machines would mix in one file; the message says how to avoid it."""
 
 
 def load(folder: Path, machine: Record, quick: bool) -> Record:
-    """Return the report in a folder, to measure parts of it again; an empty one if there is none.
+    """Return the report in a folder, to be updated; an empty one if there is none.
 
     Raises:
-        MachineError: the report there is of another machine, or a dry run and this is none.
+        MachineError: the report is of another machine, or only one of both is a dry run.
     """
     file = folder / "cpu.json"
     empty: Record = {"machine": machine, "quick": quick, "parts": {}}
@@ -59,8 +62,8 @@ def load(folder: Path, machine: Record, quick: bool) -> Record:
     for what, here in (("machine", machine), ("quick", quick)):
         if report[what] != here:
             raise MachineError(
-                f"{file} has {what} {report[what]}, and this run has {here}: name another folder "
-                "with --output, or remove the file."
+                f"{file} has {what} {report[what]}, this run has {here}: name another folder with "
+                "--output, or remove the file."
             )
     return report
 
@@ -72,14 +75,14 @@ def write(report: Record, folder: Path) -> list[Path]:
     for name, text in texts.items():
         part = folder / f"{name}.part"
         part.write_text(text)
-        part.replace(folder / name)  # an interrupt leaves a whole file
+        part.replace(folder / name)  # atomic: an interrupt leaves no partial file
     return [folder / name for name in texts]
 
 
 def markdown(report: Record) -> str:
     """Return a report as Markdown."""
     machine, parts = report["machine"], report["parts"]
-    found = cpu_floors.floors({name: part["records"] for name, part in parts.items()})
+    found = cpu_targets.targets({name: part["records"] for name, part in parts.items()})
     lines = ["# gpunet on the CPU", ""]
     if report["quick"]:
         lines += [_DRY, ""]
@@ -87,7 +90,7 @@ def markdown(report: Record) -> str:
     lines += [*_INTRODUCTION.strip().splitlines(), ""]
     if report.get("plot"):
         lines += [f"![Times of each library]({report['plot']})", ""]
-    lines += [*_FLOORS.strip().splitlines(), "", *cpu_floors.table(found)]
+    lines += [*_FLOORS.strip().splitlines(), "", *cpu_targets.table(found)]
     for name in (*PARTS, "start"):
         if name in parts:
             lines += _part(name, parts[name])
@@ -97,7 +100,11 @@ def markdown(report: Record) -> str:
 def _part(name: str, part: Record) -> list[str]:
     title, about = (START_TITLE, START_ABOUT) if name == "start" else PARTS[name][:2]
     commit = part.get("commit")
-    at = f", commit {commit['hash'][:10]}{' with changes' * commit['changed']}" if commit else ""
+    at = (
+        f", commit {commit['hash'][:10]}{' with local changes' * commit['changed']}"
+        if commit
+        else ""
+    )
     run = f"{part['date']}{at}, {part['threads']} threads for each library."
     table = {"start": cpu_tables.starts, "mnist": cpu_tables.accuracies}.get(
         name, cpu_tables.operations
@@ -106,7 +113,7 @@ def _part(name: str, part: Record) -> list[str]:
 
 
 def _versions(parts: Record) -> str:
-    """Return the versions of all libraries that were measured."""
+    """Return the versions of all measured libraries."""
     found: dict[str, set[str]] = {}
     for part in parts.values():
         for record in part["records"]:

@@ -1,4 +1,4 @@
-"""The tables of a run on the CPU, each a list of lines of Markdown, from its records."""
+"""Tables of a run on the CPU: lines of Markdown, made from records."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Record = dict[str, Any]
 
 
 def ratio(ours: Record | None, theirs: Record | None) -> float | None:
-    """Return how many times as long the other takes; None where one was not measured."""
+    """Return their time divided by ours; None if one was not measured."""
     if not ours or not theirs or "median" not in ours or "median" not in theirs:
         return None
     return theirs["median"] / ours["median"]
 
 
 def name_of(name: str, found: Record) -> str:
-    """Return a contender with the way that it took, where it had several."""
-    return f"{name}: {found['way']}" if found.get("way") else name
+    """Return a contender's name, with its variant if it had several."""
+    return f"{name}: {found['variant']}" if found.get("variant") else name
 
 
 def operations(records: list[Record]) -> list[str]:
@@ -36,7 +36,7 @@ def operations(records: list[Record]) -> list[str]:
         case = Case(**record["case"])
         label = case.label[:1].upper() + case.label[1:]
         if "sgemm_gflops" in record:
-            label += f" (sgemm beside it: {record['sgemm_gflops']:.0f} GFLOP/s)"
+            label += f" (sgemm: {record['sgemm_gflops']:.0f} GFLOP/s)"
         lines += ["", f"**{label}**", "", *_head(heads)]
         for name, found in record["results"].items():
             lines.append(_operation(record, case, name, found, with_rate, with_samples, len(heads)))
@@ -69,8 +69,8 @@ def _operation(
 
 
 def starts(records: list[Record]) -> list[str]:
-    """Return the table of how long processes take until their first step is done."""
-    heads = ["", "s to the first step done (quartiles)", "of it the step, s", "processes"]
+    """Return the table of times until a process has done its first step."""
+    heads = ["", "s until the first step is done (quartiles)", "of which the step, s", "processes"]
     lines = ["", *_head(heads)]
     for name, found in records[0]["results"].items():
         if "median" not in found:
@@ -82,7 +82,7 @@ def starts(records: list[Record]) -> list[str]:
 
 
 def accuracies(records: list[Record]) -> list[str]:
-    """Return the table of the real program."""
+    """Return the table of the full program."""
     heads = ["", "test accuracy", "wall time, s", f"to {NUMBA}", f"to {NUMPY}", "us a sample"]
     lines = ["", *_head(heads)]
     for record in records:
@@ -100,13 +100,13 @@ def accuracies(records: list[Record]) -> list[str]:
 
 
 def _time(found: Record, unit: float, digits: int) -> str:
-    """Return a median and its quartiles in a unit of which a second has so many."""
+    """Return a median and quartiles, times `unit`."""
     low, high = (f"{value * unit:,.{digits}f}" for value in found["quartiles"])
     return f"{found['median'] * unit:,.{digits}f} ({low} to {high})"
 
 
 def _nothing(found: Record, cells: int) -> list[str]:
-    """Return the cells of a row that holds only why nothing was measured."""
+    """Return the cells of a row with only the reason why nothing was measured."""
     return [" ".join(found["why"].replace("|", "/").split()), *[""] * (cells - 1)]
 
 

@@ -2,11 +2,11 @@
 
 python -m benchmarks.gpu
 
-It runs the gpu-marked tests, compute-sanitizer where it is installed, and then measures: the GPU's
-ceilings, training steps and epochs beside PyTorch's, convolutions beside cuDNN's, the program's
-kernels. It ends by itself within 8 minutes; the files are written after each part, and hold only
-what this run measured, beside what gpunet sets out for. The GPU's settings stay as they are.
-Without a usable GPU it ends with code 2.
+Runs the gpu-marked tests and compute-sanitizer (if installed), then measures: the GPU's ceilings,
+training steps and epochs compared with PyTorch, convolutions compared with cuDNN, and the program's
+kernels. Takes at most 8 minutes. The files are written after each part, and contain only what this
+run measured, compared with gpunet's targets. The GPU's settings are not changed. Without a usable
+GPU, exits with code 2.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 from benchmarks import gpu_checks, gpu_machine, gpu_report, gpu_steps
 from benchmarks.gpu_kernels import JOBS, Sizes
 from benchmarks.gpu_steps import Peer, PeerError, Worker
-from benchmarks.gpu_timing import Deadline
+from benchmarks.gpu_timing import OUT_OF_TIME, Deadline
 
-__all__ = ["Part", "main", "make_parts", "no_gpu", "run"]
+__all__ = ["Part", "main", "make_parts", "no_gpu_message", "run"]
 
 Record = dict[str, Any]
 Records = Callable[[str, Deadline], Iterator[Record]]
@@ -32,19 +32,18 @@ Records = Callable[[str, Deadline], Iterator[Record]]
 RESULTS = Path(__file__).parent / "results"
 
 _MINUTES = 8.0
-_RESERVE = 15.0  # seconds kept to end what still runs, and to write
-_GRACE = 5.0  # seconds that a job may take longer than it was told
-_LEFT_OUT = "left out: time"
+_RESERVE = 15.0  # seconds to end processes and write the report
+_GRACE = 5.0  # seconds that a job may exceed its deadline
 
 
 class Part(NamedTuple):
     """A part of a run.
 
     Attributes:
-        title: what it does.
-        share: of all the time, what it may take at most.
-        least: seconds without which it is not begun.
-        records: yields what it finds, given its deadline and the device.
+        title: description.
+        share: largest share of the total time.
+        least: seconds required to start it.
+        records: yields results, given a deadline and the device.
     """
 
     title: str
@@ -53,23 +52,23 @@ class Part(NamedTuple):
     records: Callable[[Deadline, Record], Iterator[Record]]
 
 
-def in_a_process(job: str, deadline: Deadline) -> Iterator[Record]:
-    """Yield the records of a job in a process of its own: what it breaks, it breaks there.
+def run_in_process(job: str, deadline: Deadline) -> Iterator[Record]:
+    """Yield the records of a job, run in its own process: a crash stays there.
 
     Raises:
-        PeerError: it ended before its end, or took too long.
+        PeerError: the job crashed or took too long.
     """
     command = [sys.executable, "-m", "benchmarks.gpu", "--job", job]
     worker = Peer(job, [*command, "--seconds", f"{deadline.left():.1f}"])
     try:
-        while "end" not in (said := worker.hear(deadline.left() + _GRACE)):
-            yield said["record"]
+        while "end" not in (reply := worker.receive(deadline.left() + _GRACE)):
+            yield reply["record"]
     finally:
         worker.close()
 
 
-def do_job(job: str, seconds: float) -> None:
-    """Be that process: print each record as a line."""
+def run_job(job: str, seconds: float) -> None:
+    """Run a job in this process; print each record as a line of JSON."""
     if job == "describe":
         records = iter([gpu_machine.describe()])
     else:
@@ -80,19 +79,19 @@ def do_job(job: str, seconds: float) -> None:
 
 
 def make_parts(
-    jobs: Records = in_a_process, start: Callable[[str], Worker] = Peer
+    jobs: Records = run_in_process, start: Callable[[str], Worker] = Peer
 ) -> dict[str, Part]:
-    """Return the parts in their order.
+    """Return the parts, in order.
 
     Arguments:
         jobs: yields the records of a job.
-        start: starts a library that takes part in the comparison.
+        start: starts a contender's process.
     """
 
     def of(*names: str) -> Callable[[Deadline, Record], Iterator[Record]]:
         def records(deadline: Deadline, device: Record) -> Iterator[Record]:
             for name in names:
-                yield from _told(name, jobs(name, deadline))
+                yield from _with_error(name, jobs(name, deadline))
 
         return records
 
@@ -104,7 +103,7 @@ def make_parts(
             "a small step under compute-sanitizer", 0.06, 15,
             lambda deadline, device: gpu_checks.run_sanitizer(deadline),
         ),
-        "ceilings": Part("what the GPU reaches", 0.06, 10, ceilings),
+        "ceilings": Part("the GPU's ceilings", 0.06, 10, ceilings),
         "steps": Part(
             "training steps", 0.32, 20,
             lambda deadline, device: gpu_steps.compare_steps(deadline, start),
@@ -119,8 +118,8 @@ def make_parts(
     }  # fmt: skip
 
 
-def _told(name: str, records: Iterator[Record]) -> Iterator[Record]:
-    """Yield records, and as the last one what broke them off."""
+def _with_error(name: str, records: Iterator[Record]) -> Iterator[Record]:
+    """Yield records; if the job fails, the error as the last one."""
     try:
         yield from records
     except PeerError as error:
@@ -130,12 +129,12 @@ def _told(name: str, records: Iterator[Record]) -> Iterator[Record]:
 def run(
     parts: dict[str, Part], report: Record, deadline: Deadline, write: Callable[[], None]
 ) -> None:
-    """Do the parts, each within its time, and put what they find into the report.
+    """Run the parts, each within its time, and add their records to the report.
 
     Arguments:
-        parts: what to do, in this order.
-        report: what is known so far, with the device.
-        deadline: when to stop.
+        parts: parts to run, in order.
+        report: report to extend; has the device.
+        deadline: end of the run.
         write: writes the report; called after each part.
     """
     total = deadline.left()
@@ -143,7 +142,7 @@ def run(
         entry: Record = {"title": part.title, "records": []}
         report["parts"][name] = entry
         if deadline.left() < part.least:
-            entry["state"] = _LEFT_OUT
+            entry["state"] = OUT_OF_TIME
         else:
             before = deadline.left()
             limit = deadline.part(part.share * total)
@@ -152,23 +151,23 @@ def run(
                     entry["records"].append(record)
                 entry["state"] = "done"
             except Exception as error:
-                entry["state"] = f"broken off: {type(error).__name__}: {error}"
+                entry["state"] = f"aborted: {type(error).__name__}: {error}"
             entry["seconds"] = round(before - deadline.left(), 1)
-        print(f"{name}: {gpu_report.in_a_line(entry)}", flush=True)
+        print(f"{name}: {gpu_report.one_line(entry)}", flush=True)
         write()
 
 
-def no_gpu(found: Record) -> str:
-    """Return the line that says why nothing was measured, and what to do."""
+def no_gpu_message(found: Record) -> str:
+    """Return why nothing was measured, and the fix, on one line."""
     return f"No usable GPU: {found['reason']} Fix: {found['fix']}"
 
 
 def main(
     arguments: list[str] | None = None,
-    jobs: Records = in_a_process,
+    jobs: Records = run_in_process,
     start: Callable[[str], Worker] = Peer,
 ) -> int:
-    """Do what the command line says; return the exit code."""
+    """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
     if options.list:
         for name, part in make_parts().items():
@@ -178,16 +177,16 @@ def main(
         gpu_checks.small_step()
         return 0
     if options.job:
-        do_job(options.job, float(options.seconds))
+        run_job(options.job, float(options.seconds))
         return 0
     deadline = Deadline(options.minutes * 60 - _RESERVE)
     try:
         (found,) = jobs("describe", deadline.part(60))
     except PeerError as error:
-        found = {"usable": False, "reason": f"Asking for it failed: {error}.", "fix":
+        found = {"usable": False, "reason": f"Querying the GPU failed: {error}.", "fix":
                  "Run python -m gpunet doctor."}  # fmt: skip
     if not found["usable"]:
-        print(no_gpu(found), file=sys.stderr)
+        print(no_gpu_message(found), file=sys.stderr)
         return 2
     parts = {
         name: part
@@ -211,7 +210,7 @@ def _measure(
         "clocks": {"before": gpu_machine.clocks(device["pci_bus_id"])},
         "parts": {},
     }
-    # A run of some parts does not take the place of a whole one.
+    # A partial run does not overwrite a full one.
     name = "-".join([gpu_machine.slug(device["name"]), *sorted(options.only or [])])
     options.output.mkdir(parents=True, exist_ok=True)
 
@@ -221,7 +220,7 @@ def _measure(
             file = options.output / f"{name}{suffix}"
             part = file.with_suffix(f"{suffix}.part")
             part.write_text(text, encoding="utf-8")
-            part.replace(file)  # so that a reader never finds half a file
+            part.replace(file)  # atomic: readers never see a partial file
 
     run(parts, report, deadline, write)
     report["clocks"]["after"] = gpu_machine.clocks(device["pci_bus_id"])
@@ -234,14 +233,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__.split("\n\n")[2]
     )
-    parser.add_argument("--minutes", type=_minutes, default=_MINUTES, help="8 by default")
+    parser.add_argument("--minutes", type=_minutes, default=_MINUTES, help="default 8")
     parser.add_argument(
         "--only", nargs="+", metavar="PART", choices=list(make_parts()), help="see --list"
     )
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FOLDER")
-    parser.add_argument("--list", action="store_true", help="name the parts")
+    parser.add_argument("--list", action="store_true", help="list the parts")
     for name, kind in (("--small-step", "store_true"), ("--job", "store"), ("--seconds", "store")):
-        parser.add_argument(name, action=kind, help=argparse.SUPPRESS)  # for its own processes
+        parser.add_argument(name, action=kind, help=argparse.SUPPRESS)  # internal
     parser.set_defaults(seconds=0.0)
     return parser
 

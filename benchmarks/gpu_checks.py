@@ -1,4 +1,4 @@
-"""Right before fast: the gpu-marked tests, and a small step under compute-sanitizer."""
+"""Correctness on a GPU: the gpu-marked tests, and a small step under compute-sanitizer."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ __all__ = [
 
 Record = dict[str, Any]
 
-_MOST_PROCESSES = 8  # each compiles kernels on a core of its own
-_NEIGHBOURS = 8  # tests that stay together
+_MOST_PROCESSES = 8  # each compiles kernels on its own core
+_NEIGHBOURS = 8  # tests that stay in one process
 _MEMORY_OF_A_PROCESS = 1 << 30
 
 _OUTCOME = re.compile(
@@ -44,12 +44,12 @@ _SUMMARIES = {
 
 
 def run_tests(deadline: Deadline, device: Record, where: str = "tests") -> Iterator[Record]:
-    """Run the gpu-marked tests, in several processes at once; yield what became of them.
+    """Run the gpu-marked tests in parallel processes; yield their outcomes.
 
     Arguments:
-        deadline: when they are ended.
-        device: how many processes fit is seen by it.
-        where: the file or folder that they are in.
+        deadline: when to kill them.
+        device: determines how many processes fit.
+        where: file or folder of the tests.
     """
     try:
         importlib.import_module("pytest")
@@ -65,10 +65,10 @@ def run_tests(deadline: Deadline, device: Record, where: str = "tests") -> Itera
         yield {"error": f"no gpu-marked test was found: {_tail(listed)}"}
         return
     count = _processes(device, len(tests))
-    # --verbosity and a wide screen: a line for each test, with the reason of a skip.
+    # -v and a wide screen: a line for each test, with the reason of a skip.
     options = ["-v", "--slow", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
     parts: list[list[str]] = [[] for _ in range(count)]
-    for number, test in enumerate(tests):  # neighbours often have a kernel in common
+    for number, test in enumerate(tests):  # neighbours often share kernels
         parts[number // _NEIGHBOURS % count].append(test)
     started = [_start([*_pytest(), *options, *part]) for part in parts if part]
     outputs = _finish(started, deadline)
@@ -80,18 +80,18 @@ def _pytest() -> list[str]:
 
 
 def _processes(device: Record, tests: int) -> int:
-    """Return how many processes share the tests: the cores, the memory and the GPU allow it."""
-    if device.get("exclusive"):  # the GPU is set to have one process at a time
+    """Return the number of test processes, limited by cores, GPU memory and compute mode."""
+    if device.get("exclusive"):  # compute mode: one process at a time
         return 1
     memory = device.get("memory_free_bytes", 0) // _MEMORY_OF_A_PROCESS
     return max(1, min(_MOST_PROCESSES, (os.cpu_count() or 1) // 2, memory, tests))
 
 
 def count_outcomes(output: str) -> Record:
-    """Return the numbers of tests that passed, failed and were skipped, the latter with reasons.
+    """Return how many tests passed, failed and were skipped, with the reasons of skips.
 
     Arguments:
-        output: what ``pytest -v`` printed, perhaps cut off where it was stopped.
+        output: output of ``pytest -v``, possibly truncated.
     """
     outcomes: dict[str, str] = {}
     reasons: dict[str, int] = {}
@@ -113,16 +113,16 @@ def count_outcomes(output: str) -> Record:
 
 
 def run_sanitizer(deadline: Deadline) -> Iterator[Record]:
-    """Run a small training step under memcheck and racecheck; yield what they found."""
+    """Run a small training step under memcheck and racecheck; yield their findings."""
     tool = find_sanitizer()
     if tool is None:
-        yield {"absent": "compute-sanitizer", "why": "it is neither on PATH nor beside CUDA"}
+        yield {"absent": "compute-sanitizer", "why": "found neither on PATH nor in the CUDA folder"}
         return
     for name in _SUMMARIES:
         if deadline.passed():
             yield {"left_out": name}
             continue
-        # Kernels are what is checked; CuPy asks the runtime for what some drivers do not know.
+        # Check kernels only: CuPy queries the runtime for features that some drivers lack.
         options = ["--tool", name, "--report-api-errors", "no", "--target-processes", "all"]
         step = [sys.executable, "-m", "benchmarks.gpu", "--small-step"]
         (output,) = _finish([_start([tool, *options, *step])], deadline)
@@ -130,7 +130,7 @@ def run_sanitizer(deadline: Deadline) -> Iterator[Record]:
 
 
 def find_sanitizer() -> str | None:
-    """Return the path of compute-sanitizer, or None where it is not installed."""
+    """Return the path of compute-sanitizer, or None if it is not installed."""
     folders = [os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
     places = [str(Path(folder) / "bin") for folder in folders if folder]
     return shutil.which("compute-sanitizer") or shutil.which(
@@ -139,20 +139,20 @@ def find_sanitizer() -> str | None:
 
 
 def read_summary(name: str, output: str) -> Record:
-    """Return how many errors a tool found; without a summary nothing was checked."""
+    """Return how many errors a tool found; a missing summary is an error too."""
     found = [int(count) for count in _SUMMARIES[name].findall(output)]
     if not found:
         return {"error": f"no summary, so nothing was checked: {_tail(output)}"}
     if "small step done" not in output:
-        return {"error": f"the step did not come to its end: {_tail(output)}"}
-    kept = [line for line in output.splitlines() if line.startswith("=========")]
-    return {"found": sum(found), "messages": kept[1:30] if sum(found) else []}
+        return {"error": f"the step did not finish: {_tail(output)}"}
+    messages = [line for line in output.splitlines() if line.startswith("=========")]
+    return {"found": sum(found), "messages": messages[1:30] if sum(found) else []}
 
 
 def small_step() -> None:
-    """Train the program for a step on 4 images, every array in an allocation of its own.
+    """Train the program for a step on 4 images, without CuPy's memory pool.
 
-    In CuPy's pool arrays lie side by side, and what is read or written beyond one is not seen.
+    In the pool arrays are adjacent, which hides accesses out of bounds.
     """
     cupy = importlib.import_module("cupy")
     cupy.cuda.set_allocator(None)
@@ -176,13 +176,13 @@ def _start(command: list[str]) -> tuple[subprocess.Popen[str], Any]:
         text=True,
         cwd=ROOT,
         env=environment,
-        start_new_session=True,  # so that what it starts in turn can be ended with it
+        start_new_session=True,  # so that its children can be killed with it
     )
     return process, output
 
 
 def _finish(started: list[tuple[subprocess.Popen[str], Any]], deadline: Deadline) -> list[str]:
-    """Return what processes printed; those that are not done at the deadline are ended."""
+    """Return the output of processes; kill those that are not done at the deadline."""
     outputs = []
     for process, output in started:
         try:
@@ -197,4 +197,4 @@ def _finish(started: list[tuple[subprocess.Popen[str], Any]], deadline: Deadline
 
 
 def _tail(output: str) -> str:
-    return " / ".join(output.strip().splitlines()[-6:])[-600:] or "it printed nothing"
+    return " / ".join(output.strip().splitlines()[-6:])[-600:] or "no output"

@@ -1,7 +1,7 @@
-"""The jobs that measure single kernels and the GPU's ceilings; each runs in a process of its own.
+"""Jobs that measure single kernels and the GPU's ceilings; each runs in its own process.
 
-A job yields records, one for each thing measured, and looks at its deadline before each: what no
-longer fits is yielded by name, as left out.
+A job yields a record for each measurement. It checks its deadline before each; a measurement that
+no longer fits is yielded by name, as left out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 import gpunet
-from benchmarks import gpu_works
+from benchmarks import gpu_workloads
 from benchmarks.gpu_timing import CupyStream, Deadline, DeviceTimer, TorchStream
-from benchmarks.gpu_works import Work, bytes_of
+from benchmarks.gpu_workloads import Workload, bytes_of
 from benchmarks.programs import BATCH_SIZES, batch, one_hot
 from examples.mnist_cnn import build_model
 from gpunet import primitives
@@ -31,43 +31,43 @@ _MOST_SETS = 32
 
 
 class Sizes:
-    """How large what is measured is; the tests make it small.
+    """Problem sizes; tests use small ones.
 
     Arguments:
-        copied: bytes of the copies that give the ceiling.
-        product: rows, columns and terms of the products that give the ceiling.
+        copy_bytes: size of the copies that give the bandwidth ceiling.
+        product: size of the square matrices that give the arithmetic ceiling.
         batches: batch sizes of the program.
         resnet: batch size of ResNet-50's convolutions.
-        rounds: measurements of each thing.
+        rounds: repetitions of each measurement.
     """
 
     def __init__(
         self,
-        copied: int = 1 << 28,
+        copy_bytes: int = 1 << 28,
         product: int = 8192,
         batches: tuple[int, ...] = BATCH_SIZES,
         resnet: int = 32,
         rounds: int = 15,
     ) -> None:
-        self.copied, self.product, self.batches = copied, product, batches
+        self.copy_bytes, self.product, self.batches = copy_bytes, product, batches
         self.resnet, self.rounds = resnet, rounds
 
 
 def ceilings(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Iterator[Record]:
-    """Yield what the GPU reaches: products by cuBLAS and by gpunet; in float32 a copy too.
+    """Yield the GPU's ceilings: matrix products by cuBLAS and gpunet; for "fp32" also a copy.
 
     Arguments:
         deadline: when to stop.
-        sizes: how large they are.
+        sizes: problem sizes.
         precision: of the products, ``"fp32"`` or ``"tf32"``.
     """
     if precision == "tf32":
-        os.environ["CUPY_TF32"] = "1"  # CuPy reads it at its first product
+        os.environ["CUPY_TF32"] = "1"  # CuPy reads it at the first product
     cupy = importlib.import_module("cupy")
-    timer = DeviceTimer(CupyStream(cupy, sizes.copied), sizes.rounds)
+    timer = DeviceTimer(CupyStream(cupy, sizes.copy_bytes), sizes.rounds)
     if precision == "fp32":
-        copied = timer.measure(lambda number: timer.stream.copy())
-        yield {"ceiling": "copy", "by": "CuPy", "bytes": 2 * sizes.copied} | copied
+        copy_bytes = timer.measure(lambda number: timer.stream.copy())
+        yield {"ceiling": "copy", "by": "CuPy", "bytes": 2 * sizes.copy_bytes} | copy_bytes
     n = sizes.product
     rng = np.random.default_rng(0)
     a, b = (cupy.asarray(rng.random((n, n), np.float32) - np.float32(0.5)) for _ in range(2))
@@ -76,24 +76,24 @@ def ceilings(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Itera
     if deadline.passed():
         yield {"left_out": f"products, {precision}"}
         return
-    yield from _guarded(
-        product | {"by": "cuBLAS, by CuPy"},
+    yield from _or_error(
+        product | {"by": "cuBLAS (CuPy)"},
         lambda: timer.measure(lambda number: cupy.matmul(a, b, out=out)),
     )
     with gpunet.set_precision(precision):
-        yield from _guarded(
+        yield from _or_error(
             product | {"by": "gpunet"},
             lambda: timer.measure(lambda number: primitives.matmul(a, b)),
         )
 
 
 def torch_ceilings(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
-    """Yield what PyTorch's products reach, in float32 and with TF32 allowed."""
+    """Yield PyTorch's matrix products, in float32 and with TF32 allowed."""
     torch, why = _torch()
     if torch is None:
         yield {"absent": "PyTorch", "why": why}
         return
-    timer = DeviceTimer(TorchStream(torch, sizes.copied), sizes.rounds)
+    timer = DeviceTimer(TorchStream(torch, sizes.copy_bytes), sizes.rounds)
     n = sizes.product
     a, b = (torch.rand(n, n, device="cuda") - 0.5 for _ in range(2))
     out = torch.empty_like(a)
@@ -103,26 +103,28 @@ def torch_ceilings(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
             continue
         allow_tf32(torch, precision == "tf32")
         record = {"ceiling": "product", "by": "PyTorch", "precision": precision}
-        yield from _guarded(
+        yield from _or_error(
             record | {"flop": 2 * n**3, "size": n},
             lambda: timer.measure(lambda number: torch.matmul(a, b, out=out)),
         )
 
 
 def kernels(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
-    """Yield each kind of kernel at the program's shapes."""
-    works = [work for batch in sizes.batches for work in gpu_works.program_works(batch)]
-    yield from _measure(deadline, sizes, [*gpu_works.updates(), *works])
+    """Yield the time of each kernel at the program's shapes."""
+    workloads = [work for batch in sizes.batches for work in gpu_workloads.program_workloads(batch)]
+    yield from _measure(deadline, sizes, [*gpu_workloads.updates(), *workloads])
 
 
 def convolutions(deadline: Deadline, sizes: Sizes, precision: str = "fp32") -> Iterator[Record]:
-    """Yield ResNet-50's 3x3 convolutions and their gradients."""
+    """Yield the times of ResNet-50's 3x3 convolutions and their gradients."""
     with gpunet.set_precision(precision):
-        yield from _measure(deadline, sizes, gpu_works.resnet_works(sizes.resnet), precision)
+        yield from _measure(
+            deadline, sizes, gpu_workloads.resnet_workloads(sizes.resnet), precision
+        )
 
 
 def profiles(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
-    """Yield what `gpunet.profile` finds in a training step of the program, by batch size."""
+    """Yield `gpunet.profile` of a training step of the program, by batch size."""
     cupy = importlib.import_module("cupy")
     for size in sizes.batches:
         if deadline.passed():
@@ -130,7 +132,7 @@ def profiles(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
         else:
             images, labels = batch(size)
             x, y = cupy.asarray(images), cupy.asarray(one_hot(labels))
-            yield from _guarded(
+            yield from _or_error(
                 {"profile": "training step", "batch": size}, partial(_profile, x, y)
             )
 
@@ -141,13 +143,13 @@ def _profile(x: Any, y: Any) -> Record:
 
 
 def _measure(
-    deadline: Deadline, sizes: Sizes, works: Iterable[Work], precision: str = "fp32"
+    deadline: Deadline, sizes: Sizes, workloads: Iterable[Workload], precision: str = "fp32"
 ) -> Iterator[Record]:
     cupy = importlib.import_module("cupy")
-    timer = DeviceTimer(CupyStream(cupy, sizes.copied), sizes.rounds)
+    timer = DeviceTimer(CupyStream(cupy, sizes.copy_bytes), sizes.rounds)
     cache = cupy.cuda.Device().attributes.get("L2CacheSize", 0)
     rng = np.random.default_rng(0)
-    for work in works:
+    for work in workloads:
         if deadline.passed():
             yield {"left_out": str(work)}
         elif not hasattr(primitives.cuda, work.primitive):
@@ -155,13 +157,13 @@ def _measure(
         else:
             record = {"kernel": work.primitive, "label": work.label, "batch": work.batch}
             record |= {"precision": precision}
-            yield from _guarded(record, lambda work=work: _timed(cupy, timer, work, rng, cache))
+            yield from _or_error(record, lambda work=work: _timed(cupy, timer, work, rng, cache))
 
 
 def _timed(
-    cupy: Any, timer: DeviceTimer, work: Work, rng: np.random.Generator, cache: int
+    cupy: Any, timer: DeviceTimer, work: Workload, rng: np.random.Generator, cache: int
 ) -> Record:
-    """Measure a call that takes other arrays each time, so that it finds none in the cache."""
+    """Measure a call, with other arrays each time, so that none is in the cache."""
     first = [cupy.asarray(array) for array in work.arrays(rng)]
     size = sum(array.nbytes for array in first)
     count = max(1, min(_MOST_SETS, math.ceil(2 * cache / size)))
@@ -172,16 +174,16 @@ def _timed(
 
 
 def torch_convolutions(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
-    """Yield the same convolutions by PyTorch, which has them from cuDNN."""
+    """Yield the times of the same convolutions in PyTorch, which calls cuDNN."""
     torch, why = _torch()
     if torch is None:
         yield {"absent": "PyTorch", "why": why}
         return
-    torch.backends.cudnn.benchmark = True  # lets it try its algorithms, and take the fastest
-    timer = DeviceTimer(TorchStream(torch, sizes.copied), sizes.rounds)
+    torch.backends.cudnn.benchmark = True  # picks the fastest algorithm
+    timer = DeviceTimer(TorchStream(torch, sizes.copy_bytes), sizes.rounds)
     for precision in ("fp32", "tf32"):
         allow_tf32(torch, precision == "tf32")
-        for work in gpu_works.resnet_works(sizes.resnet):
+        for work in gpu_workloads.resnet_workloads(sizes.resnet):
             for layout in ("contiguous_format", "channels_last"):
                 record = {"kernel": work.primitive, "label": work.label, "batch": work.batch}
                 record |= {"by": "PyTorch", "precision": precision, "layout": layout}
@@ -189,11 +191,11 @@ def torch_convolutions(deadline: Deadline, sizes: Sizes) -> Iterator[Record]:
                     yield {"left_out": f"PyTorch, {precision}, {layout}: {work}"}
                     continue
                 call = torch_convolution(torch, work, layout, "cuda")
-                yield from _guarded(record, lambda call=call: timer.measure(call))
+                yield from _or_error(record, lambda call=call: timer.measure(call))
 
 
-def torch_convolution(torch: Any, work: Work, layout: str, device: str) -> Callable[[int], Any]:
-    """Return a function that does the same work in PyTorch."""
+def torch_convolution(torch: Any, work: Workload, layout: str, device: str) -> Callable[[int], Any]:
+    """Return a function that computes the same in PyTorch."""
     sizes, form = work.sizes, getattr(torch, layout)
     n, channels, filters = work.batch, sizes["channels"], sizes["filters"]
     out = (sizes["size"] - 1) // sizes["stride"] + 1  # a kernel of 3 with padding 1
@@ -213,13 +215,13 @@ def torch_convolution(torch: Any, work: Work, layout: str, device: str) -> Calla
 
 
 def allow_tf32(torch: Any, allowed: bool) -> None:
-    """Let PyTorch's products and convolutions of float32 use TF32, or not."""
+    """Allow or forbid TF32 in PyTorch's float32 products and convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _torch() -> tuple[Any, str]:
-    """Return PyTorch, or None and why not."""
+    """Return PyTorch, or None and the reason."""
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
@@ -229,8 +231,8 @@ def _torch() -> tuple[Any, str]:
     return torch, ""
 
 
-def _guarded(record: Record, measure: Callable[[], Record]) -> Iterator[Record]:
-    """Yield the record with what was measured, or with the error that came instead."""
+def _or_error(record: Record, measure: Callable[[], Record]) -> Iterator[Record]:
+    """Yield the record with the measurement, or with the error."""
     try:
         yield record | measure()
     except Exception as error:

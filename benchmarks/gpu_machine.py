@@ -1,4 +1,4 @@
-"""What machine a run is on: the GPU as it was found, the versions, the commit. It only reads."""
+"""Description of the machine: GPU, versions, commit. Read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CLOCKS", "clocks", "commit", "describe", "host", "parse_clocks", "pe
 
 ROOT = Path(__file__).parent.parent
 
-# What nvidia-smi is asked for: fields that it has had for many versions, old and new.
+# Fields queried from nvidia-smi; old and new versions have them.
 CLOCKS = (
     "pci.bus_id",
     "driver_version",
@@ -36,12 +36,12 @@ CLOCKS = (
 )
 
 
-# Compute capabilities of which a multiprocessor has 64 lanes for float32; later ones have 128.
+# Compute capabilities with 64 float32 lanes per multiprocessor; others have 128.
 _OF_64_LANES = ("7.0", "7.2", "7.5", "8.0")
 
 
 def describe() -> dict[str, Any]:
-    """Return the first GPU and the versions; only `usable`, `reason` and `fix` where none is."""
+    """Return the first GPU and the versions; without one, only `usable`, `reason` and `fix`."""
     probe = backend.probe_gpu()
     found: dict[str, Any] = {"usable": probe.usable, "reason": probe.reason, "fix": probe.fix}
     if not probe.usable:
@@ -53,7 +53,7 @@ def describe() -> dict[str, Any]:
     free, total = runtime.memGetInfo()
     capability = f"{device.compute_capability[:-1]}.{device.compute_capability[-1]}"
     multiprocessors = attributes["MultiProcessorCount"]
-    clock = attributes.get("ClockRate", 0) * 1000  # which is told in kHz
+    clock = attributes.get("ClockRate", 0) * 1000  # from kHz
     found["device"] = {
         "name": name.decode() if isinstance(name, bytes) else str(name),
         "compute_capability": capability,
@@ -82,15 +82,15 @@ def describe() -> dict[str, Any]:
 
 
 def peak(capability: str, multiprocessors: int, clock: int) -> int:
-    """Return the float32 operations that a GPU can do in a second; 0 where its clock is not told.
+    """Return a GPU's peak float32 FLOP per second; 0 if its clock is unknown.
 
     Arguments:
-        capability: its compute capability, such as "9.0".
-        multiprocessors: how many it has.
-        clock: their highest, in Hz.
+        capability: compute capability, such as "9.0".
+        multiprocessors: number of multiprocessors.
+        clock: highest clock, in Hz.
     """
     lanes = 64 if capability in _OF_64_LANES else 128
-    return multiprocessors * lanes * 2 * clock  # a multiplication and an addition at once
+    return multiprocessors * lanes * 2 * clock  # fused multiply-add
 
 
 def _version(package: str) -> str | None:
@@ -101,12 +101,12 @@ def _version(package: str) -> str | None:
 
 
 def _cuda_version(number: int) -> str:
-    """Return what CUDA's number says, such as 12.9 for 12090."""
+    """Return CUDA's version, such as 12.9 for 12090."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def host() -> dict[str, Any]:
-    """Return the processor and its cores."""
+    """Return the processor and its number of cores."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -114,7 +114,7 @@ def host() -> dict[str, Any]:
 
 
 def slug(name: str) -> str:
-    """Return a device's name as a file's.
+    """Return a device's name as a file name.
 
     >>> slug("NVIDIA H100 80GB HBM3")
     'nvidia-h100-80gb-hbm3'
@@ -123,7 +123,7 @@ def slug(name: str) -> str:
 
 
 def clocks(pci_bus_id: str) -> dict[str, str] | None:
-    """Return what nvidia-smi says of the GPU now, or None where it says nothing."""
+    """Return the GPU's current state from nvidia-smi, or None if unavailable."""
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", f"--query-gpu={','.join(CLOCKS)}", "--format=csv,noheader"]
@@ -135,7 +135,7 @@ def clocks(pci_bus_id: str) -> dict[str, str] | None:
 
 
 def parse_clocks(text: str, pci_bus_id: str) -> dict[str, str] | None:
-    """Return the row of one GPU; the domain of its address may have 4 or 8 digits."""
+    """Return the row of one GPU; the PCI domain may have 4 or 8 digits."""
     for row in csv.reader(text.splitlines(), skipinitialspace=True):
         if len(row) == len(CLOCKS) and _same_bus(row[0], pci_bus_id):
             return dict(zip(CLOCKS, (cell.strip() for cell in row), strict=True))
@@ -153,7 +153,7 @@ def _same_bus(a: str, b: str) -> bool:
 
 
 def commit() -> dict[str, Any] | None:
-    """Return the commit of the checkout and whether files differ from it; None without one."""
+    """Return the checkout's commit and whether files differ from it; None without git."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]

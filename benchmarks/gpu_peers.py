@@ -1,9 +1,9 @@
-"""A library that trains the program on a GPU, in a process of its own that does as it is told.
+"""A process that trains the program on a GPU with one library, on command.
 
 python -m benchmarks.gpu_peers "PyTorch eager"
 
-It reads commands as lines of JSON and answers each with one; `gpu_steps` gives the commands. All
-libraries start from the same weights, have the same images on the GPU, and step with Adam.
+Each command is a line of JSON, and so is each answer; `gpu_steps` sends the commands. All libraries
+start from the same weights, have the same images on the GPU, and train with Adam.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ TORCH = TORCH_EAGER, TORCH_COMPILED, TORCH_GRAPH = (
 )  # fmt: skip
 CONTENDERS = (OURS, OURS_EAGER, *TORCH)
 
-# Batches come to `train_on_batch` through two slots by turns: the first step of each goes by
-# itself, the next is captured.
+# `train_on_batch` alternates between two slots: the first step of each is eager, the second is
+# captured.
 _WARM_UP_STEPS = 4
 
 Data = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # images (n, 28, 28, 1), labels (n,)
@@ -48,36 +48,36 @@ class Program(Protocol):
     """The program in one library."""
 
     def prepare(self, data: Data, size: int, precision: str) -> float:
-        """Start anew with these data and this batch size; return the loss before any step."""
+        """Reset weights, set data and batch size; return the loss before any step."""
 
     def step(self, number: int) -> float:
-        """Do a step on a batch of the data, and return its loss: the host waits for it."""
+        """Train on one batch; return its loss, which the host waits for."""
 
     def run(self, steps: int) -> None:
-        """Pass over the data as they come until so many steps are done, and wait for the last.
+        """Train for `steps` on the data in order; wait for the last step.
 
         Arguments:
-            steps: those of one pass, or a multiple of them.
+            steps: a multiple of the steps of one pass.
         """
 
     def epochs(self, count: int) -> None:
-        """Pass over the shuffled data so often, and wait for the last step."""
+        """Train for `count` epochs on shuffled data; wait for the last step."""
 
     def accuracy(self, data: Data) -> float:
-        """Return the share of images that are recognized."""
+        """Return the share of images that are classified correctly."""
 
-    def settle(self) -> None:
-        """Give back memory that nothing holds, and let the peak begin anew."""
+    def reset_memory(self) -> None:
+        """Free unused memory, and reset the peak."""
 
     def peak_memory(self) -> int:
-        """Return the most bytes that the library's memory pools have had from the GPU."""
+        """Return the peak size of the library's memory pools, in bytes."""
 
 
 class GpunetProgram:
-    """gpunet's, as `fit` and `train_on_batch` do it.
+    """gpunet's program, with `fit` and `train_on_batch`.
 
     Arguments:
-        xp: the array library that the data are given in: CuPy.
+        xp: array library of the data: CuPy.
         capture: as in `compile`.
     """
 
@@ -122,8 +122,8 @@ class GpunetProgram:
         if self.xp is not np:
             self.xp.cuda.Device().synchronize()
 
-    def settle(self) -> None:
-        gc.collect()  # a model of before, with its graphs
+    def reset_memory(self) -> None:
+        gc.collect()  # the previous model, with its graphs
         if self.xp is not np:
             self._wait()
             self.xp.get_default_memory_pool().free_all_blocks()
@@ -132,23 +132,23 @@ class GpunetProgram:
         steps = self.model._device_steps()
         if steps is None:
             return 0
-        # Pools keep what they had once; that of the graphs is apart.
+        # Pools never shrink; graphs have their own.
         return sum(p.total_bytes() for p in (self.xp.get_default_memory_pool(), steps.pool))
 
 
 class TorchProgram:
-    """PyTorch's, in its default layout, with its fused Adam.
+    """PyTorch's program, in its default layout, with its fused Adam.
 
     Arguments:
         torch: the module.
-        kind: one of `TORCH`: each operation by itself; the model and the loss through
-            ``torch.compile(mode="reduce-overhead")``; or the whole step captured by hand.
+        kind: one of `TORCH`: eager; model and loss through
+            ``torch.compile(mode="reduce-overhead")``; or the step captured in a CUDA graph.
         device: where it runs.
     """
 
     def __init__(self, torch: Any, kind: str, device: str = "cuda") -> None:
         self.torch, self.kind, self.device = torch, kind, device
-        torch.backends.cudnn.benchmark = True  # lets it try its algorithms, and take the fastest
+        torch.backends.cudnn.benchmark = True  # picks the fastest algorithm
 
     def prepare(self, data: Data, size: int, precision: str) -> float:
         torch = self.torch
@@ -172,14 +172,14 @@ class TorchProgram:
         return images.permute(0, 3, 1, 2).contiguous(), labels
 
     def _network(self) -> Any:
-        """Return the program's network with the weights that gpunet starts from."""
+        """Return the network, initialized with gpunet's weights."""
         network = torch_network()
         with gpunet.use_backend("numpy"):
             gpunet.random.seed(0)
             weights = build_model().get_weights()
         with self.torch.no_grad():
             for ours, theirs in zip(weights, network.parameters(), strict=True):
-                # Kernels (height, width, in, out) and weights (in, out): the other way in PyTorch.
+                # (height, width, in, out) to (out, in, height, width); (in, out) to (out, in)
                 axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[ours.ndim]
                 theirs.copy_(self.torch.from_numpy(ours.transpose(axes).copy()))
         return network.to(self.device)
@@ -188,7 +188,7 @@ class TorchProgram:
         cross_entropy = self.torch.nn.functional.cross_entropy
         if self.precision != "bf16":
             return cross_entropy(self.network(x), y)
-        # Without a cache of converted weights: each is used once in a step.
+        # No cache of converted weights: each is used once a step.
         with self.torch.autocast(self.device, self.torch.bfloat16, cache_enabled=False):
             return cross_entropy(self.network(x), y)
 
@@ -203,7 +203,7 @@ class TorchProgram:
         return lambda x, y: self._train(self._loss, x, y)
 
     def _compiled(self) -> Callable[[Any, Any], Any]:
-        self.torch.compiler.reset()  # forgets other sizes: so many may be compiled, and no more
+        self.torch.compiler.reset()  # forget other sizes: the number of recompilations is limited
         compiled = self.torch.compile(self._loss, mode="reduce-overhead", dynamic=False)
 
         def step(x: Any, y: Any) -> Any:
@@ -211,7 +211,7 @@ class TorchProgram:
             return self._train(compiled, x, y).clone()  # the next step overwrites it
 
         with self._unchanged():
-            for _ in range(4):  # compiles, warms up, and records its graphs
+            for _ in range(4):  # compiles, warms up, captures graphs
                 step(self.x[: self.size], self.y[: self.size])
         return step
 
@@ -222,7 +222,7 @@ class TorchProgram:
         with self._unchanged():
             stream.wait_stream(cuda.current_stream())
             with cuda.stream(stream):
-                for _ in range(4):  # on a stream of its own, as capturing wants it
+                for _ in range(4):  # on a separate stream, as capture requires
                     self._train(self._loss, x, y)
             cuda.current_stream().wait_stream(stream)
             self.optimizer.zero_grad(set_to_none=True)
@@ -239,7 +239,7 @@ class TorchProgram:
 
     @contextlib.contextmanager
     def _unchanged(self) -> Iterator[None]:
-        """Put weights and optimizer back, in place, to where they were before the block."""
+        """Restore weights and optimizer, in place, when the block ends."""
         before = [parameter.detach().clone() for parameter in self.network.parameters()]
         yield
         with self.torch.no_grad():
@@ -278,7 +278,7 @@ class TorchProgram:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
-    def settle(self) -> None:
+    def reset_memory(self) -> None:
         gc.collect()
         if self.device == "cuda":
             self._wait()
@@ -290,43 +290,43 @@ class TorchProgram:
 
 
 def _rows(number: int, size: int, count: int) -> slice:
-    """Return which samples a step has: batch after batch, and again from the first."""
+    """Return the samples of a step: batch after batch, cyclically."""
     start = number % max(1, count // size) * size
     return slice(start, start + size)
 
 
 def mnist_data(count: int | None = None) -> tuple[Data, Data]:
-    """Return MNIST's images as float32 and its labels, to train and to test."""
+    """Return MNIST's training and test data: float32 images and labels."""
     train, test = mnist.load_data()
     parts = [(as_arrays(images, labels)[0], labels) for images, labels in (train, test)]
     return tuple((x[:count], y[:count]) for x, y in parts)  # type: ignore[return-value]
 
 
-def answer(program: Program, command: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-    """Do what a command says; return the answer.
+def answer(program: Program, command: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Run a command; return the answer.
 
     Arguments:
-        program: the library's.
-        command: ``do`` names what; the rest are its arguments.
-        kept: what stays from one command to the next.
+        program: the library's program.
+        command: ``do`` names the command; the rest are its arguments.
+        state: values that commands share.
     """
-    if command["do"] == "prepare":  # random images, for the time of steps
+    if command["do"] == "prepare":  # random images, to time steps
         data = batch(command["size"] * command["batches"])
         loss = program.prepare(data, command["size"], command["precision"])
-        for _ in range(2):  # compiles and captures, then goes as it will when it is timed
+        for _ in range(2):  # compile and capture, then once as when timed
             program.run(command["batches"])
         for number in range(_WARM_UP_STEPS):
             program.step(number)
-        program.settle()
+        program.reset_memory()
         return {"loss": loss, "image_bytes": data[0].nbytes}
     if command["do"] == "prepare mnist":
-        data, kept["test"] = mnist_data(command.get("count"))
+        data, state["test"] = mnist_data(command.get("count"))
         program.prepare((data[0][:4096], data[1][:4096]), command["size"], command["precision"])
         program.epochs(1)  # compiles
-        program.accuracy(kept["test"])
+        program.accuracy(state["test"])
         return {"loss": program.prepare(data, command["size"], command["precision"])}
     if command["do"] == "accuracy":
-        return {"accuracy": program.accuracy(kept["test"])}
+        return {"accuracy": program.accuracy(state["test"])}
     times = []
     for number in range(command.get("steps", 1) if command["do"] == "step" else 1):
         start = time.perf_counter()
@@ -341,7 +341,7 @@ def answer(program: Program, command: dict[str, Any], kept: dict[str, Any]) -> d
 
 
 def make(contender: str) -> Program:
-    """Return the program of a contender, on the GPU."""
+    """Return a contender's program, on the GPU."""
     if contender not in TORCH:
         gpunet.use_backend("cupy")
         return GpunetProgram(sys.modules["cupy"], capture=contender == OURS)
@@ -361,7 +361,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("contender", choices=CONTENDERS)
     contender = parser.parse_args().contender
-    kept: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     try:
         program = make(contender)
     except Exception as error:
@@ -370,11 +370,11 @@ def main() -> None:
     print(json.dumps({"ready": contender}), flush=True)
     for line in sys.stdin:
         try:
-            said = answer(program, json.loads(line), kept)
+            reply = answer(program, json.loads(line), state)
         except Exception as error:
             traceback.print_exc()
-            said = {"error": _one_line(error)}
-        print(json.dumps(said), flush=True)
+            reply = {"error": _one_line(error)}
+        print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":

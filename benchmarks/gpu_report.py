@@ -1,14 +1,15 @@
-"""What a run on a GPU found, as Markdown: what was measured, and what was not, and why."""
+"""Report of a run on a GPU, as Markdown: results, and why something was not measured."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import gpu_floors, gpu_tables
+from benchmarks import gpu_tables, gpu_targets
 from benchmarks.gpu_peers import OURS, OURS_EAGER
 from benchmarks.gpu_tables import cell
+from benchmarks.gpu_timing import OUT_OF_TIME
 
-__all__ = ["in_a_line", "markdown", "problems"]
+__all__ = ["markdown", "one_line", "problems"]
 
 Record = dict[str, Any]
 
@@ -18,8 +19,8 @@ def markdown(report: Record) -> str:
     lines = [f"# gpunet on {report['device']['name']}", "", *_machine(report), ""]
     lines += ["| part | | seconds |", "| --- | --- | --- |"]
     for name, entry in report["parts"].items():
-        lines.append(f"| {name}: {entry['title']} | {in_a_line(entry)} | {_seconds(entry)} |")
-    lines += ["", *gpu_floors.section(report)]
+        lines.append(f"| {name}: {entry['title']} | {one_line(entry)} | {_seconds(entry)} |")
+    lines += ["", *gpu_targets.section(report)]
     rates = gpu_tables.ceilings_of(_records(report, "ceilings"))
     rates["peak"] = report["device"]["fp32_peak"]
     for name, section in (
@@ -45,23 +46,23 @@ def _seconds(entry: Record) -> str:
     return f"{entry['seconds']:.0f}" if "seconds" in entry else ""
 
 
-def in_a_line(entry: Record) -> str:
-    """Return what became of a part, in a few words."""
+def one_line(entry: Record) -> str:
+    """Return the outcome of a part, in a few words."""
     records = entry["records"]
-    said = [entry["state"]] if entry["state"] != "done" or not records else []
+    words = [entry["state"]] if entry["state"] != "done" or not records else []
     for record in records:
         if "tests" in record:
-            said.append(_counts(record))
+            words.append(_counts(record))
         elif "check" in record and "found" in record:
-            said.append(f"{record['check']}: {record['found']} found")
+            words.append(f"{record['check']}: {record['found']} found")
         elif "absent" in record:
-            said.append(f"{record['absent']} absent")
+            words.append(f"{record['absent']} absent")
     measured = sum(not {"median", "results", "table"}.isdisjoint(record) for record in records)
-    said += [f"{measured} measured"] if measured else []
-    for key, words in (("left_out", "left out: time"), ("error", "failed")):
+    words += [f"{measured} measured"] if measured else []
+    for key, outcome in (("left_out", OUT_OF_TIME), ("error", "failed")):
         count = sum(key in record for record in records)
-        said += [f"{count} {words}"] if count else []
-    return cell(", ".join(dict.fromkeys(said)) or entry["state"])
+        words += [f"{count} {outcome}"] if count else []
+    return cell(", ".join(dict.fromkeys(words)) or entry["state"])
 
 
 def _counts(record: Record) -> str:
@@ -72,24 +73,24 @@ def _counts(record: Record) -> str:
 
 
 def _is_cut_off(record: Record) -> bool:
-    """Whether tests were found that have no outcome."""
+    """Return whether some tests have no outcome."""
     return "passed" in record and " not run " in _counts(record)
 
 
 def problems(report: Record) -> list[str]:
-    """Return what went wrong: failed tests, errors, parts broken off. What is absent is not."""
+    """Return failures: failed tests, errors, aborted parts; but not what is absent."""
     found = []
     for name, entry in report["parts"].items():
-        if entry["state"].startswith("broken off"):
+        if entry["state"].startswith("aborted"):
             found.append(f"{name}: {entry['state']}")
         for record in entry["records"]:
             if record.get("failed") or record.get("found") or _is_cut_off(record):
-                found.append(f"{name}: {in_a_line(entry)}")
+                found.append(f"{name}: {one_line(entry)}")
             elif "error" in record:
                 found.append(f"{name}: {record['error']}")
             for contender in (OURS, OURS_EAGER):
-                why = record.get("results", {}).get(contender, {}).get("why", "left out")
-                if not why.startswith("left out"):
+                why = record.get("results", {}).get(contender, {}).get("why", OUT_OF_TIME)
+                if why != OUT_OF_TIME:
                     found.append(f"{name}: {contender}: {why}")
     return found
 
@@ -97,8 +98,8 @@ def problems(report: Record) -> list[str]:
 def _machine(report: Record) -> list[str]:
     device, versions, host = report["device"], report["versions"], report["host"]
     commit = report["commit"]
-    at = "no commit known" if commit is None else commit["hash"][:12]
-    changed = ", files changed since" if commit and commit["changed"] else ""
+    at = "unknown commit" if commit is None else commit["hash"][:12]
+    changed = ", with local changes" if commit and commit["changed"] else ""
     visible = device["visible_devices"]
     others = "" if device["CUDA_VISIBLE_DEVICES"] is None else (
         f" (CUDA_VISIBLE_DEVICES={device['CUDA_VISIBLE_DEVICES']})"
@@ -113,7 +114,7 @@ def _machine(report: Record) -> list[str]:
         f"{device['multiprocessors']} multiprocessors, {device['memory_bytes'] / 2**30:.0f} GiB, "
         f"L2 cache {device['l2_bytes'] / 2**20:.0f} MiB; {visible} visible{others} |",
         f"| float32 peak | {_peak(device)} |",
-        f"| driver | {before.get('driver_version', 'version not told')}, "
+        f"| driver | {before.get('driver_version', 'unknown version')}, "
         f"CUDA {versions['cuda_driver']} at most |",
         f"| versions | CUDA runtime {versions['cuda_runtime']}, CuPy {versions['cupy']}, "
         f"PyTorch {versions['torch'] or 'absent'}, Triton {versions['triton'] or 'absent'}, "
@@ -134,7 +135,7 @@ def _machine(report: Record) -> list[str]:
 
 def _peak(device: Record) -> str:
     if not device["fp32_peak"]:
-        return "the clock is not told"
+        return "unknown clock"
     return f"{device['fp32_peak'] / 1e12:.1f} TFLOP/s at {device['clock_hz'] / 1e6:,.0f} MHz"
 
 
@@ -168,7 +169,7 @@ def _profiles(records: list[Record]) -> list[str]:
 
 
 def _not_measured(records: list[Record]) -> list[str]:
-    """Return what a part did not measure, and why."""
+    """Return why measurements of a part are missing."""
     lines = []
     for record in records:
         if "absent" in record:
@@ -180,7 +181,7 @@ def _not_measured(records: list[Record]) -> list[str]:
     left = [record["left_out"] for record in records if "left_out" in record]
     if left:
         shown = "; ".join(left[:6]) + (f"; and {len(left) - 6} more" if len(left) > 6 else "")
-        lines.append(f"- left out: time: {shown}")
+        lines.append(f"- {OUT_OF_TIME}: {shown}")
     return ["", *lines] if lines else []
 
 

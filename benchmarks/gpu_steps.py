@@ -1,6 +1,6 @@
-"""Training steps and epochs of gpunet and its peers, by turns: A B A B ...
+"""Training steps and epochs of gpunet and its peers, in turns: A B A B ...
 
-Each library has a process of its own (`gpu_peers`); while one works the others wait.
+Each library has its own process (`gpu_peers`); while one works, the others wait.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any, Protocol
 
 from benchmarks.gpu_machine import ROOT
 from benchmarks.gpu_peers import CONTENDERS, OURS
-from benchmarks.gpu_timing import Deadline, summarize
+from benchmarks.gpu_timing import OUT_OF_TIME, Deadline, summarize
 
 __all__ = ["Declined", "Peer", "PeerError", "Worker", "compare_epochs", "compare_steps"]
 
 Record = dict[str, Any]
 
-# Batch sizes and precisions; what comes last is left out where time is short.
+# Batch sizes and precisions; the last are left out when time is short.
 CASES = (
     (32, "fp32"), (1024, "fp32"), (1024, "tf32"), (128, "fp32"), (32, "tf32"), (1024, "bf16"),
     (32, "bf16"),
@@ -34,28 +34,28 @@ CASES = (
 TURNS = 6
 EPOCHS = 10
 
-_PATIENCE = 90.0  # seconds for an answer, beside what is asked
-_LEAST = 20.0  # seconds without which no case is begun: compiling alone takes as long
-_TO_TELL = 5.0  # seconds kept to ask for what was reached
+_PATIENCE = 90.0  # seconds to wait for an answer
+_LEAST = 20.0  # seconds required to start a case: about the time to compile
+_TO_REPORT = 5.0  # seconds reserved to query the accuracy
 _IN_A_TURN = {32: (200, 3), 128: (96, 3), 1024: (24, 5)}  # batches, and passes over them
 
 
 class PeerError(Exception):
-    """A peer did not do what it was told; the message says what it said, or that it did not."""
+    """A peer failed or did not answer; the message says which."""
 
 
 class Declined(PeerError):
-    """It said so itself, and may do something else."""
+    """The peer answered with an error; it can take other commands."""
 
 
 class Worker(Protocol):
-    """A library in its process, or what stands for it in a test."""
+    """A contender's process, or a stand-in in tests."""
 
-    def tell(self, **command: Any) -> None:
-        """Send a command, and do not wait."""
+    def send(self, **command: Any) -> None:
+        """Send a command without waiting."""
 
-    def hear(self, seconds: float) -> Record:
-        """Return the answer to the earliest command that was not answered yet."""
+    def receive(self, seconds: float) -> Record:
+        """Return the answer to the earliest unanswered command."""
 
     def close(self) -> None:
         """End the process."""
@@ -66,7 +66,7 @@ class Peer:
 
     Arguments:
         contender: one of `CONTENDERS`.
-        command: how it is started.
+        command: command line of the process.
     """
 
     def __init__(self, contender: str, command: list[str] | None = None) -> None:
@@ -91,12 +91,12 @@ class Peer:
             self._lines.put(line)
         self._lines.put(None)
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         assert self._process.stdin is not None
-        with suppress(OSError):  # where it has ended, hear() says so
+        with suppress(OSError):  # if it has ended, receive() reports it
             print(json.dumps(command), file=self._process.stdin, flush=True)
 
-    def hear(self, seconds: float) -> Record:
+    def receive(self, seconds: float) -> Record:
         deadline = Deadline(seconds)
         while True:
             try:
@@ -107,17 +107,17 @@ class Peer:
                 self._lines.put(None)
                 raise PeerError(f"its process ended: {self._last_errors()}")
             try:
-                said = json.loads(line)
+                reply = json.loads(line)
             except ValueError:
-                continue  # what a library prints of its own
-            if isinstance(said, dict):
-                if "error" in said:
-                    raise Declined(said["error"])
-                return said
+                continue  # printed by a library
+            if isinstance(reply, dict):
+                if "error" in reply:
+                    raise Declined(reply["error"])
+                return reply
 
     def _last_errors(self) -> str:
         self._errors.seek(0)
-        return " / ".join(self._errors.read().strip().splitlines()[-4:])[-600:] or "without a word"
+        return " / ".join(self._errors.read().strip().splitlines()[-4:])[-600:] or "no output"
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -127,16 +127,16 @@ class Peer:
         with suppress(OSError):
             self._process.stdin.close()
         self._reader.join(2)
-        if not self._reader.is_alive():  # else what it started in turn still holds the pipe
+        if not self._reader.is_alive():  # else a child still holds the pipe
             self._process.stdout.close()
         self._errors.close()
 
 
 class _Group:
-    """The contenders that still take part; one that no longer answers leaves.
+    """The contenders that still answer; one that does not is removed.
 
     Attributes:
-        why: what those said, or did, that did not do what they were told last.
+        why: error of each contender that failed its last command.
     """
 
     def __init__(self, stack: ExitStack, start: Callable[[str], Worker], deadline: Deadline):
@@ -148,34 +148,34 @@ class _Group:
             stack.callback(worker.close)
             self.workers[name] = worker
         for name in CONTENDERS:
-            if self._hear(name) is None and name in self.workers:
+            if self._receive(name) is None and name in self.workers:
                 self.workers.pop(name).close()
 
-    def _hear(self, name: str) -> Record | None:
+    def _receive(self, name: str) -> Record | None:
         try:
-            said = self.workers[name].hear(min(_PATIENCE, self.deadline.left()))
+            reply = self.workers[name].receive(min(_PATIENCE, self.deadline.left()))
         except PeerError as error:
             self.why[name] = str(error)
             if not isinstance(error, Declined):
                 self.workers.pop(name).close()
             return None
         self.why.pop(name, None)
-        return said
+        return reply
 
-    def ask(self, name: str, **command: Any) -> Record | None:
-        """Tell one, and return its answer, or None where it gives none."""
+    def request(self, name: str, **command: Any) -> Record | None:
+        """Send a command to one contender; return its answer, or None if it failed."""
         if name not in self.workers:
             return None
-        self.workers[name].tell(**command)
-        return self._hear(name)
+        self.workers[name].send(**command)
+        return self._receive(name)
 
-    def ask_all(self, names: tuple[str, ...], **command: Any) -> dict[str, Record]:
-        """Tell some at once, and return the answers of those that gave one."""
+    def request_all(self, names: tuple[str, ...], **command: Any) -> dict[str, Record]:
+        """Send a command to several contenders; return the answers of those that succeeded."""
         names = tuple(name for name in names if name in self.workers)
         for name in names:
-            self.workers[name].tell(**command)
-        answers = {name: self._hear(name) for name in names}
-        return {name: said for name, said in answers.items() if said is not None}
+            self.workers[name].send(**command)
+        answers = {name: self._receive(name) for name in names}
+        return {name: reply for name, reply in answers.items() if reply is not None}
 
 
 def compare_steps(
@@ -184,7 +184,7 @@ def compare_steps(
     cases: tuple[tuple[int, str], ...] = CASES,
     turns: int = TURNS,
 ) -> Iterator[Record]:
-    """Yield the times of training steps, for each batch size and precision."""
+    """Yield times of training steps for each batch size and precision."""
     with ExitStack() as stack:
         group = _Group(stack, start, deadline)
         for size, precision in cases:
@@ -197,27 +197,27 @@ def compare_steps(
 def _steps(group: _Group, size: int, precision: str, turns: int) -> Record:
     batches, passes = _IN_A_TURN.get(size, (2, 2))
     steps = batches * passes
-    prepared = group.ask_all(
+    prepared = group.request_all(
         CONTENDERS, do="prepare", size=size, batches=batches, precision=precision
     )
-    waited: dict[str, list[float]] = {name: [] for name in prepared}
-    rows: dict[str, list[float]] = {name: [] for name in prepared}
+    synchronized: dict[str, list[float]] = {name: [] for name in prepared}
+    pipelined: dict[str, list[float]] = {name: [] for name in prepared}
     memory: dict[str, int] = {}
     for _ in range(turns):
         if group.deadline.passed():
             break
         for name in prepared:
-            one = group.ask(name, do="step", steps=max(2, batches // 4))
-            many = group.ask(name, do="run", steps=steps)
+            one = group.request(name, do="step", steps=max(2, batches // 4))
+            many = group.request(name, do="run", steps=steps)
             if one and many:
-                waited[name] += one["times"]
-                rows[name] += [seconds / steps for seconds in many["times"]]
+                synchronized[name] += one["times"]
+                pipelined[name] += [seconds / steps for seconds in many["times"]]
                 memory[name] = many["memory"]
     results: Record = {
         name: {
             "loss": prepared[name]["loss"],
-            "waited_for": summarize(waited[name]),
-            "in_a_row": summarize(rows[name]),
+            "synchronized": summarize(synchronized[name]),
+            "pipelined": summarize(pipelined[name]),
             "memory": memory[name],
             "image_bytes": prepared[name]["image_bytes"],
         }
@@ -227,15 +227,14 @@ def _steps(group: _Group, size: int, precision: str, turns: int) -> Record:
         "batch": size,
         "precision": precision,
         "steps_in_a_turn": steps,
-        "results": _with_the_others(results, group),
+        "results": _complete(results, group),
     }
 
 
-def _with_the_others(results: Record, group: _Group) -> Record:
-    """Return the results of all contenders in order: of some, why there is none."""
+def _complete(results: Record, group: _Group) -> Record:
+    """Return the results of all contenders in order; where there is none, the reason."""
     return {
-        name: results.get(name) or {"why": group.why.get(name, "left out: time")}
-        for name in CONTENDERS
+        name: results.get(name) or {"why": group.why.get(name, OUT_OF_TIME)} for name in CONTENDERS
     }
 
 
@@ -245,48 +244,48 @@ def compare_epochs(
     count: int | None = None,
     epochs: int = EPOCHS,
 ) -> Iterator[Record]:
-    """Yield the seconds of epochs of MNIST at batch size 32, and the accuracy after them.
+    """Yield times of epochs of MNIST at batch size 32, and the accuracy after them.
 
-    gpunet does all in one `fit`; then come the others, an epoch at a time by turns: as many as
-    there is time for.
+    gpunet trains all epochs in one `fit`. Then the others take turns, an epoch at a time, while
+    there is time.
 
     Arguments:
         deadline: when to stop.
         start: starts a contender.
-        count: images to train on, all by default.
-        epochs: how many.
+        count: number of training images; all by default.
+        epochs: number of epochs.
     """
     home = os.environ.get("GPUNET_HOME")
     if not home or not (Path(home) / "mnist.npz").is_file():
-        why = f"there is none in GPUNET_HOME={home}" if home else "GPUNET_HOME is not set"
+        why = f"not found in GPUNET_HOME={home}" if home else "GPUNET_HOME is not set"
         yield {"absent": "mnist.npz", "why": why}
         return
     with ExitStack() as stack:
         group = _Group(stack, start, deadline)
         command: Record = {"do": "prepare mnist", "size": 32, "precision": "fp32"}
-        prepared = group.ask_all(CONTENDERS, **command, **({"count": count} if count else {}))
+        prepared = group.request_all(CONTENDERS, **command, **({"count": count} if count else {}))
         results: Record = {}
         for name, found in _train(group, list(prepared), epochs).items():
-            said = group.ask(name, do="accuracy") if found["epochs"] else None
-            if said:
-                results[name] = found | said
+            reply = group.request(name, do="accuracy") if found["epochs"] else None
+            if reply:
+                results[name] = found | reply
         yield {
             "batch": 32,
             "precision": "fp32",
             "epochs": epochs,
-            "results": _with_the_others(results, group),
+            "results": _complete(results, group),
         }
 
 
 def _train(group: _Group, names: list[str], epochs: int) -> dict[str, Record]:
-    """Return how many epochs each came to, and in how many seconds."""
+    """Return the epochs that each contender completed, and their seconds."""
     found: dict[str, Record] = {name: {"epochs": 0, "seconds": 0.0} for name in names}
     for _ in range(epochs):
         for name, done in found.items():
             count = 1 if name != OURS else epochs
-            if done["epochs"] == epochs or group.deadline.left() < _TO_TELL:
+            if done["epochs"] == epochs or group.deadline.left() < _TO_REPORT:
                 continue
-            if said := group.ask(name, do="epochs", count=count):
+            if reply := group.request(name, do="epochs", count=count):
                 done["epochs"] += count
-                done["seconds"] += sum(said["times"])
+                done["seconds"] += sum(reply["times"])
     return found

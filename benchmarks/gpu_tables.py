@@ -1,4 +1,4 @@
-"""The tables of a run on a GPU, each a list of lines of Markdown, from the records of its part."""
+"""Tables of a run on a GPU: lines of Markdown, made from the records of a part."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Rates = dict[str, float]
 _CEILINGS = """
 ## Ceilings
 
-What this GPU reached in this run: a copy within its memory, bytes read and written both counted,
-and a large product of square matrices.
+Reached by this GPU in this run: a copy in device memory, counting bytes read and bytes written, and
+a large product of square matrices.
 
 | | by | ms (quartiles) | rate |
 | --- | --- | --- | --- |
@@ -27,10 +27,10 @@ and a large product of square matrices.
 _KERNELS = """
 ## The program's kernels, float32
 
-Times are of the GPU alone, by events. The arrays change from call to call, so that none is found in
-the cache (as far as 32 sets of them reach). Bytes are the fewest possible, each array once. *x
-floor* is the time over the larger of two: the bytes at the copy's rate, and the FLOP at that of the
-fastest float32 product. A star marks calls for which the GPU had to wait for the host.
+GPU time, measured by events. Arrays change from call to call, so that none is in the cache (up to
+32 sets of arrays). Bytes are the minimum: each array once. *x floor* is the time divided by the
+larger of two bounds: bytes at the copy's rate, FLOP at the rate of the fastest float32 product. A
+star marks calls during which the GPU waited for the host.
 
 | kernel | | batch | us (quartiles) | GB/s | of copy | TFLOP/s | of product | x floor |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -39,9 +39,9 @@ fastest float32 product. A star marks calls for which the GPU had to wait for th
 _CONVOLUTIONS = """
 ## ResNet-50's 3x3 convolutions
 
-cuDNN's are those of PyTorch, in the faster of its two layouts. *Of peak*: of the float32 operations
-that the GPU's multiprocessors can do at their highest clock. *Of cuDNN*: its time over gpunet's in
-the same precision; below 100% gpunet is slower.
+cuDNN is called through PyTorch, in the faster of its two layouts. *Of peak*: share of the GPU's
+peak float32 rate at its highest clock. *Of cuDNN*: cuDNN's time divided by gpunet's in the same
+precision; below 100%, gpunet is slower.
 
 | convolution | | batch | precision | gpunet us (quartiles) | TFLOP/s | of peak | cuDNN us | \
 of cuDNN |
@@ -51,16 +51,18 @@ of cuDNN |
 _STEPS = """
 ## Training steps
 
-The program of `examples/mnist_cnn.py` with Adam, on the same images, which are on the GPU, and from
-the same weights; by turns, each in a process of its own. Wall time, median (quartiles). *Waited
-for*: the host reads the loss after each step. *In a row*: many steps, and one wait at their end;
-gpunet's are those of one `fit`, a few epochs with its check of the data. *gpunet* runs captured
-steps, *gpunet, eager* is `compile(capture=False)`. In bfloat16 PyTorch runs under `autocast`, and
-both libraries keep their weights in float32. *Peak*: what the library's memory pools have had from
-the GPU after the warm-up, the images in it. *Ratio* is gpunet's time or memory over the other's:
-above 1 gpunet is slower or larger. Each precision is compared with itself alone.
+The program of `examples/mnist_cnn.py` with Adam, from the same weights, on the same images in GPU
+memory. Libraries take turns, each in its own process. Wall time, median (quartiles).
 
-| batch | precision | | us waited for | ratio | us in a row | ratio | images/s | peak MiB | \
+- *Synchronized*: the host reads the loss after each step. *Pipelined*: many steps, one wait at the
+  end; for gpunet one `fit` of a few epochs, including its check of the data.
+- *gpunet* runs captured steps; *gpunet, eager* is `compile(capture=False)`. In bfloat16, PyTorch
+  runs under `autocast`; both libraries keep float32 weights.
+- *Peak*: size of the library's memory pools after the warm-up, images included.
+- *Ratio*: gpunet's time or memory divided by the other's, in the same precision; above 1, gpunet is
+  slower or larger.
+
+| batch | precision | | us synchronized | ratio | us pipelined | ratio | images/s | peak MiB | \
 ratio | first loss |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
@@ -68,18 +70,18 @@ ratio | first loss |
 _EPOCHS = """
 ## Epochs of MNIST, batch 32, float32
 
-Images on the GPU; what is compiled is compiled before, and PyTorch's graphs are captured before.
-gpunet does all epochs in one `fit`, in which it captures; the others one at a time by turns, fewer
-where time was short. Accuracy on the test images after the last. *Ratio*: gpunet's seconds of an
-epoch over the other's; above 1 gpunet is slower.
+Images in GPU memory. Compilation, and the capture of PyTorch's graphs, are not timed. gpunet trains
+all epochs in one `fit`, including its capture; the others take turns, an epoch at a time, and do
+fewer when time is short. Accuracy on the test images after the last epoch. *Ratio*: gpunet's
+seconds per epoch divided by the other's; above 1, gpunet is slower.
 
-| | epochs | seconds in all | of an epoch | ratio | accuracy |
+| | epochs | seconds in total | per epoch | ratio | accuracy |
 | --- | --- | --- | --- | --- | --- |
 """
 
 
 def ceilings_of(records: list[Record]) -> Rates:
-    """Return the highest rates that were measured: bytes per second, and FLOP by precision."""
+    """Return the highest rates measured: bytes per second, and FLOP per second by precision."""
     rates: Rates = {}
     for record in records:
         if "median" in record:
@@ -117,7 +119,7 @@ def kernels(records: list[Record], rates: Rates) -> list[str]:
 
 
 def _reached(record: Record, rates: Rates) -> list[str]:
-    """Return the cells of what a kernel reached, against the ceilings that were measured."""
+    """Return a kernel's rates, as cells, and their share of the measured ceilings."""
     seconds, copy, product = record["median"], rates.get("copy"), rates.get("fp32")
     moved, done = record["bytes"] / seconds, record["flop"] / seconds
     cells = [f"{moved / 1e9:,.0f}", f"{moved / copy:.0%}" if copy else ""]
@@ -148,7 +150,7 @@ def convolutions(records: list[Record], rates: Rates) -> list[str]:
 
 
 def cudnn(records: list[Record]) -> dict[tuple[str, str, str], Record]:
-    """Return PyTorch's faster layout by kernel, label and precision."""
+    """Return the record of PyTorch's faster layout by kernel, label and precision."""
     found: dict[tuple[str, str, str], Record] = {}
     for record in records:
         if record.get("by") == "PyTorch" and "median" in record:
@@ -167,7 +169,7 @@ def _share(theirs: Record | None, ours: Record) -> str:
 
 
 def _verdict(ratios: list[str]) -> list[str]:
-    """Return the sentence that says in how many comparisons gpunet is slower."""
+    """Return a sentence on how many comparisons gpunet loses."""
     values = sorted(float(ratio) for ratio in ratios if ratio)
     if not values:
         return ["", "Nothing was compared."]
@@ -175,7 +177,7 @@ def _verdict(ratios: list[str]) -> list[str]:
     return [
         "",
         f"gpunet is slower in {slower} of {len(values)} comparisons; "
-        f"its time is from {values[0]:.2f} to {values[-1]:.2f} of the other's.",
+        f"its time is {values[0]:.2f} to {values[-1]:.2f} of the other's.",
     ]
 
 
@@ -188,15 +190,15 @@ def steps(records: list[Record]) -> list[str]:
         for name in CONTENDERS:
             found = record["results"][name]
             cells = [str(record["batch"]), precision_of(record["precision"]), name]
-            if "in_a_row" not in found:
+            if "pipelined" not in found:
                 lines.append(f"| {' | '.join(cells)} | {cell(found['why'])} | | | | | | | |")
                 continue
-            compared = name != OURS and "in_a_row" in ours
-            for kind in ("waited_for", "in_a_row"):
+            compared = name != OURS and "pipelined" in ours
+            for kind in ("synchronized", "pipelined"):
                 cells.append(_time(found[kind], 1e6, 0))
                 cells.append(_ratio(ours[kind], found[kind]) if compared else "")
                 ratios.append(cells[-1])
-            cells.append(f"{record['batch'] / found['in_a_row']['median']:,.0f}")
+            cells.append(f"{record['batch'] / found['pipelined']['median']:,.0f}")
             cells.append(f"{found['memory'] / 2**20:,.0f}")
             known = compared and found["memory"]
             cells.append(f"{ours['memory'] / found['memory']:.2f}" if known else "")
@@ -236,7 +238,7 @@ def _lines(text: str) -> list[str]:
 
 
 def precision_of(name: str) -> str:
-    """Return a precision as the tables have it."""
+    """Return the name of a precision in the tables."""
     return {"fp32": "float32", "tf32": "TF32", "bf16": "bfloat16"}[name]
 
 
@@ -245,7 +247,7 @@ def _star(record: Record) -> str:
 
 
 def _time(record: Record | None, unit: float, digits: int) -> str:
-    """Return a median and its quartiles in a unit of which a second has so many."""
+    """Return a median and quartiles, times `unit`."""
     if record is None:
         return ""
     low, high = (f"{value * unit:,.{digits}f}" for value in record["quartiles"])
@@ -253,5 +255,5 @@ def _time(record: Record | None, unit: float, digits: int) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text that fits into a cell of a table."""
+    """Return text that fits in a table cell."""
     return " ".join(text.replace("|", "/").split())

@@ -1,9 +1,8 @@
-"""Time on a GPU, by events; and the time that is left for it.
+"""GPU time, measured by events; and deadlines.
 
-A kernel of few microseconds is over before Python has queued the next one. So the GPU is first
-given copies to do, and what is to be measured is queued behind them: the events around it then see
-the GPU's own time, with no gap in which it waits for the host. Whether the host was in time is
-checked for each measurement, and said where it was not.
+A kernel of a few microseconds ends before Python has queued the next one. So copies are queued
+first, and the calls to measure behind them: the events around the calls then measure GPU time
+without gaps. Each measurement checks that the host was fast enough, and reports if it was not.
 """
 
 from __future__ import annotations
@@ -14,65 +13,75 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["CupyStream", "Deadline", "DeviceTimer", "Stream", "TorchStream", "summarize"]
+__all__ = [
+    "OUT_OF_TIME",
+    "CupyStream",
+    "Deadline",
+    "DeviceTimer",
+    "Stream",
+    "TorchStream",
+    "summarize",
+]
 
 Summary = dict[str, Any]
 
-_COPIED = 1 << 28  # bytes of a copy that the GPU is kept busy with
+OUT_OF_TIME = "not measured: out of time"
+
+_COPIED = 1 << 28  # size of a copy that keeps the GPU busy
 _FEWEST_COPIES, _MOST_COPIES = 4, 128
-_MOST_CALLS = 50  # in a row; a GPU's queue holds about a thousand launches
+_MOST_CALLS = 50  # back to back; a GPU's queue holds about a thousand launches
 
 
 class Deadline:
-    """The moment until which something may take.
+    """A point in time.
 
     Arguments:
-        seconds: from now on.
-        clock: tells the time.
+        seconds: from now.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock, self.end = clock, clock() + seconds
 
     def left(self) -> float:
-        """Return how many seconds are left, 0 if none are."""
+        """Return the seconds left, at least 0."""
         return max(0.0, self.end - self.clock())
 
     def passed(self) -> bool:
-        """Whether nothing is left."""
+        """Return whether the deadline has passed."""
         return self.left() == 0
 
     def part(self, seconds: float) -> Deadline:
-        """Return a deadline `seconds` from now, or this one if that comes first."""
+        """Return a deadline `seconds` from now, but no later than this one."""
         return Deadline(min(seconds, self.left()), self.clock)
 
 
 class Stream(Protocol):
-    """What timing needs of a GPU library."""
+    """The part of a GPU library that timing needs."""
 
     def event(self) -> Any:
-        """Return an event, put into the stream now."""
+        """Record an event in the stream, and return it."""
 
     def is_done(self, event: Any) -> bool:
-        """Whether the GPU has come to the event."""
+        """Return whether the GPU has reached the event."""
 
     def elapsed(self, start: Any, end: Any) -> float:
-        """Return the seconds between two events, once the GPU has come to both."""
+        """Wait for both events; return the seconds between them."""
 
     def copy(self) -> None:
-        """Queue a copy that takes some tens or hundreds of microseconds."""
+        """Queue a copy that takes tens to hundreds of microseconds."""
 
     def synchronize(self) -> None:
-        """Wait for all that is queued."""
+        """Wait for all queued operations."""
 
 
 class CupyStream:
     """CuPy's current stream."""
 
-    def __init__(self, cupy: Any, copied: int = _COPIED) -> None:
+    def __init__(self, cupy: Any, copy_bytes: int = _COPIED) -> None:
         self._cupy = cupy
-        self._source = cupy.zeros(copied, cupy.uint8)
-        self._target = cupy.zeros(copied, cupy.uint8)
+        self._source = cupy.zeros(copy_bytes, cupy.uint8)
+        self._target = cupy.zeros(copy_bytes, cupy.uint8)
 
     def event(self) -> Any:
         event = self._cupy.cuda.Event()
@@ -96,9 +105,9 @@ class CupyStream:
 class TorchStream:
     """PyTorch's current stream."""
 
-    def __init__(self, torch: Any, copied: int = _COPIED) -> None:
+    def __init__(self, torch: Any, copy_bytes: int = _COPIED) -> None:
         self._torch = torch
-        self._source = torch.zeros(copied, dtype=torch.uint8, device="cuda")
+        self._source = torch.zeros(copy_bytes, dtype=torch.uint8, device="cuda")
         self._target = torch.zeros_like(self._source)
 
     def event(self) -> Any:
@@ -121,12 +130,12 @@ class TorchStream:
 
 
 class DeviceTimer:
-    """Measures how long the GPU works at a call.
+    """Measures the GPU time of a call.
 
     Arguments:
-        stream: the library's events.
-        rounds: measurements of which the median counts.
-        round_seconds: about how long each of them is: short calls are made many times in it.
+        stream: the library's stream.
+        rounds: measurements; the median counts.
+        round_seconds: approximate duration of a measurement: short calls are repeated.
     """
 
     def __init__(self, stream: Stream, rounds: int = 15, round_seconds: float = 1e-3) -> None:
@@ -134,12 +143,12 @@ class DeviceTimer:
         self._copies = _FEWEST_COPIES
 
     def measure(self, call: Callable[[int], Any], warm_up: int = 3) -> Summary:
-        """Return median and quartiles of the seconds of a call, and how they were found.
+        """Return median and quartiles of a call's seconds, and how they were measured.
 
         Arguments:
-            call: queues the work; it is given a number that goes up by 1 from call to call, so
-                that it can take other arrays each time.
-            warm_up: calls that do not count; the first compiles.
+            call: queues the operations; its argument counts the calls, so that each call can use
+                other arrays.
+            warm_up: calls that are not timed; the first one compiles.
         """
         for number in range(warm_up):
             call(number)
@@ -155,7 +164,7 @@ class DeviceTimer:
         return summarize(times) | {"calls": calls, "host_bound": not in_time}
 
     def _round(self, call: Callable[[int], Any], calls: int) -> tuple[float, bool]:
-        """Return the seconds of some calls, and whether the GPU never waited for the host."""
+        """Return the seconds of `calls` calls, and whether the GPU never waited for the host."""
         while True:
             for _ in range(self._copies):
                 self.stream.copy()
@@ -171,6 +180,6 @@ class DeviceTimer:
 
 
 def summarize(times: list[float]) -> Summary:
-    """Return the median, the quartiles and the number of times, in seconds."""
+    """Return the median, quartiles and count of times, in seconds."""
     low, median, high = statistics.quantiles(times * 2, n=4, method="inclusive")
     return {"median": median, "quartiles": [low, high], "count": len(times)}

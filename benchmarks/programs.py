@@ -1,6 +1,6 @@
-"""The program that the benchmarks train, as every library gets it: its network and its data.
+"""The program that the benchmarks train in each library: its network and its data.
 
-Only NumPy is imported here: interpreters that have one library and not gpunet import this too.
+Imports NumPy only: interpreters without gpunet import this module too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Images = tuple[np.ndarray, np.ndarray]  # images (n, 28, 28, 1) in [0, 1], label
 
 
 class Conv(NamedTuple):
-    """A 3x3 convolution of the program: of square images, with no padding."""
+    """A 3x3 convolution of the program, on square images without padding."""
 
     size: int
     channels: int
@@ -42,14 +42,14 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 
 
 def mnist_file() -> Path:
-    """Return where MNIST is.
+    """Return the path of MNIST.
 
     Raises:
-        FileNotFoundError: it is not there, and why.
+        FileNotFoundError: it is missing; the message says why.
     """
     home = os.environ.get("GPUNET_HOME")
     if not home:
-        raise FileNotFoundError("GPUNET_HOME is not set: it names the folder of mnist.npz")
+        raise FileNotFoundError("GPUNET_HOME is not set: expected the folder of mnist.npz")
     if not (file := Path(home) / "mnist.npz").is_file():
         raise FileNotFoundError(f"there is no mnist.npz in GPUNET_HOME={home}")
     return file
@@ -57,7 +57,7 @@ def mnist_file() -> Path:
 
 @functools.cache
 def mnist(count: int, test_count: int) -> tuple[Images, Images]:
-    """Return so many of MNIST's images to train on, and so many to test."""
+    """Return the first `count` training and `test_count` test images of MNIST."""
     with np.load(mnist_file(), allow_pickle=False) as file:
         return tuple(  # type: ignore[return-value]
             (file[f"x_{part}"][:n, ..., None] / np.float32(255), file[f"y_{part}"][:n].astype(int))
@@ -66,7 +66,7 @@ def mnist(count: int, test_count: int) -> tuple[Images, Images]:
 
 
 def torch_network() -> Any:
-    """Return the program's network in PyTorch; its last layer gives logits."""
+    """Return the program's network in PyTorch; it outputs logits."""
     from torch import nn
 
     return nn.Sequential(

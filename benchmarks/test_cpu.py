@@ -1,9 +1,9 @@
-"""What `python -m benchmarks.cpu` compares, as tests: a row for each library, a group a case.
+"""The cases of `python -m benchmarks.cpu` as tests: a group for each case, a row for each library.
 
 pytest benchmarks --benchmark-group-by=group
 
-A library is skipped where it is not installed; GPUNET_KERAS_PYTHON names interpreters that have
-Keras. A round is as many calls as a turn of the program has, in the library's own process.
+Libraries that are not installed are skipped; GPUNET_KERAS_PYTHON names interpreters with Keras. A
+round has as many calls as a turn of the program, in the library's own process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_cpu(benchmark: Any, name: str, case: Case) -> None:
     assert len(done["times"]) == case.calls
     seconds = statistics.median(done["times"])
     benchmark.extra_info |= {
-        "way": worker.way,
+        "variant": worker.variant,
         "last_round_ms_per_call": seconds * 1e3,
         "last_round_us_per_sample": seconds / case.images * 1e6,
         "peak_bytes": done["peak"],

@@ -1,6 +1,6 @@
-"""How long `import gpunet` takes, beside NumPy alone: each in a fresh interpreter.
+"""Time of `import gpunet` and of `import numpy`, each in a fresh interpreter.
 
-Both times hold the start of the interpreter, which the third row measures by itself.
+Both include the start of the interpreter, which the third row measures alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A library in a process of its own, told to make some calls and to say how long they took.
+"""A library in its own process, which times calls on command.
 
-In one process libraries would share an allocator and wait for each other's idle threads. The
-process gets its orders as lines of JSON and answers each with one.
+In one process, libraries would share an allocator and compete with each other's idle threads. Each
+command is a line of JSON, and so is each answer.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ from typing import Any, NamedTuple
 from benchmarks.cases import Case
 from benchmarks.contenders import Contender, thread_settings
 
-__all__ = ["Way", "Worker", "WorkerError"]
+__all__ = ["Variant", "Worker", "WorkerError"]
 
 ROOT = Path(__file__).parent.parent
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _TRIALS = 5
 
 
-class Way(NamedTuple):
-    """One way in which a library can do a case.
+class Variant(NamedTuple):
+    """One implementation of a case.
 
     Attributes:
-        call: does it; ends when all is done.
-        trial: shows in less time how fast it is, and warms up; if None, `call` does.
+        call: runs the case to its end.
+        trial: shorter run, to warm up and to compare variants; None to use `call`.
     """
 
     call: Callable[[], Any]
     trial: Callable[[], Any] | None = None
 
-    def try_out(self) -> Any:
+    def run_trial(self) -> Any:
         return (self.trial or self.call)()
 
 
 class WorkerError(Exception):
-    """A contender could not do what it was told; the message says why, in a line."""
+    """A contender failed; the message says why, on one line."""
 
 
 class Worker:
-    """A contender's process; with ``with`` it ends with the block.
+    """A contender's process; as a context manager, it ends with the block.
 
     Arguments:
         contender: the library.
-        case: what it will do.
-        threads: how many it has.
-        environment: further variables of the process.
+        case: the measurement.
+        threads: number of threads.
+        environment: additional environment variables.
 
     Raises:
-        WorkerError: it cannot do the case.
+        WorkerError: the contender cannot run the case.
     """
 
     def __init__(
@@ -84,52 +84,52 @@ class Worker:
             },
         )
         try:
-            ready = self._hear()
+            ready = self._receive()
         except BaseException:
             self.close()
             raise
-        self.way: str = ready["way"]
+        self.variant: str = ready["variant"]
 
     def run(self, calls: int) -> dict[str, Any]:
-        """Make some calls.
+        """Time some calls.
 
         Returns:
-            ``times`` of each in seconds; ``result``, what the last returned, if that is a number;
-            ``process_peak``, the most bytes that the process has held so far, and ``peak``, those
-            beyond what it held before its first call, or None; ``versions``.
+            ``times``: seconds of each; ``result``: the last result, if it is a number;
+            ``process_peak``: peak memory of the process, in bytes; ``peak``: peak memory beyond
+            that before the first call, or None if unknown; ``versions``: of the libraries.
 
         Raises:
             WorkerError: a call failed.
         """
-        return self._ask("call", calls)
+        return self._request("call", calls)
 
     def warm_up(self, calls: int) -> None:
-        """Make some calls, or shorter ones that do the same, that do not count."""
-        self._ask("trial", calls)
+        """Run some trials that are not timed."""
+        self._request("trial", calls)
 
-    def _ask(self, what: str, times: int) -> dict[str, Any]:
+    def _request(self, what: str, times: int) -> dict[str, Any]:
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # what it said before it ended tells why
+        with contextlib.suppress(BrokenPipeError):  # `_receive` reports why
             print(json.dumps({"do": what, "times": times}), file=self.process.stdin, flush=True)
-        return self._hear()
+        return self._receive()
 
-    def _hear(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        said = json.loads(line) if line else {"error": f"its process ended: {self._last_words()}"}
-        if "error" in said:
-            raise WorkerError(said["error"])
-        return said
+        reply = json.loads(line) if line else {"error": f"its process ended: {self._last_line()}"}
+        if "error" in reply:
+            raise WorkerError(reply["error"])
+        return reply
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         code = self.process.wait()
         self.errors.seek(0)
         lines = [line.strip() for line in self.errors if line.strip()]
         return lines[-1][:300] if lines else f"exit code {code}"
 
     def close(self) -> None:
-        """End the process, and wait for its end."""
-        with self.process:  # closes its input, at which it ends, and waits for that
+        """End the process, and wait for it."""
+        with self.process:  # closes its input, which ends it, and waits
             pass
         self.errors.close()
 
@@ -140,52 +140,52 @@ class Worker:
         self.close()
 
 
-def restart_peak() -> None:
-    """Let the peak of memory count from here, where the system can do that."""
+def reset_peak() -> None:
+    """Reset the process' peak memory to its current memory, if the system supports it."""
     if _CLEAR.exists():
         _CLEAR.write_text("5")
 
 
 def peak_bytes() -> int | None:
-    """Return the most memory that this process has held; None where that is not known."""
+    """Return the peak memory of this process, in bytes; None if unknown."""
     if not _CLEAR.exists():
         return None
     lines = _STATUS.read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-def fastest(ways: dict[str, Way]) -> str:
-    """Return the name of the fastest way, found by trying each where there are several."""
-    if len(ways) == 1:
-        return next(iter(ways))
-    for way in ways.values():
-        way.try_out()
-        way.try_out()
-    times: dict[str, list[float]] = {name: [] for name in ways}
+def fastest(variants: dict[str, Variant]) -> str:
+    """Return the name of the fastest variant, by median of a few trials."""
+    if len(variants) == 1:
+        return next(iter(variants))
+    for variant in variants.values():
+        variant.run_trial()
+        variant.run_trial()
+    times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(_TRIALS):
-        for name, way in ways.items():
+        for name, variant in variants.items():
             start = time.perf_counter()
-            way.try_out()
+            variant.run_trial()
             times[name].append(time.perf_counter() - start)
-    return min(ways, key=lambda name: statistics.median(times[name]))
+    return min(variants, key=lambda name: statistics.median(times[name]))
 
 
-def work(module: str, orders: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
-    """Be a worker: for each line read, make that many calls and answer what they took."""
+def serve(module: str, orders: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
+    """Answer each line of the standard input with the times of its calls."""
     case = Case(**orders["case"])
     library = importlib.import_module(module).Library(orders["threads"], **orders["options"])
-    ways = getattr(library, case.part)(case)
-    restart_peak()
+    variants = getattr(library, case.part)(case)
+    reset_peak()
     before = peak_bytes()
-    name = fastest(ways)
-    way = ways[name]
-    ways.clear()
-    restart_peak()
-    answer({"way": name})
+    name = fastest(variants)
+    variant = variants[name]
+    variants.clear()
+    reset_peak()
+    answer({"variant": name})
     for line in sys.stdin:
         order = json.loads(line)
         times, result = [], None
-        call = way.call if order["do"] == "call" else way.try_out
+        call = variant.call if order["do"] == "call" else variant.run_trial
         for _ in range(order["times"]):
             start = time.perf_counter()
             result = call()
@@ -203,16 +203,16 @@ def work(module: str, orders: dict[str, Any], answer: Callable[[dict[str, Any]],
 
 
 def main() -> None:
-    """Answer on what was the standard output; what a library prints goes to the errors."""
+    """Answer on the standard output; what libraries print goes to the standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def answer(said: dict[str, Any]) -> None:
-        print(json.dumps(said), file=answers, flush=True)
+    def answer(reply: dict[str, Any]) -> None:
+        print(json.dumps(reply), file=answers, flush=True)
 
     module, orders = sys.argv[1:]
     try:
-        work(module, json.loads(orders), answer)
+        serve(module, json.loads(orders), answer)
     except Exception as error:
         traceback.print_exc()
         answer({"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]})

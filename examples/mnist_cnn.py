@@ -1,4 +1,4 @@
-"""Train a small convolutional network to read handwritten digits, on a GPU or a CPU.
+"""Train a small convolutional network to classify handwritten digits, on a GPU or a CPU.
 
 python examples/mnist_cnn.py
 python examples/mnist_cnn.py --data digits --epochs 5 --plot curves.png
@@ -56,7 +56,7 @@ def main() -> None:
         y_train,
         epochs=args.epochs,
         batch_size=args.batch_size,
-        validation_data=(x_test, y_test),  # only watched: nothing is chosen by them
+        validation_data=(x_test, y_test),  # monitored only, not used to select a model
     )
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"Test accuracy: {accuracy:.4f}, loss: {loss:.4f}, on {len(x_test):,} images")
@@ -73,22 +73,26 @@ def parse_arguments() -> argparse.Namespace:
         "--data",
         choices=["auto", "mnist", "digits"],
         default="auto",
-        help="auto: MNIST if it is cached or can be downloaded, else scikit-learn's digits",
+        help="auto: MNIST if cached or downloadable, else scikit-learn's digits",
     )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument(
         "--backend",
         choices=["auto", "numpy", "cupy"],
-        help="where to compute; by default what GPUNET_BACKEND says, else auto",
+        help="where to compute; default: GPUNET_BACKEND, else auto",
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same weights")
-    parser.add_argument("--plot", metavar="FILE", help="draw loss and accuracy, such as curves.png")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the initial weights and the shuffling"
+    )
+    parser.add_argument(
+        "--plot", metavar="FILE", help="plot loss and accuracy to FILE, such as curves.png"
+    )
     return parser.parse_args()
 
 
 def load_data(name: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return images (n, 28, 28, 1) from 0 to 1 and one-hot labels (n, 10), to train and to test."""
+    """Return training and test data: images (n, 28, 28, 1) from 0 to 1, one-hot labels (n, 10)."""
     why = ""
     if name != "auto":
         data = {"mnist": mnist, "digits": digits}[name].load_data()
@@ -99,7 +103,7 @@ def load_data(name: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarra
             name, data = "digits", digits.load_data()
             why = f" (MNIST is neither cached nor reachable)\n{error}"
     (x_train, y_train), (x_test, y_test) = data
-    print(f"Data: {name}, {len(x_train):,} images to train on, {len(x_test):,} to test{why}")
+    print(f"Data: {name}, {len(x_train):,} training images, {len(x_test):,} test images{why}")
     return as_arrays(x_train, y_train), as_arrays(x_test, y_test)
 
 
@@ -108,7 +112,7 @@ def as_arrays(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def open_figure(file: str) -> Figure:
-    """Return an empty figure, saved once to tell what is wrong with `file` before the training."""
+    """Return an empty figure; save it once, so that a bad `file` fails before training."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

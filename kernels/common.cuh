@@ -1,9 +1,9 @@
-// Purpose: what every kernel needs: element types, shared memory, vectors, places in a grid.
+// Purpose: shared by all kernels: element types, shared memory, vector loads, grid indices.
 //
-// A source is compiled for element types that macros name, as NumPy does: -DT=float32 for the
-// arrays, and -DA=float32 for what they are accumulated in (float64 for float64, else float32).
+// Types:   macros name the element types as NumPy does: -DT=float32 for the arrays, -DA=float32 for
+//          the accumulator (float64 for float64, else float32).
 //
-// Limits:  CuPy compiles with -ftz=true: float32 numbers below 1.2e-38 count as 0 on a GPU.
+// Limits:  CuPy compiles with -ftz=true: on a GPU, float32 subnormals (below 1.2e-38) are 0.
 
 #pragma once
 
@@ -20,7 +20,7 @@ typedef unsigned long long uint64;
 typedef float float32;
 typedef double float64;
 
-// All shared memory is declared by this macro; the tests put poisoned memory in its place.
+// Declares shared memory, everywhere; the tests redefine it to hand out poisoned memory.
 #ifndef SHARED
 #define SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #endif
@@ -33,7 +33,7 @@ __device__ inline float widen(const bfloat16 x) { return widen_bfloat16(x); }
 __device__ inline float widen(const float x) { return x; }
 __device__ inline double widen(const double x) { return x; }
 
-// narrow<float16>(x) and so on: what is computed, as an element of an array.
+// narrow<float16>(x) etc. converts an accumulator to an array element.
 template <typename Element>
 __device__ inline Element narrow(const float x) { return static_cast<Element>(x); }
 template <>
@@ -43,8 +43,7 @@ __device__ inline bfloat16 narrow<bfloat16>(const float x) { return narrow_bfloa
 template <typename Element>
 __device__ inline Element narrow(const double x) { return static_cast<Element>(x); }
 
-// Several elements that are read or written at once; their address is a multiple of their size,
-// or of 16 bytes if they are larger.
+// COUNT elements, read or written by one instruction. Aligned to their size, at most 16 bytes.
 template <typename Element, int COUNT>
 struct __align__(sizeof(Element) * COUNT < 16 ? sizeof(Element) * COUNT : 16) Vector {
     Element values[COUNT];
@@ -60,7 +59,7 @@ __device__ inline void store_vector(Element* address, const Vector<Element, COUN
     *reinterpret_cast<Vector<Element, COUNT>*>(address) = vector;
 }
 
-// The place of a thread in a one-dimensional grid, and the number of its threads.
+// Index of this thread in a one-dimensional grid, and the grid's thread count.
 __device__ inline int64 thread_index() {
     return static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
 }

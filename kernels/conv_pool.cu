@@ -1,26 +1,26 @@
-// Purpose: 2-D convolution with bias, activation and max pooling in windows of 2 x 2 that lie side
-//          by side, in one pass; and its gradients. What the convolution gives before the pooling
-//          is never in memory, nor is its gradient: it goes from registers to the largest of each
-//          window, and comes back from that while shared memory is filled.
+// Purpose: 2-D convolution fused with bias, activation and 2 x 2 max pooling (stride 2), and its
+//          gradients. The convolution's output is never materialized, nor is its gradient: the
+//          epilogue takes the maximum in registers; the backward passes expand gradients while they
+//          fill shared memory.
 //
 // Formula: with conv[n, oy, ox, f] as in convolution.cu, before the activation,
-//          y[n, i, j, f] = activate(largest of conv[n, 2 i + a, 2 j + b, f] over a, b in {0, 1});
-//          indices[n, i, j, f] = 2 a + b of the first that is largest; a NaN is larger than any
-//              number. An activation never falls, so it may follow the choice.
-//          The gradient of conv[n, 2 i + a, 2 j + b, f] is that of y[n, i, j, f] before the
-//          activation if indices[n, i, j, f] = 2 a + b, else 0; those of input, weight and bias
-//          follow as in convolution.cu.
+//          y[n, i, j, f] = activate(max of conv[n, 2 i + a, 2 j + b, f] over a, b in {0, 1});
+//          indices[n, i, j, f] = 2 a + b of the first maximum; NaN is larger than any number. The
+//              activation follows the maximum, since it is monotonic.
+//          The gradient of conv[n, 2 i + a, 2 j + b, f] is the gradient of y[n, i, j, f] before the
+//          activation if indices[n, i, j, f] = 2 a + b, else 0; the gradients of input, weights and
+//          bias follow as in convolution.cu.
 //
-// Layout:  images (batch, height, width, channels), kernel and weight_grad as in convolution.cu; y,
-//          its gradient and indices are (batch, out_height / 2, out_width / 2, filters). Outputs
-//          that fill no window are not computed: out_height and out_width are even.
+// Layout:  images (batch, height, width, channels); kernel and weight_grad as in convolution.cu; y,
+//          its gradient and indices are (batch, out_height / 2, out_width / 2, filters). out_height
+//          and out_width are even: outputs that fill no window are not computed.
 //
 // Threads: see convolution.cuh. Output positions are counted window by window, so that the 4 sums
 //          of a window are neighbouring rows of one thread.
 //
-// Limits:  those of convolution.cuh, and THREAD_M of at least 4 for FORWARD. Where blocks share the
-//          sums of FORWARD, since there are few, `partial` gets their parts, as (splits, windows,
-//          4, filters), and sum_windows of reduction.cu adds them and takes the largest.
+// Limits:  see convolution.cuh; for FORWARD THREAD_M is at least 4. If FORWARD splits its sums, the
+//          partial sums go to `partial`, (splits, windows, 4, filters), and sum_windows in
+//          reduction.cu adds them and takes the maximum.
 // Registers: at most 216 a thread.
 
 #define POOL 2
@@ -30,8 +30,8 @@
 
 #if PASS == FORWARD
 
-// Where the sums of a block go: of each window the largest to y, and which it is to `indices`; or
-// all of them to this block's part of `partial`.
+// Epilogue: stores each window's maximum to y and its index to `indices`; or, for a split sum, all
+// partial sums to the block's part of `partial`.
 struct PooledResult {
     static constexpr int ROWS = WINDOW_SIZE;
 
@@ -40,11 +40,11 @@ struct PooledResult {
     A* partial;     // or null
     const T* bias;  // or null
     int rows, columns;
-    int64 line;  // elements from one window of y to the next
+    int64 line;  // stride between windows of y, in elements
 
     __device__ void store(const int m, const int n, const Vector<A, GROUP_N> (&sums)[ROWS]) const {
         if (m >= rows) return;  // rows are whole windows
-        if (VECTOR_Y > 1) {  // then the columns are whole groups
+        if (VECTOR_Y > 1) {  // columns are a multiple of GROUP_N
             if (n < columns) store_some<GROUP_N>(m, n, sums, 0);
         } else {
             for (int i = 0; i < GROUP_N; ++i) {

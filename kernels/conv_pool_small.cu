@@ -1,27 +1,26 @@
-// Purpose: what conv_pool.cu does, for convolutions of few channels, such as the first layer of a
-//          network on images: forward, and the gradients of weights and bias. Their sums are so
-//          short that tiles of a product would be mostly empty.
+// Purpose: conv_pool.cu for few channels, such as a network's first layer on images: forward, and
+//          the gradients of weights and bias. The sums are so short that tiles of a matrix product
+//          would be mostly empty.
 //
-// Formula: as in conv_pool.cu. Of each window only the largest output has a gradient: that times
-//          the pixels that this output is the sum of is what a window adds to weight_grad.
+// Formula: see conv_pool.cu. Only the largest output of a window has a gradient: the window adds
+//          this gradient times the pixels under that output to weight_grad.
 //
-// Layout:  as in conv_pool.cu, but for `partial`: (parts, taps + bias_rows, filters), the parts of
-//          weight_grad, which another kernel adds up. rows and columns are those of windows.
+// Layout:  see conv_pool.cu, but `partial` is (parts, taps + bias_rows, filters): partial sums of
+//          weight_grad, added by another kernel. `rows` and `columns` count windows.
 //
-// Threads: a lane has a filter, whose weights or their gradients it keeps in registers; blockIdx.y
+// Threads: a lane has one filter, and keeps its weights or their gradients in registers; blockIdx.y
 //          counts groups of 32 filters. A warp takes strips: up to `span` windows side by side. It
-//          copies what they see to shared memory, and goes from one window to the next.
-//          FORWARD: a strip a warp. All lanes read one pixel at a time, and the pixels that the
-//          next window sees too stay in registers.
-//          WEIGHT_GRAD: a block takes `chunk` strips, its warps take turns. A lane reads the pixels
-//          of its filter's largest output. In the end the sums of the warps are added in their
-//          order: the block's part.
+//          copies the strip's pixels to shared memory, and goes from window to window.
+//          FORWARD: one strip a warp. All lanes read the same pixel; pixels shared with the next
+//          window stay in registers.
+//          WEIGHT_GRAD: a block takes `chunk` strips, its warps alternate. A lane reads the pixels
+//          under its filter's largest output. At the end the sums of the warps are added in warp
+//          order to the block's partial sum.
 //
-// Limits:  no dilation, no groups. The macros KERNEL_HEIGHT, KERNEL_WIDTH (1 to 5), CHANNELS (1 to
-//          4), STRIDE_Y and STRIDE_X (1 or 2) say what is compiled, such that the weights of a
-//          filter are at most 100 words of 4 bytes; WARPS, of a block, at least 8 for WEIGHT_GRAD;
-//          MOST_SPAN, the most that `span` may be; PASS, which kernel. At most 2^31 - 2^16 outputs of
-//          a filter.
+// Limits:  no dilation, no groups. Macros: KERNEL_HEIGHT, KERNEL_WIDTH (1 to 5), CHANNELS (1 to 4),
+//          STRIDE_Y and STRIDE_X (1 or 2), such that the weights of a filter are at most 100 words
+//          of 4 bytes; WARPS of a block, at least 8 for WEIGHT_GRAD; MOST_SPAN, the upper bound of
+//          `span`; PASS, which selects the kernel. At most 2^31 - 2^16 outputs of a filter.
 // Registers: at most 208 a thread, 240 for float64.
 
 #include "activation.cuh"
@@ -33,19 +32,19 @@
 constexpr int TAPS = KERNEL_HEIGHT * KERNEL_WIDTH * CHANNELS;
 constexpr int WORDS = sizeof(A) / 4;
 
-// What the 4 outputs of a window see: SEEN numbers in each of SEEN_ROWS rows. Those of the next
-// window begin STEP numbers further on.
+// Receptive field of a window's 4 outputs: SEEN numbers in each of SEEN_ROWS rows. That of the next
+// window begins STEP numbers later.
 constexpr int SEEN_ROWS = STRIDE_Y + KERNEL_HEIGHT;
 constexpr int SEEN = (STRIDE_X + KERNEL_WIDTH) * CHANNELS;
 constexpr int STEP = 2 * STRIDE_X * CHANNELS;
-// What a strip sees, (SEEN_ROWS, LINE) in shared memory. Each line begins on a boundary of vectors.
+// Receptive field of a strip, (SEEN_ROWS, LINE) in shared memory; lines are aligned to vectors.
 constexpr int LINE = ((MOST_SPAN - 1) * STEP + SEEN + 3) / 4 * 4;
 constexpr int STRIP = SEEN_ROWS * LINE;
 
 struct Layer {
     int batch, height, width, rows, columns, filters, top, left, span;
 
-    // Strips of a row of windows, and of all rows.
+    // Strips in one row of windows, and in all rows.
     __device__ int pieces() const { return (columns + span - 1) / span; }
     __device__ int strips() const { return batch * rows * pieces(); }
 };
@@ -53,19 +52,19 @@ struct Layer {
 __device__ inline int clamped(const int i, const int size) { return max(0, min(i, size - 1)); }
 
 struct Strip {
-    int line;          // of windows, counted through all images
-    int first, count;  // its windows
+    int line;          // row of windows, counted through all images
+    int first, count;  // windows
 
     __device__ Strip(const Layer& layer, const int index)
         : line(index / layer.pieces()), first(index % layer.pieces() * layer.span),
           count(min(layer.span, layer.columns - first)) {}
 
-    // Where the first window is in an array of all windows.
+    // Offset of the first window in an array of all windows.
     __device__ int64 offset(const Layer& layer, const int filter) const {
         return (static_cast<int64>(line) * layer.columns + first) * layer.filters + filter;
     }
 
-    // Copies what the strip sees, by all lanes of the warp; beyond the image it is 0.
+    // Copy the strip's receptive field, with all lanes of the warp; 0 outside the image.
     __device__ void copy(const Layer& layer, const T* x, A* memory) const {
         const int top = line % layer.rows * (2 * STRIDE_Y) - layer.top;
         const int left = first * STEP - layer.left * CHANNELS, length = layer.width * CHANNELS;
@@ -77,7 +76,7 @@ struct Strip {
             A values[SEEN_ROWS];
 #pragma unroll
             for (int row = 0; row < SEEN_ROWS; ++row) {
-                // Loaded in any case, from within the image, so that no load waits for a test.
+                // Load unconditionally, from inside the image, so that no load waits for a test.
                 const int y = top + row;
                 const int64 from = static_cast<int64>(clamped(y, layer.height)) * length;
                 const A value = widen(image[from + clamped(place, length)]);
@@ -92,25 +91,25 @@ struct Strip {
 
 #if PASS == FORWARD
 
-// Numbers of a row that stay in registers from one window to the next, where these suffice.
+// Numbers of a row that stay in registers for the next window, if there are enough registers.
 constexpr bool KEEPS = SEEN > STEP && (TAPS + SEEN_ROWS * SEEN) * WORDS <= 104;
 constexpr int KEPT = KEEPS ? SEEN - STEP : 0;
-// As many windows on, the numbers are back in the registers where they were.
+// Unrolled by PERIOD, after which every register is reloaded, shifts need no moves.
 constexpr int PERIOD = KEEPS ? (SEEN + STEP - 1) / STEP : 1;
-// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread.
+// Minimum blocks per multiprocessor, which bounds the registers of a thread.
 constexpr int LEAST_BLOCKS = WORDS == 1 && TAPS <= 9 ? 4 : TAPS * WORDS <= 50 ? 2 : 1;
 
-// The widest vector that an address of a strip allows, of numbers from `first` on.
+// Return the widest vector that the alignment of a strip allows, from number `first`.
 __device__ constexpr int vector_of(const int first, const int count, const int width) {
     return first % width || count % width || STEP % width ? vector_of(first, count, width / 2)
                                                           : width;
 }
 
-// What the outputs of one window see.
+// Receptive field of one window, in registers.
 struct Seen {
     A values[SEEN_ROWS][SEEN];
 
-    // Reads the numbers from FIRST to END of each row.
+    // Read numbers FIRST to END of each row.
     template <int FIRST, int END>
     __device__ void read(const A* memory) {
         constexpr int WIDTH = vector_of(FIRST, END - FIRST, 16 / sizeof(A));
@@ -124,7 +123,7 @@ struct Seen {
         }
     }
 
-    // Keeps what the next window sees too.
+    // Keep the numbers shared with the next window.
     __device__ void advance() {
 #pragma unroll
         for (int row = 0; row < SEEN_ROWS; ++row) {
@@ -133,7 +132,7 @@ struct Seen {
         }
     }
 
-    // Each sum has its taps in their order.
+    // Add all taps to the sums, each sum in tap order.
     __device__ void multiply(const A (&weights)[TAPS], A (&sums)[WINDOW_SIZE]) const {
 #pragma unroll
         for (int i = 0; i < SEEN_ROWS * SEEN; ++i) {
@@ -160,7 +159,7 @@ conv2d_max_pool_small_forward(
     const int warp = threadIdx.x / WARP, filter = blockIdx.y * WARP + threadIdx.x % WARP;
     const int index = blockIdx.x * WARPS + warp;
     if (index >= layer.strips()) return;
-    const int read = min(filter, filters - 1);  // by lanes without a filter too: it takes no test
+    const int read = min(filter, filters - 1);  // lanes without a filter read too, without a test
     A weights[TAPS];
 #pragma unroll
     for (int tap = 0; tap < TAPS; ++tap) weights[tap] = widen(kernel[tap * filters + read]);
@@ -189,15 +188,15 @@ conv2d_max_pool_small_forward(
 
 #elif PASS == WEIGHT_GRAD
 
-constexpr int SUMS = TAPS + 1;  // those of the weights, and that of the bias
-constexpr int TOGETHER = 8;     // sums that the warps of a block add up at once
+constexpr int SUMS = TAPS + 1;  // of the weights, and of the bias
+constexpr int TOGETHER = 8;     // sums that a block reduces at once
 constexpr int OF_A_WARP = STRIP > TOGETHER * WARP ? STRIP : TOGETHER * WARP;
 constexpr int GROUP = 4;  // windows whose gradients are loaded at once
 static_assert(WARPS >= TOGETHER, "each of the sums is added up by a warp");
 
 struct Grad {
-    A value;    // of the largest output, before the activation
-    int place;  // where the pixels begin that it is the sum of
+    A value;    // gradient of the largest output, before the activation
+    int place;  // offset of the pixels under this output
 };
 
 __device__ inline Grad load_grad(
@@ -239,7 +238,7 @@ conv2d_max_pool_small_backward_weight(
     for (int index = begin + warp; index < end; index += WARPS) {
         const Strip strip(layer, index);
         strip.copy(layer, x, pixels);
-        // What is not there is not tested for, so that no load waits: the last is loaded instead.
+        // In place of a missing window or filter load the last one, so that no load waits.
         const int64 offset = strip.offset(layer, min(filter, filters - 1));
         for (int first = 0; first < strip.count; first += GROUP) {
             Grad grads[GROUP];

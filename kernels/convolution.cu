@@ -1,22 +1,21 @@
-// Purpose: 2-D convolution and its gradients, of any kernel size, stride, padding, dilation and
-//          groups, as products of matrices that are never in memory (implicit GEMM).
+// Purpose: 2-D convolution and its gradients, for any kernel size, stride, padding, dilation and
+//          groups, as matrix products whose operands are never materialized (implicit GEMM).
 //
 // Formula: y[n, oy, ox, f] = activate(bias[f] + sum over (ky, kx, c) of
 //              x[n, oy stride_y + ky dilation_y - top, ox stride_x + kx dilation_x - left, c]
 //              kernel[ky, kx, c, f]), where x is 0 outside of the image.
-//          With grad the gradient of y before the activation,
+//          With grad, the gradient of y before the activation:
 //          input_grad[n, y, x, c] = sum over (ky, kx, f) of grad[n, oy, ox, f] kernel[ky, kx, c, f]
-//              for the (oy, ox) that read pixel (y, x) with tap (ky, kx);
+//              where output (oy, ox) reads pixel (y, x) through tap (ky, kx);
 //          weight_grad[ky, kx, c, f] = sum over (n, oy, ox) of x[...] grad[n, oy, ox, f].
 //
 // Layout:  images (batch, height, width, channels), kernel (kernel_height, kernel_width, channels /
-//          groups, filters). The rows of weight_grad are the taps (ky, kx, c), and below them one
-//          more if bias_rows is 1: the gradient of the bias, which is the weight of an input that
-//          is always 1.
+//          groups, filters). The rows of weight_grad are the taps (ky, kx, c); if bias_rows is 1,
+//          a last row holds the bias gradient (the bias is the weight of a constant input 1).
 //
-// Threads: see convolution.cuh, which has the operands of the products.
+// Threads: see convolution.cuh, which defines the operands.
 //
-// Limits:  likewise.
+// Limits:  see convolution.cuh.
 // Registers: at most 216 a thread.
 
 #define POOL 1

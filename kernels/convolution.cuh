@@ -1,24 +1,23 @@
-// Purpose: a convolution and its gradients as products of matrices that are never in memory: what
-//          the elements of their operands are. The kernels of convolution.cu and of conv_pool.cu
-//          multiply them.
+// Purpose: convolution and its gradients as matrix products (implicit GEMM): this file defines the
+//          operands, whose elements are read in place. convolution.cu and conv_pool.cu use it.
 //
 //          | PASS          | rows m           | rows n             | sum over k       |
 //          | FORWARD       | output positions | filters of a group | taps (ky, kx, c) |
 //          | INPUT_GRAD    | input pixels     | channels of a group| taps (ky, kx, f) |
 //          | WEIGHT_GRAD   | taps, bias       | filters of a group | output positions |
 //
-// Layout:  the macro POOL is the side of the windows that outputs are pooled in, 1 if they are not.
-//          Output positions are counted window by window, so that those of a window are
-//          neighbours. Gradients are given by window: that of the largest output, and which of the
-//          window's it is; for all others it is 0.
+// Layout:  the macro POOL is the side of the pooling windows, 1 without pooling. Output positions
+//          are counted window by window, so that those of a window are neighbours. A gradient is
+//          given per window, with the index of the window's largest output: it belongs to that
+//          output; the gradients of the others are 0.
 //
-// Threads: see gemm.cuh. blockIdx.x counts tiles, those of a row first; blockIdx.y counts splits of
-//          the sum, each of `chunk` values of k, a multiple of BLOCK_K; blockIdx.z counts groups.
+// Threads: see gemm.cuh. blockIdx.x counts tiles, row by row; blockIdx.y counts splits of the sum,
+//          each of `chunk` values of k, a multiple of BLOCK_K; blockIdx.z counts groups.
 //
-// Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the channels or filters of a group that
-//          lie along them are a multiple of 4 and the array begins on a boundary of 16 bytes; else
-//          1. At most 65,535 groups, and 2^31 - 2^16 pixels, positions, or taps to a sum. The macro
-//          PASS says which kernel is compiled, since each takes its time.
+// Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the channels or filters of a group on the
+//          contiguous axis are a multiple of 4 and the array is aligned to 16 bytes; else 1. At
+//          most 65,535 groups, and 2^31 - 2^16 pixels, positions, or taps to a sum. The macro PASS
+//          selects one kernel, to compile no more than needed.
 
 #pragma once
 
@@ -29,7 +28,7 @@
 #define WEIGHT_GRAD 3
 
 struct Geometry {
-    // Far enough outside of any image for all taps of a row that does not exist.
+    // A coordinate so far outside that every tap of a missing row is out of bounds.
     static constexpr int NOWHERE = -(1 << 30);
 
     int batch, height, width, channels, out_height, out_width, filters, kernel_height, kernel_width;
@@ -40,7 +39,7 @@ struct Geometry {
     __device__ int first_channel() const { return blockIdx.z * group_channels(); }
     __device__ int first_filter() const { return blockIdx.z * group_filters(); }
     __device__ int positions() const { return batch * out_height * out_width; }
-    // Gives image, row and column of an output position.
+    // Converts an output position to (image, row, column).
     __device__ SquareCounter<POOL> order() const { return {out_height, out_width}; }
 
     __device__ bool is_inside(const int y, const int x) const {
@@ -49,7 +48,7 @@ struct Geometry {
     }
 };
 
-// The block's tile and its part of the sum over `length` values of k.
+// The block's tile, and its split of the sum over `length` values of k.
 struct Task {
     int first_m, first_n, begin, end;
 
@@ -71,7 +70,7 @@ __device__ inline A* own_part(A* partial, const int rows, const int line, const 
 struct Patches {
     static constexpr bool ALONG_K = true;
     struct Row {
-        int image, y, x;  // where tap (0, 0) reads
+        int image, y, x;  // pixel read by tap (0, 0)
     };
     typedef Digits Place;
 
@@ -100,13 +99,13 @@ struct Patches {
     }
 };
 
-// The gradients of outputs before the activation.
+// Gradients of the outputs before the activation.
 struct Grads {
-    const T* output_grad;   // of the windows' largest outputs
-    const T* output;        // those, or null without an activation
-    const uint8* indices;   // which of a window's outputs it is; null where none are pooled
+    const T* output_grad;   // of each window's largest output
+    const T* output;        // the largest outputs, or null without an activation
+    const uint8* indices;   // index of the largest output in its window; null without pooling
 
-    // COUNT filters from `offset` on, for the output in this place of its window.
+    // Return the gradients of COUNT filters at `offset`, for output `place` of the window.
     template <int COUNT>
     __device__ Vector<A, COUNT> load(const int64 offset, const int place) const {
         Vector<A, COUNT> grad = load_widened<COUNT>(output_grad + offset);
@@ -130,7 +129,7 @@ struct Grads {
 struct GradPatches {
     static constexpr bool ALONG_K = true;
     struct Row {
-        int image, y, x;  // of the pixel in the padded image
+        int image, y, x;  // pixel, in the padded image
     };
     typedef Digits Place;
 
@@ -146,7 +145,7 @@ struct GradPatches {
     __device__ Place place(const int k) const { return taps.at(k); }
     __device__ void advance(Place& place) const { taps.advance(place); }
 
-    // Whether a patch begins at `start`, and of which output: `start` becomes its index.
+    // Return whether an output's patch begins at `start`; replace `start` by the output's index.
     __device__ static bool find_output(int& start, const int stride, const int count) {
         if (start < 0) return false;
         const int index = stride == 1 ? start : start / stride;
@@ -197,8 +196,8 @@ struct ChannelWeights {
 struct TapInputs {
     static constexpr bool ALONG_K = false;
     struct Row {
-        int y, x;  // of the tap, from where its patch begins
-        int channel;  // or NO_CHANNEL, or ONES
+        int y, x;  // offset of the tap in its patch
+        int channel;  // or NO_CHANNEL (0), or ONES (1, for the bias)
     };
     typedef Digits Place;
     static constexpr int NO_CHANNEL = -1, ONES = -2;
@@ -259,7 +258,7 @@ struct PositionGrads {
     }
 };
 
-// Multiplies what a tile of the output is the product of.
+// Multiply the operands of one output tile.
 template <typename Result>
 __device__ inline void multiply_forward(
     const Geometry& g, const int chunk, const T* x, const T* kernel, const Result& result

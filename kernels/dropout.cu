@@ -1,18 +1,18 @@
-// Purpose: dropout; its gradient is the same kernel, applied to the gradient of the output.
+// Purpose: dropout; the backward pass is the same kernel, applied to the output's gradient.
 //
-// Formula: y[i] = scale * x[i] if 32-bit number i of the key is at least threshold, else 0, also
-//          where x[i] is infinite or NaN.
+// Formula: y[i] = scale * x[i] if 32-bit random number i of the key is >= threshold, else 0 (even
+//          where x[i] is infinite or NaN).
 //
 // Layout:  x and y are (count,), contiguous, of type T; key is (2,), read on the device, so that a
-//          captured step can be run again with another key.
+//          captured step can be replayed with a new key.
 //
-// Threads: one-dimensional; thread i makes block i of the random numbers, which are 8, for the 8
-//          elements from 8 * i, and so on in steps of the whole grid. It asks for its elements
-//          first: the random numbers are made while they are on their way.
+// Threads: one-dimensional, grid-stride; thread i makes random block i (8 numbers) for the 8
+//          elements from 8 * i. It issues its loads first, so that their latency is hidden behind
+//          the random number generator.
 //
-// Limits:  any grid and block; with VECTOR > 1 (a divisor of 8) arrays on boundaries of 16 bytes.
-// Registers: at most 64 a thread: the random block and its key are 24, the elements up to 16; with
-//          8 elements under way in each thread, half the threads that could run keep memory busy.
+// Limits:  any grid and block; VECTOR divides 8, and above 1 it needs arrays aligned to 16 bytes.
+// Registers: at most 64 a thread: the random block and its key take 24, the elements up to 16. With
+//          8 loads in flight per thread, half occupancy saturates memory.
 
 #include "philox.cuh"
 
@@ -25,7 +25,7 @@ extern "C" __global__ void dropout(
 ) {
     constexpr int PARTS = PHILOX_NUMBERS / VECTOR;
     const uint64 seed = key[0], draw = key[1];
-#pragma unroll 1  // two rounds at once would double the registers
+#pragma unroll 1  // unrolling twice would double the registers
     for (int64 block = thread_index(); block * PHILOX_NUMBERS < count; block += thread_count()) {
         const int64 first = block * PHILOX_NUMBERS;
         const bool is_whole = first + PHILOX_NUMBERS <= count;

@@ -1,24 +1,24 @@
-// Purpose: the product of two matrices that need not be in memory as matrices, by blocks of threads
-//          with tiles in shared memory and sums in registers. matmul.cu and convolution.cuh say
-//          what the elements are; this file moves and multiplies them.
+// Purpose: the product of two operands that need not be matrices in memory, by thread blocks with
+//          tiles in shared memory and sums in registers. matmul.cu and convolution.cuh define the
+//          operands; this file loads, multiplies and stores. README.md explains it step by step.
 //
-// Formula: sum over k of a(m, k) * b(n, k), for the rows m of one operand and the rows n of the
-//          other.
+// Formula: sum over k of a(m, k) * b(n, k), for rows m of one operand and rows n of the other.
 //
 // An operand is a type with
-//     ALONG_K                whether its neighbours in memory are neighbours along k, or along rows
-//     Row row(int r)         where row r is; Place place(int k): where k is
-//     advance(Place&)        goes on by BLOCK_K
-//     load<COUNT>(row, place) COUNT elements that are neighbours in memory, 0 where there are none
+//     ALONG_K                 true if elements are contiguous along k, false if along rows
+//     Row row(int r)          state for row r
+//     Place place(int k)      state for index k
+//     advance(Place&)         advances k by BLOCK_K
+//     load<COUNT>(row, place) COUNT contiguous elements; 0 out of bounds
 //
-// Threads: a block of THREADS makes BLOCK_M x BLOCK_N sums, in SLICES groups of threads that each
-//          take a part of a tile's k; thread_sums.cuh and warp_sums.cuh say which sums a thread
-//          makes. The next tiles are loaded to registers while the present ones are multiplied, and
-//          there are two of each in shared memory: one barrier a tile.
+// Threads: a block of THREADS computes BLOCK_M x BLOCK_N sums, in SLICES groups of threads; each
+//          group takes a part of a tile's k. thread_sums.cuh and warp_sums.cuh assign the sums.
+//          Tiles are double-buffered: the next pair is prefetched to registers while the current
+//          pair is multiplied. One barrier a tile.
 //
-// Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, SLICES, VECTOR_A, VECTOR_B
-//          such that the threads divide the vectors of each tile evenly; indices of k and of rows
-//          are int. PRECISION as in tile_sums.cuh.
+// Limits:  the macros BLOCK_M, BLOCK_N, BLOCK_K, THREAD_M, THREAD_N, SLICES, VECTOR_A, VECTOR_B.
+//          The threads divide the vectors of each tile evenly. Indices of k and of rows are int.
+//          PRECISION: see tile_sums.cuh.
 
 #pragma once
 
@@ -30,14 +30,15 @@
 #include "warp_sums.cuh"
 #endif
 
-// A number written with three digits, such as a tap's row, column and channel; going on by BLOCK_K
-// takes no division.
+// An index in three digits, such as a tap's row, column and channel: advancing by BLOCK_K needs no
+// division.
 struct Digits {
     int high, middle, low;
 };
 
-// Counts the low digit first; with a SIDE above 1, all pairs of a square of that many middle and
-// low digits, row by row, before those of the next square, as the pixels of windows.
+// Converts indices to digits, and advances digits. The low digit counts fastest. With SIDE > 1, the
+// order is square by square: all (middle, low) of a SIDE x SIDE square in row-major order, then
+// the next square; like the pixels of pooling windows.
 template <int SIDE>
 class SquareCounter {
 public:
@@ -72,7 +73,7 @@ private:
 
 typedef SquareCounter<1> Counter;
 
-// Where a split of the sum over `length` ends, without a number beyond the range of int.
+// Return the end of a split of the sum over `length`, without int overflow.
 __device__ inline int split_end(const int begin, const int chunk, const int length) {
     return length - begin < chunk ? length : begin + chunk;
 }
@@ -92,7 +93,7 @@ __device__ inline Vector<A, COUNT> load_widened(const T* address) {
     return vector;
 }
 
-// An operand that is in memory as a matrix, (rows, length) if IN_LINES, else (length, rows).
+// An operand that is a matrix in memory: (rows, length) if IN_LINES, else (length, rows).
 template <bool IN_LINES>
 struct Matrix {
     static constexpr bool ALONG_K = IN_LINES;
@@ -101,7 +102,7 @@ struct Matrix {
 
     const T* data;
     int rows, length;
-    int64 line;  // elements from one line in memory to the next
+    int64 line;  // stride between lines in memory, in elements
 
     __device__ Row row(const int r) const { return r; }
     __device__ Place place(const int k) const { return k; }
@@ -114,8 +115,8 @@ struct Matrix {
     }
 };
 
-// Loads an operand's tiles one after another: first to registers, then to shared memory, as
-// (BLOCK_K, ROWS).
+// Loads an operand's tiles one after another: from global memory to registers, then to shared
+// memory as (BLOCK_K, ROWS).
 template <int ROWS, int VECTOR, typename Operand>
 class TileLoader {
 public:
@@ -169,9 +170,8 @@ private:
     Vector<A, VECTOR> loaded[LOADS];
 };
 
-// Multiplies the rows from first_m of `a` and from first_n of `b` over k in [begin, end), and calls
-// result.store(m, n, sums) with the sums of as many neighbouring m as `Result` has ROWS, and of
-// GROUP_N neighbouring n, at a time.
+// Multiply a tile: rows from first_m of `a` by rows from first_n of `b`, over k in [begin, end).
+// Calls result.store(m, n, sums) with sums (Result::ROWS, GROUP_N) of neighbouring m and n.
 template <typename OperandA, typename OperandB, typename Result>
 __device__ inline void multiply(
     const OperandA& a, const OperandB& b, const int first_m, const int first_n, const int begin,
@@ -189,7 +189,7 @@ __device__ inline void multiply(
     from_a.store(tiles_a);
     from_b.store(tiles_b);
     __syncthreads();
-    int now = 0;  // which of the two tiles is multiplied
+    int now = 0;  // buffer that is multiplied
     for (int k = begin; k < end; k += BLOCK_K, now ^= 1) {
         const bool more = k + BLOCK_K < end;
         if (more) {
@@ -206,8 +206,8 @@ __device__ inline void multiply(
     sums.store(memory, first_m, first_n, result);
 }
 
-// Where the sums of a block go: to y, with bias and activation; or, where several blocks share the
-// sum over k, to this block's part of `partial`, which a second launch adds up in a fixed order.
+// Epilogue: stores sums to y, with bias and activation. If the sum over k is split among blocks,
+// stores partial sums to the block's part of `partial`; a second launch adds them in fixed order.
 template <bool ACTIVATED>
 struct Result {
     static constexpr int ROWS = 1;
@@ -216,11 +216,11 @@ struct Result {
     A* partial;     // (splits, rows, line), or null
     const T* bias;  // or null
     int rows, columns;
-    int64 line;  // elements from one row of y to the next
+    int64 line;  // stride between rows of y, in elements
 
     __device__ void store(const int m, const int n, const Vector<A, GROUP_N> (&sums)[ROWS]) const {
         if (m >= rows) return;
-        if (VECTOR_Y > 1) {  // then the columns are whole groups
+        if (VECTOR_Y > 1) {  // columns are a multiple of GROUP_N
             if (n < columns) store_some<GROUP_N>(m, n, sums[0].values);
         } else {
             for (int i = 0; i < GROUP_N; ++i) {

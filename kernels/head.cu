@@ -1,30 +1,30 @@
 // Purpose: the end of a classifier, forward and backward in one launch: one or two dense layers,
-//          softmax and cross-entropy, and whether each sample is classified right.
+//          softmax, cross-entropy, and whether each sample is classified correctly.
 //
-// Formula: h = activate(x hidden_weight + hidden_bias), or x where there is no hidden layer;
+// Formula: h = activate(x hidden_weight + hidden_bias), or x without a hidden layer;
 //          logits = h weight + bias. Losses, probabilities and the gradient of the logits are as in
-//          softmax.cu, the latter times `scale`; all other gradients follow from it. A hit is 1 if
-//          the first largest probability is that of the label, or of the first largest label.
+//          softmax.cu, the gradient times `scale`; backpropagation gives all others. A hit is 1 if
+//          the first largest probability is at the label, or at the first largest label.
 //
 // Layout:  arrays are contiguous and of type T. x and input_grad are (batch, inputs), the weights
-//          (inputs, units) and (units, classes), or without a hidden layer, where units is 0, only
-//          (inputs, classes); a bias is like one more row of them, or null; labels are of type L,
-//          (batch,) class numbers if SPARSE, else (batch, classes); losses and hits are (batch,),
-//          probabilities (batch, classes). input_grad may be null.
-//          Block b writes what its samples give to the gradients of the last layer, of its weights
-//          and then of its bias, as a run of `size` from parts[first + b size] on; likewise those
-//          of the hidden layer, from hidden_first on. step.cu adds the parts up.
+//          (inputs, units) and (units, classes); without a hidden layer units is 0 and the weights
+//          are (inputs, classes). A bias is one more row of the weights, or null. Labels of type L
+//          are (batch,) class numbers if SPARSE, else (batch, classes); losses and hits are
+//          (batch,), probabilities (batch, classes). input_grad may be null.
+//          Block b writes its partial gradient of the last layer (weights, then bias), `size`
+//          numbers, to parts[first + b size]; the hidden layer's likewise, from hidden_first.
+//          step.cu adds the parts up.
 //
 // Threads: blocks of 256, each with `chunk` samples, SAMPLES at a time. The weights stay in shared
-//          memory. A sum over a layer's inputs or units is shared by 8 or 4 neighbouring threads,
-//          for 4 samples at once; softmax takes a warp for each sample; in a part of a weight's
-//          gradient lane i has every 32nd column, and the warps take turns at the rows.
+//          memory. Sums over a layer's inputs (8 threads) or units (4 threads) are shared by
+//          neighbouring threads, for 4 samples at once. Softmax takes one warp a sample. For weight
+//          gradients, lane i has every 32nd column, and the warps alternate over the rows.
 //
-// Limits:  chunk is a multiple of SAMPLES, which is 4 or 8, and no block is without samples. Both
-//          layers, their inputs and their gradients fit into 48 KiB, as head.py counts: up to some
-//          10,000 weights of float32. A class number out of range makes a sample's loss and its
-//          gradient NaN, and nothing is read out of bounds.
-// Registers: at most 128 a thread: there are no more blocks than multiprocessors.
+// Limits:  chunk is a multiple of SAMPLES, which is 4 or 8; no block is without samples. Both
+//          layers, their inputs and their gradients fit into 48 KiB, as head.py counts: up to about
+//          10,000 weights of float32. A class number out of range makes the sample's loss and
+//          gradient NaN; nothing is read out of bounds.
+// Registers: at most 128 a thread: there are at most as many blocks as multiprocessors.
 
 #include "activation.cuh"
 #include "pooling.cuh"
@@ -32,14 +32,14 @@
 
 constexpr int WARPS = 8, THREADS = WARPS * WARP;
 constexpr int MEMORY = (48 << 10) / sizeof(A);
-constexpr int GROUP = 4, GROUPS = SAMPLES / GROUP;  // samples whose sums a thread makes at once
+constexpr int GROUP = 4, GROUPS = SAMPLES / GROUP;  // samples per thread and sum
 constexpr int FORWARD_SLICES = 8, BACKWARD_SLICES = 4;  // threads that share a sum
 static_assert(SAMPLES % GROUP == 0 && SAMPLES <= WARPS, "a warp has a sample, a thread a group");
 
 __device__ inline int lane_index() { return threadIdx.x % WARP; }
 __device__ inline int warp_index() { return threadIdx.x / WARP; }
 
-// What COUNT neighbouring lanes have, taken together in a fixed order; each gets the result.
+// Reduce the values of COUNT neighbouring lanes in a fixed order; each lane gets the result.
 template <int COUNT, typename Operation>
 __device__ inline A among(A value) {
     for (int distance = COUNT / 2; distance > 0; distance /= 2) {
@@ -48,17 +48,17 @@ __device__ inline A among(A value) {
     return value;
 }
 
-// A layer as a block has it in shared memory. Its bias is one more row of its weights, whose input
-// is always 1.
+// A layer in the block's shared memory. The bias is one more row of the weights, with constant
+// input 1.
 struct Layer {
     int inputs, units, rows;
-    int line;    // from one row of weights to the next: slices then read from different banks
+    int line;    // stride between rows of weights: slices read from different banks
     A* weights;  // (rows, line)
     A* x;        // (rows, SAMPLES)
-    A* grad;     // (units, SAMPLES), of what is activated; before it the logits, in the last layer
+    A* grad;     // (units, SAMPLES), before the activation; in the last layer first the logits
     T* part;     // (rows, units), in global memory
 
-    // Takes its arrays from what is free of the memory.
+    // Allocate the arrays from `free`, and advance it.
     __device__ Layer(
         A*& free, const int inputs, const int units, const bool with_bias, T* parts
     ) : inputs(inputs), units(units), rows(inputs + with_bias), line((units + 3) / 8 * 8 + 4) {
@@ -71,7 +71,7 @@ struct Layer {
 
     __device__ void load(const T* weight, const T* bias) const {
         for (int unit = lane_index(); unit < units; unit += WARP) {
-#pragma unroll 8  // so many loads under way at once
+#pragma unroll 8  // loads in flight
             for (int row = warp_index(); row < rows; row += WARPS) {
                 weights[row * line + unit] = (row < inputs ? weight + row * units : bias)[unit];
             }
@@ -79,7 +79,7 @@ struct Layer {
         if (rows > inputs && threadIdx.x < SAMPLES) x[inputs * SAMPLES + threadIdx.x] = 1;
     }
 
-    // Adds what these samples give to the gradient of the weights to the block's part.
+    // Add the weight gradient of these samples to the block's part.
     __device__ void add_to_part(const bool is_first) const {
         for (int unit = lane_index(); unit < units; unit += WARP) {
             const Vector<A, SAMPLES> grads = load_vector<SAMPLES>(grad + unit * SAMPLES);
@@ -95,7 +95,7 @@ struct Layer {
     }
 };
 
-// Calls store(i, sample, sum over k of given[k, sample] * weights[i * step + k * next]) for each i
+// Call store(i, sample, sum over k of given[k, sample] * weights[i * step + k * next]) for each i
 // below `count` and each sample. All threads of the block take part.
 template <int SLICES, typename Store>
 __device__ inline void multiply(
@@ -114,7 +114,7 @@ __device__ inline void multiply(
             const Vector<A, GROUP> factors = load_vector<GROUP>(given + k * SAMPLES + sample);
             for (int j = 0; j < GROUP; ++j) sums[j] += factors.values[j] * weight;
         }
-        A own = 0;  // of the first slices each has one of the samples
+        A own = 0;  // each of the first slices stores one sample
         for (int j = 0; j < GROUP; ++j) {
             const A sum = among<SLICES, Sum>(sums[j]);
             if (slice == j) own = sum;
@@ -137,7 +137,7 @@ __device__ inline void backward(const Layer& layer, const Store& store) {
     );
 }
 
-// Where the first largest of values(0) to values(count - 1) is; all lanes of the warp take part.
+// Return the index of the first largest of values(0 to count - 1). All lanes of the warp take part.
 template <typename Values>
 __device__ inline int first_largest(const int count, const Values& values) {
     int place = min(lane_index(), count - 1);
@@ -156,13 +156,13 @@ __device__ inline int first_largest(const int count, const Values& values) {
     return place;
 }
 
-// A label as it is compared with others.
+// Return a label in a type that compares.
 template <typename Label>
 __device__ inline Label ordered(const Label label) { return label; }
 __device__ inline float ordered(const float16 label) { return widen(label); }
 __device__ inline float ordered(const bfloat16 label) { return widen(label); }
 
-// What the labels say of the results, and where that goes.
+// Computes losses, probabilities, hits and the gradient of the logits, and stores them.
 struct Scores {
     const int classes;
     const A scale;
@@ -174,8 +174,8 @@ struct Scores {
         return SPARSE ? A(c == number) : probability(labels[sample * classes + c]);
     }
 
-    // Puts the gradient in the place of a sample's logits, a column of (classes, SAMPLES). All
-    // lanes of a warp take part; most often a lane has one class at most.
+    // Replace a sample's logits, a column of (classes, SAMPLES), by their gradient. All lanes of a
+    // warp take part; usually a lane has at most one class.
     __device__ void score(A* logits, const int64 sample) const {
         const int lane = lane_index();
         const int64 number = SPARSE ? class_number(labels[sample], classes) : -1;
@@ -215,12 +215,12 @@ struct Scores {
     }
 };
 
-// The samples that a block has at a time.
+// The samples that a block processes at once.
 struct Tile {
     const int64 first;
     const int count;
 
-    // A sample past the end has no share in a gradient, whatever the weights are.
+    // Return 0 for samples past the end: they add nothing to a gradient, whatever the weights are.
     __device__ A if_there(const int sample, const A value) const {
         return sample < count ? value : A(0);
     }
@@ -273,7 +273,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) dense_cross_entropy(
 ) {
     SHARED(A, memory, MEMORY);
     A* free = memory;
-    const bool is_deep = units > 0;  // or the hidden layer is of no size
+    const bool is_deep = units > 0;  // has a hidden layer
     const Layer hidden(
         free, is_deep ? inputs : 0, units, hidden_bias != nullptr, parts + hidden_first
     );

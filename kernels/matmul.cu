@@ -1,19 +1,18 @@
-// Purpose: products of matrices, one or a stack of them, with bias and activation. cuBLAS cannot be
-//          captured in a graph through CuPy, and knows no activation but relu.
+// Purpose: matrix products, single or batched, with fused bias and activation. cuBLAS cannot be
+//          captured in a CUDA graph through CuPy, and fuses no activation but relu.
 //
-// Formula: y = activate(a b + bias), where a or b may be given transposed.
+// Formula: y = activate(a b + bias); a and b may each be stored transposed.
 //
 // Layout:  a is (rows, inner), or (inner, rows) with TRANSPOSE_A; b is (inner, columns), or
 //          (columns, inner) with TRANSPOSE_B; bias is (columns,) or null; y is (rows, columns).
-//          a, b and y may have an axis of matrices before these. Where the sum over inner is
-//          split, partial is (splits, matrices, rows, columns) and y is not written.
+//          a, b and y may have a leading axis of matrices. With a split sum, partial is (splits,
+//          matrices, rows, columns) and y is not written.
 //
-// Threads: see gemm.cuh. blockIdx.x counts tiles, those of a row first and those of a matrix before
-//          the next one's; blockIdx.y counts splits, each of `chunk` numbers of inner, a multiple
-//          of BLOCK_K.
+// Threads: see gemm.cuh. blockIdx.x counts tiles, row by row, matrix by matrix; blockIdx.y counts
+//          splits, each of `chunk` values of inner, a multiple of BLOCK_K.
 //
 // Limits:  VECTOR_A, VECTOR_B and VECTOR_Y are 4 only if the contiguous axis of a, b and y is a
-//          multiple of 4 and the array begins on a boundary of 16 bytes; else 1.
+//          multiple of 4 and the array is aligned to 16 bytes; else 1.
 // Registers: at most 216 a thread.
 
 #include "gemm.cuh"

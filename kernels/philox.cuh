@@ -1,16 +1,16 @@
-// Purpose: the random numbers of gpunet/random.py on the device: Philox4x64-10, by counter.
+// Purpose: the random numbers of gpunet/random.py on the device: Philox4x64-10, counter-based.
 //
-// Formula: block b of the key (s, d) is ten rounds over the counter (b + 1, 0, 0, 0). A round
-//          multiplies two words to 128 bits each, swaps the halves and mixes in the key, which then
-//          grows by a constant. 32-bit number i of the key is made by block i / 8.
+// Formula: block b of the key (seed, draw) is ten rounds over the counter (b + 1, 0, 0, 0). A round
+//          multiplies two words to 128 bits each, swaps the halves and XORs the key in.
+//          The key then grows by a constant. Block i / 8 contains 32-bit number i.
 //
-// Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+// Source:  Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
 #pragma once
 
 #include "common.cuh"
 
-constexpr int PHILOX_NUMBERS = 8;  // of 32 bits, in a block
+constexpr int PHILOX_NUMBERS = 8;  // 32-bit numbers per block
 
 struct PhiloxBlock {
     uint64 words[4];
@@ -33,7 +33,7 @@ __device__ inline PhiloxBlock philox(uint64 seed, uint64 draw, const uint64 bloc
     return {{c0, c1, c2, c3}};
 }
 
-// 32-bit number `i` of the block, 0 to 7: the low half of word i / 2, or the high one if i is odd.
+// Return 32-bit number i (0 to 7) of a block: the low half of word i / 2; for odd i the high half.
 __device__ inline uint32 philox_number(const PhiloxBlock& block, const int i) {
     return static_cast<uint32>(block.words[i / 2] >> (i % 2 * 32));
 }

@@ -1,32 +1,31 @@
-// Purpose: max and average pooling of images, and their gradients, for any window, stride and
-//          padding.
+// Purpose: 2-D max and average pooling and their gradients, for any window, stride and padding.
 //
-// Formula: y[n, i, j, c] is the largest or the mean of x[n, r, s, c] over the pixels (r, s) of
-//          window (i, j) that are no padding: i * stride - top <= r < i * stride - top + window, s
-//          likewise. For the largest, indices[n, i, j, c] is the place of the first of them in
-//          row-major order, counted with the padding; a NaN is larger than any number.
+// Formula: y[n, i, j, c] is the maximum or mean of x[n, r, s, c] over the pixels (r, s) of window
+//          (i, j) that are not padding: i * stride - top <= r < i * stride - top + window, s
+//          likewise. indices[n, i, j, c] is the index of the first maximum in row-major order,
+//          padding included; NaN is larger than any number.
 //
 // Layout:  x and input_grad are (batch, height, width, channels), of type T; y, output_grad and
 //          indices are (batch, out_height, out_width, channels), indices of type K. All contiguous.
 //
-// Threads: one-dimensional, in steps of the whole grid. A thread takes VECTOR channels of one
-//          window (forward), of one pixel (backward: it gathers from all windows with that pixel,
-//          in row-major order, so that no two threads add to one number), or of one cell, the
-//          pixels from one window's start to the next one's (backward_apart, where windows do not
-//          overlap: a gradient is read once). Neighbours take neighbouring channels.
+// Threads: one-dimensional, grid-stride. A thread takes VECTOR channels of one window (forward),
+//          of one pixel (backward), or of one cell (backward_apart, for windows that do not
+//          overlap). Backward gathers from all windows of the pixel in row-major order: no two
+//          threads add to one number. A cell is the pixels from one window's start to the next:
+//          each gradient is read once. Neighbouring threads take neighbouring channels.
 //
-// Limits:  VECTOR divides the channels, and with VECTOR > 1 arrays are on boundaries of 16 bytes.
-//          The numbers of elements fit I: uint32 below 2^31, whose divisions are far cheaper than
-//          those of int64. WINDOW and STRIDE are the sizes of square windows and strides known to
-//          the compiler, which then loads a whole window at once; or 0, and the arguments tell.
-// Registers: at most 72 a thread: then 896 threads of a multiprocessor have 4 loads each under way.
+// Limits:  VECTOR divides the channels, and above 1 it needs arrays aligned to 16 bytes. Element
+//          counts fit I: uint32 below 2^31, since int64 divisions are far slower. WINDOW and STRIDE
+//          are compile-time sizes for square windows and strides, so that the compiler can issue a
+//          whole window's loads at once; 0 takes them from the arguments.
+// Registers: at most 72 a thread: 896 threads per multiprocessor, each with 4 loads in flight.
 
 #include "pooling.cuh"
 
-// Loops of unknown length stay loops: registers are worth more than fewer branches.
+// Do not unroll loops of unknown length: registers are worth more than fewer branches.
 constexpr int UNROLL = STRIDE ? STRIDE : 1;
 
-// An image is as high as `height` and wide as `width`; a window begins `before` pixels earlier.
+// One axis of an image; the first window begins `before` pixels ahead of it, in the padding.
 struct Axis {
     int size, out_size, window, stride, before;
 
@@ -38,24 +37,24 @@ struct Axis {
 
     __device__ int start(const int place) const { return place * stride - before; }
     __device__ bool inside(const int pixel) const { return pixel >= 0 && pixel < size; }
-    // A pixel in the padding becomes the nearest real one, which is in the same window.
+    // Return the nearest real pixel, which is in the same window.
     __device__ int clamped(const int pixel) const { return max(0, min(pixel, size - 1)); }
-    // How many pixels of a window are no padding.
+    // Return how many pixels of a window are not padding.
     __device__ int count(const int place) const {
         return min(start(place) + window, size) - max(start(place), 0);
     }
-    // The first and the last window with a pixel; the first is after the last if there is none.
+    // Return the first and last window with a pixel; first > last if there is none.
     __device__ int first(const int pixel) const {
         return max(pixel + before - window + stride, 0) / stride;
     }
     __device__ int last(const int pixel) const {
         return min((pixel + before) / stride, out_size - 1);
     }
-    // How many steps of a window it takes to pass all pixels.
+    // Return how many cells cover the axis.
     __device__ int cells() const { return (size + before + stride - 1) / stride; }
 };
 
-// VECTOR channels of a place in a batch of images.
+// Coordinates of VECTOR channels in a batch of images.
 struct Place {
     I image;
     int row, column, channel;
@@ -202,7 +201,7 @@ extern "C" __global__ void average_pool2d_forward(
             const int row = vertical.start(to.row) + a;
             A row_sums[VECTOR] = {};
             for (int b = 0; b < horizontal.window; ++b) {
-                // Loaded in any case, so that no load waits for a test.
+                // Load unconditionally, so that no load waits for a test.
                 const int column = horizontal.start(to.column) + b;
                 const Vector<T, VECTOR> part = load_vector<VECTOR>(
                     x + element(to.image, vertical.clamped(row), horizontal.clamped(column),
@@ -237,7 +236,7 @@ extern "C" __global__ void average_pool2d_backward(
         for (int row = vertical.first(to.row); row <= last_row; ++row) {
             #pragma unroll 1
             for (int column = first_column; column <= last_column; ++column) {
-                // One division for all channels; the quotient's rounding is in each of them.
+                // One division for all channels; each channel gets its rounding error.
                 const A pixels = static_cast<A>(vertical.count(row)) * horizontal.count(column);
                 const A share = 1 / pixels;
                 const Vector<T, VECTOR> grad = load_vector<VECTOR>(

@@ -1,17 +1,17 @@
-// Purpose: which value of a window is its largest, for pooling.cu and for what else takes it.
+// Purpose: the maximum of a pooling window and its index, for all kernels that pool.
 
 #pragma once
 
 #include "common.cuh"
 
-// Whether a value is to be taken instead of the best before it: of equal ones the first stays, and
-// a NaN is larger than any number.
+// Return whether a value replaces the best so far: the first of equal values wins, and NaN is
+// larger than any number.
 template <typename Value>
 __device__ inline bool beats(const Value value, const Value best) {
     return value > best || (value != value && best == best);
 }
 
-// The outputs of a window of 2 x 2, as they come row by row.
+// Outputs of a 2 x 2 window, in row-major order.
 constexpr int WINDOW_SIZE = 4;
 
 struct Largest {

@@ -1,5 +1,5 @@
-// Purpose: all that CUDA C++ cannot say, as inline PTX, each with a version for the host; and the
-//          16-bit element types, which need no header of CUDA's this way.
+// Purpose: everything CUDA C++ cannot express, as inline PTX, each with a host version; and 16-bit
+//          element types that need no CUDA headers.
 //
 // Layout:  float16 is IEEE 754 binary16; bfloat16 is the upper half of a float32.
 
@@ -33,7 +33,7 @@ __device__ inline float bits_float(const unsigned int bits) {
 #endif
 }
 
-// A product that is rounded whatever is added to it, never fused with a sum.
+// Return a * b, rounded; the compiler must not contract it into a fused multiply-add.
 __device__ inline float rounded_product(const float a, const float b) {
 #ifdef __CUDACC__
     return __fmul_rn(a, b);
@@ -55,15 +55,15 @@ __device__ inline float widen_float16(const float16 x) {
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(x.bits));
     return value;
 #else
-    // The exponent is moved by its place in the word and by the difference of the biases, 127 - 15;
-    // a product does the latter for numbers below the normal range too.
+    // Shift the exponent into place and correct the bias by 127 - 15. The multiplication corrects
+    // it for subnormals too.
     const unsigned int sign = (x.bits & 0x8000u) << 16, rest = (x.bits & 0x7fffu) << 13;
     if ((x.bits & 0x7c00u) == 0x7c00u) return bits_float(sign | 0x7f800000u | rest);
     return bits_float(sign | float_bits(bits_float(rest) * 0x1p112f));
 #endif
 }
 
-// To the nearest, ties to even, as all conversions here.
+// Round to nearest, ties to even.
 __device__ inline float16 narrow_float16(const float value) {
 #ifdef __CUDACC__
     unsigned short bits;
@@ -76,7 +76,7 @@ __device__ inline float16 narrow_float16(const float value) {
     if (size > 0x7f800000u) bits = 0x7fffu;
     else if (size >= 0x477ff000u) bits = 0x7c00u;  // rounds to more than 65504
     else if (size >= 0x38800000u) bits = (size - 0x38000000u + 0xfffu + ((size >> 13) & 1u)) >> 13;
-    else bits = float_bits(bits_float(size) + 0.5f) - 0x3f000000u;  // below 2^-14: units of 2^-24
+    else bits = float_bits(bits_float(size) + 0.5f) - 0x3f000000u;  // subnormal: units of 2^-24
     return {static_cast<unsigned short>(sign | bits)};
 #endif
 }
@@ -91,7 +91,7 @@ __device__ inline bfloat16 narrow_bfloat16(const float value) {
     return {static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
 }
 
-// To the nearest number of 11 significant bits, ties away from 0.
+// Round to nearest with 11 significant bits, ties away from 0.
 __device__ inline float round_to_tf32(const float value) {
 #ifdef __CUDACC__
     unsigned int bits;
@@ -103,10 +103,10 @@ __device__ inline float round_to_tf32(const float value) {
 #endif
 }
 
-// To the nearest number of bfloat16, ties to even.
+// Round to the nearest bfloat16, ties to even.
 __device__ inline float round_to_bfloat16(const float value) {
 #ifdef __CUDACC__
-    unsigned int bits;  // two numbers of bfloat16, the lower 0
+    unsigned int bits;  // two bfloat16, the lower is 0
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(value), "f"(0.0f));
     return bits_float(bits);
 #else
@@ -114,14 +114,15 @@ __device__ inline float round_to_bfloat16(const float value) {
 #endif
 }
 
-// The product of matrices that a warp holds: sums (16, 8) += a (16, k) b (k, 8), where a register of
-// factors has P of them, 1 for TF32 and 2 for bfloat16, and k is 8 P. Lane i has of `sums` rows
-// i / 4 and i / 4 + 8, columns 2 (i % 4) and the next; of `a` those rows in turn, and of `b` column
-// i / 4: in the first registers the P factors from k = P (i % 4) on, then those 4 P further on.
+// Matrix product of one warp: sums (16, 8) += a (16, k) b (k, 8). A register holds P factors (1 of
+// TF32, 2 of bfloat16), and k is 8 P. Lane i holds
+//     sums: rows i / 4 and i / 4 + 8, columns 2 (i % 4) and the next
+//     a:    the same rows, alternating;    b: column i / 4
+//           first the P factors from k = P (i % 4), then the P factors from k + 4 P
 #ifndef __CUDACC__
 template <int PER_REGISTER>
 inline float factor(const unsigned int bits, const int k) {
-    if (PER_REGISTER == 1) return bits_float(bits & 0xffffe000u);  // as tensor cores see it
+    if (PER_REGISTER == 1) return bits_float(bits & 0xffffe000u);  // the hardware drops low bits
     return bits_float(k % 2 ? bits & 0xffff0000u : bits << 16);
 }
 

@@ -1,24 +1,22 @@
-// Purpose: sums over the rows of a matrix, in a fixed order: the gradient of a bias, and the sum of
-//          the parts that several blocks of matmul.cu, convolution.cu or conv_pool.cu have made.
+// Purpose: sums over the rows of a matrix in a fixed order: bias gradients, and the partial sums of
+//          matmul.cu, convolution.cu and conv_pool.cu.
 //
 // Formula: sum_rows:    y[c, j] = activate(sum over the rows r of chunk c of x[r, j]
 //                                          + bias[j % period])
-//          sum_windows: y[w, j] = activate(largest over i of sum over s of parts[s, w, i, j]
+//          sum_windows: y[w, j] = activate(max over i of sum over s of parts[s, w, i, j]
 //                                          + bias[j]), and indices[w, j] is the first such i.
 //
-// Layout:  x is (rows, columns) of type S; y is (chunks, columns); bias is (period,) or null. The
-//          activation is applied where there is one chunk: otherwise compile for LINEAR, without
-//          bias.
-//          parts is (splits, windows, 4, columns) of type S; y and indices are (windows, columns);
-//          bias is (columns,) or null. `count` is windows * columns.
+// Layout:  sum_rows: x is (rows, columns) of type S; y is (chunks, columns); bias is (period,) or
+//          null. Bias and activation need a single chunk: for more, compile with LINEAR and pass
+//          no bias.
+//          sum_windows: parts is (splits, windows, 4, columns) of type S; y and indices are
+//          (windows, columns); bias is (columns,) or null. `count` is windows * columns.
 //
-// Threads: sum_rows: blocks of 32 x 8: lane i of each warp takes a column, the 8 warps take turns
-//          at the rows of the block's chunk; then the first warp adds the 8 sums. blockIdx.y counts
-//          chunks.
-//          sum_windows: one-dimensional; a thread takes a column of a window, and so on in steps of
-//          the whole grid.
+// Threads: sum_rows: blocks of 32 x 8: each lane takes a column, the 8 warps alternate over the
+//          rows of the block's chunk; then warp 0 adds the 8 sums. blockIdx.y counts chunks.
+//          sum_windows: one-dimensional, grid-stride; a thread takes one column of one window.
 //
-// Limits:  any sizes; 65,535 chunks.
+// Limits:  any sizes; at most 65,535 chunks.
 // Registers: at most 64 a thread.
 
 #include "activation.cuh"
@@ -56,7 +54,7 @@ extern "C" __global__ void sum_windows(
         const int64 window = i / columns, column = i % columns;
         const S* from = parts + window * WINDOW_SIZE * columns + column;
         A sums[WINDOW_SIZE] = {};
-#pragma unroll 4  // loads of 16 numbers under way at once
+#pragma unroll 4  // 16 loads in flight
         for (int split = 0; split < splits; ++split, from += count * WINDOW_SIZE) {
             for (int j = 0; j < WINDOW_SIZE; ++j) sums[j] += widen(from[j * columns]);
         }

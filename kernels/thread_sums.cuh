@@ -1,14 +1,14 @@
-// Purpose: the sums of a block of gemm.cuh, made by single threads in full precision.
+// Purpose: a block's sums in gemm.cuh, computed by scalar threads in full precision.
 //
-// Threads: a thread makes THREAD_M x THREAD_N sums of its slice, in groups of 4 x 4 that lie
-//          BLOCK / (THREAD / 4) apart, so that the threads of a warp read neighbouring vectors of
-//          shared memory.
+// Threads: a thread computes THREAD_M x THREAD_N sums of its slice, in groups of up to 4 x 4. They
+//          are BLOCK / (THREAD / 4) apart, so that the threads of a warp read neighbouring vectors
+//          of shared memory.
 
 #pragma once
 
 #include "tile_sums.cuh"
 
-// The place of sum i of a thread within its block's tile: groups lie apart, see above.
+// Return the row or column of a thread's sum i in the block's tile; groups are apart, see above.
 template <int BLOCK, int THREAD, int GROUP>
 __device__ inline int tile_index(const int thread, const int i) {
     return i / GROUP * (BLOCK / (THREAD / GROUP)) + thread * GROUP + i % GROUP;
@@ -24,7 +24,7 @@ __device__ inline void read_fragment(A (&fragment)[THREAD], const A* line, const
     }
 }
 
-// What a thread makes of its block's sums.
+// The sums of one thread.
 class TileSums {
 public:
     __device__ TileSums()
@@ -32,7 +32,7 @@ public:
           thread_m(threadIdx.x % SLICE_THREADS / (BLOCK_N / THREAD_N)),
           thread_n(threadIdx.x % (BLOCK_N / THREAD_N)) {}
 
-    // Adds the products of a pair of tiles, over the slice's part of k.
+    // Add the products of a pair of tiles over the slice's part of k.
     __device__ void add(const A* tile_a, const A* tile_b) {
         const A* line_a = tile_a + slice * SLICE_K * line_of(BLOCK_M);
         const A* line_b = tile_b + slice * SLICE_K * line_of(BLOCK_N);
@@ -53,7 +53,7 @@ public:
         }
     }
 
-    // Stores the block's sums. No thread reads the tiles any more: `memory` is theirs.
+    // Store the block's sums. No thread reads the tiles any more: `memory` is reused.
     template <typename Result>
     __device__ void store(
         A* memory, const int first_m, const int first_n, const Result& result

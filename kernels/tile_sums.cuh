@@ -1,17 +1,16 @@
-// Purpose: what the sums of a block of gemm.cuh have in common, whether single threads make them
-//          (thread_sums.cuh) or warps on tensor cores (warp_sums.cuh): the tiles in shared memory
-//          that are multiplied, and the way of parts of sums to who stores them.
+// Purpose: the base of a block's sums in gemm.cuh, for scalar threads (thread_sums.cuh) and for
+//          tensor cores (warp_sums.cuh): tile sizes in shared memory, and adding up the partial
+//          sums of slices.
 //
-// Layout:  a tile is (BLOCK_K, rows) with PAD elements after each line, against conflicts of the
-//          banks.
+// Layout:  a tile is (BLOCK_K, rows), with PAD elements after each line against bank conflicts.
 //
-// Threads: SLICES groups of threads each make all the sums of a block over a part of each tile's k:
-//          more threads for few sums. In the end their parts go through shared memory and are added
-//          in the order of the slices.
+// Threads: SLICES groups of threads; each computes all sums of the block over its part of each
+//          tile's k: more threads for few sums. At the end, the partial sums go through shared
+//          memory and are added in slice order.
 //
-// Limits:  the macro PRECISION is FP32; or for elements of float32 TF32 or BF16: factors are then
-//          rounded to 11 or 8 significant bits, and products summed in float32. BLOCK_K is a
-//          multiple of SLICES, and the parts fit in the memory of the tiles.
+// Limits:  PRECISION is FP32; for float32 elements also TF32 or BF16: factors are rounded to 11 or
+//          8 significant bits, products are accumulated in float32. BLOCK_K is a multiple of
+//          SLICES, and the partial sums fit in the memory of the tiles.
 
 #pragma once
 
@@ -31,23 +30,22 @@
 
 constexpr int SLICE_THREADS = (BLOCK_M / THREAD_M) * (BLOCK_N / THREAD_N);
 constexpr int THREADS = SLICES * SLICE_THREADS;
-constexpr int SLICE_K = BLOCK_K / SLICES;  // of a tile's k
-// Blocks that a multiprocessor shall hold at once, which limits the registers of a thread: 512
-// threads, or 256 where a thread has many sums, wide ones, or many rows to keep since it loads
-// single elements.
+constexpr int SLICE_K = BLOCK_K / SLICES;  // values of a tile's k
+// Minimum blocks per multiprocessor, which bounds the registers of a thread: 512 threads, or 256 if
+// a thread has many sums, float64 sums, or many row addresses (because it loads single elements).
 constexpr bool IS_LIGHT = sizeof(A) == 4 && THREAD_M * THREAD_N <= 32 && VECTOR_A > 1;
 constexpr int LEAST_BLOCKS = (IS_LIGHT ? 512 : 256) / THREADS;
 
 constexpr int PAD = PRECISION == FP32 ? 4 : 8;
 __device__ constexpr int line_of(const int rows) { return rows + PAD; }
-// Elements of a tile; there are two of each.
+// Elements of a tile; each tile is double-buffered.
 constexpr int SIZE_A = BLOCK_K * line_of(BLOCK_M), SIZE_B = BLOCK_K * line_of(BLOCK_N);
 
-// How many neighbouring sums a thread makes in one go.
+// Neighbouring sums that a thread computes as one group.
 __device__ constexpr int group_size(const int count) { return count < 4 ? count : 4; }
 constexpr int GROUP_M = group_size(THREAD_M), GROUP_N = group_size(THREAD_N);
 
-// Numbers as they are multiplied.
+// Return numbers rounded to PRECISION, ready to be multiplied.
 template <int COUNT>
 __device__ inline Vector<A, COUNT> as_factors(Vector<A, COUNT> numbers) {
     for (int i = 0; i < COUNT; ++i) {
@@ -57,8 +55,8 @@ __device__ inline Vector<A, COUNT> as_factors(Vector<A, COUNT> numbers) {
     return numbers;
 }
 
-// Parts of sums that the slices of a block have made, in shared memory: (SLICES, LINES, BLOCK_N),
-// its lines padded. They are of rows of the block's tile that lie in runs of RUN, STEP apart.
+// Partial sums of a block's slices in shared memory: (SLICES, LINES, BLOCK_N), padded lines. The
+// lines are rows of the block's tile, in runs of RUN rows; the runs begin STEP rows apart.
 template <int LINES, int RUN, int STEP>
 struct Parts {
     static constexpr int ROWS = 1;
@@ -67,13 +65,13 @@ struct Parts {
     A* memory;
     int slice;
 
-    // Keeps neighbouring sums of the thread's slice.
+    // Store neighbouring sums of the thread's slice.
     template <int COUNT>
     __device__ void store(const int line, const int n, const Vector<A, COUNT> (&sums)[ROWS]) const {
         store_vector(at(slice, line, n), sums[0]);
     }
 
-    // Adds up what all slices have kept, by all threads of the block, and stores the sums.
+    // Add the partial sums of all slices, with all threads of the block, and store the sums.
     template <typename Result>
     __device__ void add_up(const int first_m, const int first_n, const Result& result) const {
         static_assert(SIZE <= 2 * (SIZE_A + SIZE_B), "the memory of the tiles is too small");

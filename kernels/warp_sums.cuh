@@ -1,13 +1,12 @@
-// Purpose: the sums of a block of gemm.cuh, made by warps on tensor cores.
+// Purpose: a block's sums in gemm.cuh, computed by warps on tensor cores.
 //
-// Threads: a warp makes WARP_M x WARP_N sums of its slice, as many as 32 threads of thread_sums.cuh
-//          would, in tiles of 16 x 8. Lane i of it has rows i / 4 and i / 4 + 8 of each tile, in
-//          columns i % 4 * 2 and the one beside it; of factors, the k that are i % 4 in steps of 4.
-//          Which k of a tile stands for which of the instruction is free, as all are added: this
-//          way lanes read shared memory without conflicts of its banks, for lines of 8 modulo 16.
+// Threads: a warp computes WARP_M x WARP_N sums of its slice, as many as 32 threads of
+//          thread_sums.cuh, in tiles of 16 x 8. Lane i holds rows i / 4 and i / 4 + 8 of each tile,
+//          columns 2 (i % 4) and the next; of the factors, every fourth k from i % 4.
+//          The instruction's k may be any permutation of the tile's k, since all are added: with
+//          this one, shared memory is read without bank conflicts if lines are 8 modulo 16 long.
 //
-// Limits:  elements of float32; the parts of k of a slice are multiples of MMA_K. Devices from
-//          sm_80 on.
+// Limits:  elements of float32; SLICE_K is a multiple of MMA_K. Devices from sm_80.
 
 #pragma once
 
@@ -19,7 +18,7 @@ constexpr int WARP_N = WARP * THREAD_M * THREAD_N / WARP_M;
 static_assert(WARP_M % MMA_M == 0 && WARP_N % MMA_N == 0 && SLICE_K % MMA_K == 0, "uneven");
 static_assert(BLOCK_M % WARP_M == 0 && BLOCK_N % WARP_N == 0, "uneven");
 
-// What one lane makes of its block's sums.
+// The sums of one lane.
 class TileSums {
 public:
     __device__ TileSums()
@@ -29,7 +28,7 @@ public:
           row(threadIdx.x % WARP / 4),
           place(threadIdx.x % 4) {}
 
-    // Adds the products of a pair of tiles, over the slice's part of k.
+    // Add the products of a pair of tiles over the slice's part of k.
     __device__ void add(const A* tile_a, const A* tile_b) {
         const int first = slice * SLICE_K + place;
         const A* from_a = tile_a + first * line_of(BLOCK_M) + warp_m * WARP_M + row;
@@ -56,8 +55,8 @@ public:
         }
     }
 
-    // Stores the block's sums, a line of tiles at a time, so that they are in one thread that
-    // belong together. No thread reads the tiles any more: `memory` is theirs.
+    // Store the block's sums, a line of tiles at a time, through shared memory: so that one thread
+    // gets all sums of a group. No thread reads the tiles any more: `memory` is reused.
     template <typename Result>
     __device__ void store(
         A* memory, const int first_m, const int first_n, const Result& result
@@ -86,17 +85,17 @@ private:
     static constexpr int TILES_M = WARP_M / MMA_M, TILES_N = WARP_N / MMA_N;
 
     const int slice, warp_m, warp_n;
-    const int row, place;  // of the lane in tiles: a column of B is a row of its tile too
+    const int row, place;  // of the lane in a tile; in B's tile, `row` is a column of the product
     float sums[TILES_M][TILES_N][4] = {};
 
-    // Reads the lane's factors of a row: those of the lower and of the upper half of MMA_K.
+    // Read the lane's factors of a row: from the lower and the upper half of MMA_K.
     template <int BLOCK>
     __device__ static void read(uint32& lower, uint32& upper, const A* from) {
         lower = factors(from, line_of(BLOCK));
         upper = factors(from + MMA_K / 2 * line_of(BLOCK), line_of(BLOCK));
     }
 
-    // A register of factors: one, or two of 16 bits, 4 values of k apart.
+    // Return a register of factors: one of TF32, or two of bfloat16, 4 values of k apart.
     __device__ static uint32 factors(const A* from, const int line) {
         if constexpr (PRECISION == TF32) return float_bits(*from);
         return float_bits(*from) >> 16 | (float_bits(from[4 * line]) & 0xffff0000u);

@@ -1,4 +1,4 @@
-"""The command line: help, and what the doctor tells in each state of the backend."""
+"""The command line: help, and the doctor's report in each state of the backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gpunet.primitives.selection import NumpyTwins, numpy_twins
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No backend chosen, and no CuPy: `import cupy` fails."""
+    """Reset the backend, and make `import cupy` fail."""
     monkeypatch.setattr(backend, "_probed", None)
     monkeypatch.setattr(backend, "_choice", None)
     monkeypatch.delenv("GPUNET_BACKEND", raising=False)
@@ -25,9 +25,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(text: str) -> dict[str, str]:
-    """Return label -> text of the doctor's tables, wrapped lines joined.
+    """Return the doctor's tables as label -> text, with wrapped lines joined.
 
-    A label that was there before has its table's title before it.
+    A repeated label is prefixed with its table's title.
     """
     found: dict[str, str] = {}
     title = label = ""
@@ -43,17 +43,17 @@ def rows(text: str) -> dict[str, str]:
     return found
 
 
-def test_doctor_tells_versions_backend_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_versions_backend_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == 0
-    told = rows(capsys.readouterr().out)
-    assert told["gpunet"] == gpunet.__version__
-    assert told["NumPy"].startswith(np.__version__ + ", BLAS: ")
-    assert told["GPUNET_BACKEND"] == "not set"
-    assert told["backend"] == "numpy"
-    assert told["reason"] == "CuPy is not installed."
-    assert "pip install" in told["fix"]
-    assert told["kernels"] == str(backend.kernel_folder())
-    assert told["data cache"] == str(datasets.cache_folder())
+    report = rows(capsys.readouterr().out)
+    assert report["gpunet"] == gpunet.__version__
+    assert report["NumPy"].startswith(np.__version__ + ", BLAS: ")
+    assert report["GPUNET_BACKEND"] == "not set"
+    assert report["backend"] == "numpy"
+    assert report["reason"] == "CuPy is not installed."
+    assert "pip install" in report["fix"]
+    assert report["kernels"] == str(backend.kernel_folder())
+    assert report["data cache"] == str(datasets.cache_folder())
 
 
 def test_doctor_lists_each_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,10 +65,10 @@ def test_doctor_lists_each_optional_package(monkeypatch: pytest.MonkeyPatch) -> 
         raise cli.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(cli.metadata, "version", version)
-    told = rows(cli.doctor())
-    assert told["CuPy"] == "14.2.0 (cupy-cuda12x)"
-    assert told["tqdm"] == "4.70.1"
-    assert told["pooch"] == told["Numba"] == "not installed"
+    report = rows(cli.doctor())
+    assert report["CuPy"] == "14.2.0 (cupy-cuda12x)"
+    assert report["tqdm"] == "4.70.1"
+    assert report["pooch"] == report["Numba"] == "not installed"
 
 
 @pytest.mark.parametrize(
@@ -89,50 +89,50 @@ def test_doctor_never_fails(
 ) -> None:
     monkeypatch.setenv("GPUNET_BACKEND", value)
     assert cli.main(["doctor"]) == 0
-    told = rows(capsys.readouterr().out)
-    assert (told["GPUNET_BACKEND"], told["backend"]) == (value, name)
-    assert reason in told["reason"]
-    assert fix in told["fix"]
+    report = rows(capsys.readouterr().out)
+    assert (report["GPUNET_BACKEND"], report["backend"]) == (value, name)
+    assert reason in report["reason"]
+    assert fix in report["fix"]
 
 
-def test_doctor_tells_which_kernels_compute_on_numpy_arrays(
+def test_doctor_reports_the_kernels_for_numpy_arrays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("GPUNET_FAST", raising=False)
     fast = NumpyTwins(cli, "Numba 0.99, 8 threads.")
     monkeypatch.setattr(cli.selection, "numpy_twins", lambda: fast)
-    told = rows(cli.doctor())
-    assert told["GPUNET_FAST"] == "not set"
-    assert told["kernels by"] == "Numba"
-    assert told["CPU kernels: reason"] == "Numba 0.99, 8 threads."
-    assert told["CPU kernels: fix"] == "nothing to fix"
+    report = rows(cli.doctor())
+    assert report["GPUNET_FAST"] == "not set"
+    assert report["kernels by"] == "Numba"
+    assert report["CPU kernels: reason"] == "Numba 0.99, 8 threads."
+    assert report["CPU kernels: fix"] == "nothing to fix"
     slow = NumpyTwins(reference, "Numba is not installed.", "pip install 'gpunet[fast]'.")
     monkeypatch.setattr(cli.selection, "numpy_twins", lambda: slow)
-    told = rows(cli.doctor())
-    assert told["kernels by"] == "NumPy"
-    assert told["CPU kernels: reason"] == "Numba is not installed."
-    assert told["CPU kernels: fix"] == "pip install 'gpunet[fast]'."
+    report = rows(cli.doctor())
+    assert report["kernels by"] == "NumPy"
+    assert report["CPU kernels: reason"] == "Numba is not installed."
+    assert report["CPU kernels: fix"] == "pip install 'gpunet[fast]'."
 
 
 @pytest.mark.parametrize(
     ("value", "name", "fix"),
     [("0", "NumPy", "Unset GPUNET_FAST."), ("fats", "none", "Set GPUNET_FAST to one of these")],
 )
-def test_doctor_shows_what_the_environment_asks_of_the_kernels(
+def test_doctor_reports_gpunet_fast(
     value: str, name: str, fix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GPUNET_FAST", value)
     numpy_twins.cache_clear()
     try:
-        told = rows(cli.doctor())
+        report = rows(cli.doctor())
     finally:
         numpy_twins.cache_clear()
-    assert (told["GPUNET_FAST"], told["kernels by"]) == (value, name)
-    assert "GPUNET_FAST" in told["CPU kernels: reason"]
-    assert fix in told["CPU kernels: fix"]
+    assert (report["GPUNET_FAST"], report["kernels by"]) == (value, name)
+    assert "GPUNET_FAST" in report["CPU kernels: reason"]
+    assert fix in report["CPU kernels: fix"]
 
 
-def test_doctor_tells_of_missing_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_reports_missing_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(backend, "__file__", str(tmp_path / "gpunet" / "backend.py"))
     assert "Install gpunet again" in rows(cli.doctor())["kernels"]
 

@@ -1,4 +1,4 @@
-"""examples/: what a new user runs first."""
+"""examples/: the programs that new users run first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_mnist_cnn_trains_and_plots(tmp_path: Path) -> None:
     options = ["--data", "digits", "--epochs", "1", "--plot", str(plot), "--backend", "numpy"]
     child = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "examples" / "mnist_cnn.py"), *options],
-        # One thread of BLAS: beside other work, several spend their time waiting for one another.
+        # One BLAS thread: on a busy machine, several mostly wait for each other.
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
         cwd=tmp_path,
         capture_output=True,
@@ -51,7 +51,7 @@ def test_mnist_cnn_trains_and_plots(tmp_path: Path) -> None:
     )
     assert child.returncode == 0, child.stderr
     lines = child.stdout.splitlines()
-    assert lines[0] == "Data: digits, 1,437 images to train on, 360 to test"
+    assert lines[0] == "Data: digits, 1,437 training images, 360 test images"
     assert lines[1].startswith("Backend: numpy. ")
     assert sum(line.startswith("Epoch 1/1") for line in lines) == 1
     accuracy = re.search(r"^Test accuracy: (0\.\d{4}), loss: .* on 360 images$", child.stdout, re.M)
@@ -61,19 +61,19 @@ def test_mnist_cnn_trains_and_plots(tmp_path: Path) -> None:
     assert read_png_size(plot) == (1350, 570)
 
 
-def test_auto_takes_mnist_where_it_is(
+def test_auto_uses_mnist_if_available(
     mnist_cnn: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, labels = np.full((2, 28, 28), 255, np.uint8), np.array([3, 9], np.uint8)
     monkeypatch.setattr(mnist, "load_data", lambda: ((images, labels), (images, labels)))
     (x_train, y_train), _ = mnist_cnn.load_data("auto")
-    assert capsys.readouterr().out == "Data: mnist, 2 images to train on, 2 to test\n"
+    assert capsys.readouterr().out == "Data: mnist, 2 training images, 2 test images\n"
     np.testing.assert_array_equal(x_train, np.ones((2, 28, 28, 1), np.float32), strict=True)
     np.testing.assert_array_equal(y_train, np.eye(10, dtype=np.float32)[[3, 9]], strict=True)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no network"), ImportError("no pooch")])
-def test_auto_falls_back_to_digits_and_says_so(
+def test_auto_falls_back_to_digits(
     mnist_cnn: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -91,7 +91,7 @@ def test_auto_falls_back_to_digits_and_says_so(
 
 
 def run_main(mnist_cnn: ModuleType, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
-    """Return the message with which the program gives up before it trains."""
+    """Return the message of the program's exit before it trains."""
     monkeypatch.setattr(sys, "argv", ["mnist_cnn.py", *options])
     monkeypatch.setattr(mnist_cnn, "build_model", lambda: pytest.fail("trains first"))
     with pytest.raises(SystemExit) as caught:
@@ -99,7 +99,7 @@ def run_main(mnist_cnn: ModuleType, monkeypatch: pytest.MonkeyPatch, *options: s
     return str(caught.value)
 
 
-def test_what_is_wrong_is_told_before_the_training(
+def test_bad_options_fail_before_training(
     mnist_cnn: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")

@@ -1,4 +1,4 @@
-"""The package as users get it: wheel, sdist and editable install, each used from another folder."""
+"""The package as users install it: wheel, sdist, editable; each used from another folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import gpunet
 
 ROOT = Path(gpunet.__file__).parents[1]
 
-# What a user's script does with an installed gpunet: import it, find the kernels, train a step.
+# A user's script with an installed gpunet: import it, find the kernels, train a step.
 USE = """
 import importlib.util, json
 import numpy as np
@@ -49,7 +49,7 @@ print(json.dumps({
 
 
 def run(*command: object, cwd: Path) -> str:
-    """Run a command that must succeed, free of this process's Python settings."""
+    """Run a command that must succeed, without this process' PYTHONPATH."""
     environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     words = [str(word) for word in command]
     child = subprocess.run(
@@ -61,7 +61,7 @@ def run(*command: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout, so that building leaves nothing behind in the real one."""
+    """Return a copy of the checkout, so that a build leaves no files in the original."""
     copy = tmp_path_factory.mktemp("source") / "gpunet-checkout"
     ignored = shutil.ignore_patterns(
         ".*", "__pycache__", "*.egg-info", "build", "dist", "tests", "benchmarks", "results"
@@ -71,14 +71,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(checkout: Path) -> Path:
-    """Return a folder with the sdist, and the wheel built from that sdist."""
+    """Return a folder with the sdist and the wheel built from it."""
     folder = checkout.parent / "built"
     run(sys.executable, "-m", "build", "--outdir", folder, checkout, cwd=checkout.parent)
     return folder
 
 
 def use_installed(folder: Path, *requirement: object) -> dict[str, object]:
-    """Install into a fresh virtual environment, with what it asks for, and run USE elsewhere."""
+    """Install into a fresh virtual environment, with dependencies, and run USE elsewhere."""
     venv.create(folder / "venv", with_pip=False)
     scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python, elsewhere = scripts / "python", folder / "elsewhere"
@@ -112,7 +112,7 @@ def test_editable_install_works_elsewhere(checkout: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
+def test_wheel_contains_the_package_and_nothing_else(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "gpunet").rglob("*.py")}
@@ -125,8 +125,8 @@ def test_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     assert metadata.metadata["License-Expression"] == "MIT"
 
 
-def test_every_package_is_listed() -> None:
-    """setuptools packs what pyproject.toml lists; a folder it does not list would be missing."""
+def test_every_package_is_listed_in_pyproject() -> None:
+    """setuptools packs only folders that pyproject.toml lists."""
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "gpunet").rglob("*.py")}
     packages = {".".join(folder.parts) for folder in folders} | {"gpunet.kernels"}
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -134,5 +134,5 @@ def test_every_package_is_listed() -> None:
     assert {line.strip(' ",') for line in listed.split("\n")} - {""} == packages
 
 
-def test_kernels_are_data() -> None:
+def test_kernels_folder_has_no_python_files() -> None:
     assert not list((ROOT / "kernels").rglob("*.py")), "a module here would shadow PyPI's kernels"

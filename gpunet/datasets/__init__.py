@@ -1,4 +1,4 @@
-"""Data to train on: MNIST and Fashion-MNIST, downloaded once, and digits, which need no network."""
+"""Datasets: MNIST and Fashion-MNIST, downloaded once, and digits, which needs no network."""
 
 from gpunet.datasets import digits, fashion_mnist, mnist
 from gpunet.datasets.cache import cache_folder

@@ -1,4 +1,4 @@
-"""The folder of downloaded data, and how a file gets into it."""
+"""The cache folder of downloaded data, and downloads into it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class RemoteFile(NamedTuple):
     """A file to download.
 
     Attributes:
-        name: its path below the cache folder, with forward slashes.
-        url: where it is.
-        sha256: the SHA-256 of its content, in hexadecimal.
+        name: path relative to the cache folder, with forward slashes.
+        url: address of the file.
+        sha256: SHA-256 of the content, in hexadecimal.
     """
 
     name: str
@@ -29,7 +29,7 @@ class RemoteFile(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloaded data; it need not exist yet.
+    """Return the folder of downloaded data, which may not exist yet.
 
     It is ``GPUNET_HOME`` if that is set, else `gpunet.folders.user_cache_folder`.
     """
@@ -38,15 +38,15 @@ def cache_folder() -> Path:
 
 
 def fetch(file: RemoteFile) -> Path:
-    """Return where `file` lies in the cache folder, downloaded if it is not there yet.
+    """Return the path of `file` in the cache folder; download the file if it is missing.
 
-    A file that is there is taken as it is, and its folder may be read-only. A download is put in
-    place once it is whole and its SHA-256 is right; nothing stays of one that fails.
+    An existing file is used unchanged, even in a read-only folder. A download is moved to its place
+    once it is complete and its SHA-256 matches; a failed download leaves no file.
 
     Raises:
-        ImportError: if it must be downloaded and pooch is not installed.
-        ConnectionError: if it cannot be downloaded.
-        OSError: if it cannot be written.
+        ImportError: a download is needed and pooch is not installed.
+        ConnectionError: the download failed.
+        OSError: the file cannot be written.
     """
     path = cache_folder() / file.name
     if not path.is_file():
@@ -61,7 +61,7 @@ def _download(file: RemoteFile, path: Path) -> None:
     except ImportError as error:
         raise ImportError(
             f"Downloading {path.name} needs pooch, which is not installed. "
-            f'Install it: pip install "gpunet[datasets]". {_otherwise(path)}'
+            f'Install it: pip install "gpunet[datasets]". {_alternatives(path)}'
         ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,25 +75,26 @@ def _download(file: RemoteFile, path: Path) -> None:
     except requests.RequestException as error:
         cause = getattr(error.args[0], "reason", error) if error.args else error
         reason = f"Could not download {path.name} from {file.url}: {_one_line(cause)}."
-        raise ConnectionError(f"{reason} {_otherwise(path)}") from error
-    except ValueError as error:  # pooch says so of a wrong checksum
-        reason = f"What came from {file.url} is not {path.name}: {_one_line(error)}."
-        raise ConnectionError(f"{reason} {_otherwise(path)}") from error
+        raise ConnectionError(f"{reason} {_alternatives(path)}") from error
+    except ValueError as error:  # raised by pooch for a wrong checksum
+        reason = (
+            f"The download from {file.url} is not the expected {path.name}: {_one_line(error)}."
+        )
+        raise ConnectionError(f"{reason} {_alternatives(path)}") from error
     except OSError as error:
         raise OSError(
-            f"Could not write {path}: {_one_line(error)}. Set {_VARIABLE} to a folder that can be "
-            "written."
+            f"Could not write {path}: {_one_line(error)}. Set {_VARIABLE} to a writable folder."
         ) from error
 
 
-def _otherwise(path: Path) -> str:
+def _alternatives(path: Path) -> str:
     return (
-        f"Or place {path.name} in the folder {path.parent} yourself. Offline, "
-        "gpunet.datasets.digits.load_data() needs no download."
+        f"Or place {path.name} in the folder {path.parent} yourself. Offline, use "
+        "gpunet.datasets.digits.load_data(), which needs no download."
     )
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message of an error on one line of bounded length."""
+    """Return an error's message on one line, at most 300 characters."""
     text = " ".join(str(error).split()).rstrip(". ") or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."

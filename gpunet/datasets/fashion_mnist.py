@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 28x28 images of clothes in ten classes, in the place of MNIST's digits."""
+"""Fashion-MNIST: 28x28 images of clothing in ten classes, a drop-in replacement for MNIST."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gpunet.datasets.files import Bytes, LabelledImages, check_labels, read_idx,
 
 __all__ = ["load_data"]
 
-# The repository of the data's authors, at one commit, so that the files stay what they are.
+# The authors' repository, pinned to a commit.
 _FOLDER = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
     "b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion"
@@ -21,20 +21,26 @@ _SHA256 = {
 
 
 def load_data() -> LabelledImages:
-    """Return ``(x_train, y_train), (x_test, y_test)``, downloading them the first time.
+    """Return ``(x_train, y_train), (x_test, y_test)``; download the files on first use.
 
-    Images are uint8 of shape (images, 28, 28), 60,000 to train on and 10,000 to test; labels are
-    uint8 of shape (images,): 0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal,
-    6 shirt, 7 sneaker, 8 bag, 9 ankle boot. Files in `gpunet.datasets.cache_folder()` are taken as
-    they are: ``fashion_mnist.npz`` with the arrays of Keras' ``mnist.npz``, or the four
-    ``fashion-mnist/*-ubyte.gz`` of the authors. Source: Xiao, Rasul and Vollgraf,
-    "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms", 2017.
+    Images are uint8 (images, 28, 28), 60,000 for training and 10,000 for testing; labels are uint8
+    (images,): 0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker,
+    8 bag, 9 ankle boot. Existing files in `gpunet.datasets.cache_folder()` are used unchanged:
+    ``fashion_mnist.npz`` with the arrays of Keras' ``mnist.npz``, or the authors' four
+    ``fashion-mnist/*-ubyte.gz``. Source: Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image
+    dataset for benchmarking machine learning algorithms", 2017.
 
     Raises:
-        ConnectionError: if a file is not in the cache and cannot be downloaded.
-        ImportError: if it must be downloaded and pooch is not installed.
-        OSError: if the cache folder cannot be written.
-        ValueError: if a file is damaged or holds something else.
+        ConnectionError: a file is not in the cache and the download failed.
+        ImportError: a download is needed and pooch is not installed.
+        OSError: the cache folder cannot be written.
+        ValueError: a file is damaged or has other content.
+
+    Example:
+        >>> from gpunet.datasets import fashion_mnist
+        >>> (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data()  # doctest: +SKIP
+        >>> x_train.shape, y_train.shape  # doctest: +SKIP
+        ((60000, 28, 28), (60000,))
     """
     whole = cache_folder() / "fashion_mnist.npz"
     if whole.is_file():

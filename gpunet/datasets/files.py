@@ -1,7 +1,7 @@
-"""Read files of labelled images that anyone may have written: checked, bounded, without pickles.
+"""Readers of untrusted files of labelled images: checked, bounded, without pickle.
 
-A compressed file can claim any size. Before memory is taken for what it claims, the claim is held
-against the most that a file of its size can hold: deflate makes at most 1032 bytes of one.
+A compressed file can claim any size. Before allocating memory, the claim is compared with the
+maximum for the file's size: deflate expands a byte to at most 1032.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _NPY_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], tuple[tuple[int, ...],
 def read_npz(path: Path) -> LabelledImages:
     """Return the arrays of an .npz file with Keras' layout.
 
-    It holds x_train and x_test, uint8 (images, 28, 28), and y_train and y_test, uint8 (images,),
-    with labels 0 to 9.
+    The arrays are x_train and x_test, uint8 (images, 28, 28), and y_train and y_test, uint8
+    (images,), with labels 0 to 9.
 
     Raises:
-        ValueError: naming the file and the fix, if it is damaged or holds anything else.
+        ValueError: the file is damaged or has other content; names the file and the fix.
     """
     names = ("x_train", "y_train", "x_test", "y_test")
     with _content(path) as content, zipfile.ZipFile(content) as archive:
@@ -52,11 +52,11 @@ def read_npz(path: Path) -> LabelledImages:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> Bytes:
-    """Return one array, (images, 28, 28) or (images,) by its name; its header is checked first."""
+    """Return an array of an archive, after checking its header: (images, 28, 28) or (images,)."""
     file = f"{name}.npy"
     if file not in archive.namelist():
         held = ", ".join(archive.namelist()) or "nothing"
-        raise ValueError(f"expected {file} in it as in Keras' file, found {held}")
+        raise ValueError(f"expected a member {file} as in Keras' file, found {held}")
     member = archive.getinfo(file)
     with archive.open(member) as stream:
         shape, _, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
@@ -65,7 +65,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> Bytes:
         wanted = ", ".join(map(str, ("images", *expected)))
         raise ValueError(f"expected {name} as uint8 ({wanted}), found {dtype} {shape}")
     if math.prod(shape) > min(member.file_size, _DEFLATE_RATIO * member.compress_size):
-        raise ValueError(f"{name} claims the shape {shape}, more than the file can hold")
+        raise ValueError(f"{name} claims the shape {shape}, more than the file can contain")
     with archive.open(member) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):
@@ -74,34 +74,34 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> Bytes:
 
 
 def read_idx(path: Path, axes: int) -> Bytes:
-    """Return the bytes of a gzipped IDX file, the format that MNIST came in.
+    """Return the uint8 array of a gzipped IDX file, MNIST's original format.
 
-    It begins with the bytes 0, 0, 8 (unsigned byte) and the number of axes, then the size of each
-    axis as four bytes, high byte first, then the values.
+    The format: bytes 0, 0, 8 (for uint8), the number of axes, the size of each axis as a big-endian
+    uint32, the values.
 
     Arguments:
         path: the file.
-        axes: how many axes it must have.
+        axes: expected number of axes.
 
     Raises:
-        ValueError: naming the file and the fix, if it is damaged or holds anything else.
+        ValueError: the file is damaged or has other content; names the file and the fix.
     """
     with _content(path) as content, gzip.GzipFile(fileobj=content) as stream:
         head = stream.read(4)
         if head != bytes((0, 0, 8, axes)):
-            raise ValueError(f"expected IDX bytes of {axes} axes, found the head {head!r}")
+            raise ValueError(f"expected IDX bytes of {axes} axes, found the header {head!r}")
         shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
         count = math.prod(shape)
         if count > _DEFLATE_RATIO * len(content.getbuffer()):
-            raise ValueError(f"it claims the shape {shape}, more than it can hold")
+            raise ValueError(f"it claims the shape {shape}, more than it can contain")
         values = stream.read(count)
         if len(values) != count or stream.read(1):
-            raise ValueError(f"its length does not fit its shape {shape}")
+            raise ValueError(f"its length does not match its shape {shape}")
     return np.frombuffer(values, np.uint8).reshape(shape).copy()
 
 
 def check_labels(path: Path, images: Bytes, labels: Bytes) -> None:
-    """Raise `ValueError` unless there is one label from 0 to 9 for each 28x28 image."""
+    """Raise `ValueError` unless each 28x28 image has a label from 0 to 9."""
     if images.shape != (len(labels), _SIZE, _SIZE) or len(labels) == 0:
         raise _unusable(
             path,
@@ -114,7 +114,7 @@ def check_labels(path: Path, images: Bytes, labels: Bytes) -> None:
 
 @contextlib.contextmanager
 def _content(path: Path) -> Iterator[io.BytesIO]:
-    """Give the bytes of a file; whatever goes wrong with them is told as an error of the file."""
+    """Yield the bytes of a file; raise any error in the block as a `ValueError` about the file."""
     content = io.BytesIO(path.read_bytes())
     try:
         yield content
@@ -124,6 +124,6 @@ def _content(path: Path) -> Iterator[io.BytesIO]:
 
 def _unusable(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"The data file {path} cannot be used: {reason}. Delete it to have it downloaded again, "
-        "or replace it by the right one."
+        f"The data file {path} cannot be used: {reason}. Delete it to download it again, or "
+        "replace it."
     )

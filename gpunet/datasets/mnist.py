@@ -1,4 +1,4 @@
-"""MNIST: 28x28 images of handwritten digits, 60,000 to train on and 10,000 to test."""
+"""MNIST: 28x28 images of handwritten digits, 60,000 for training and 10,000 for testing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gpunet.datasets.files import LabelledImages, read_npz
 
 __all__ = ["load_data"]
 
-# Keras' file and the checksum that Keras holds it against.
+# Keras' file, with its checksum in Keras.
 _FILE = RemoteFile(
     "mnist.npz",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
@@ -16,17 +16,23 @@ _FILE = RemoteFile(
 
 
 def load_data() -> LabelledImages:
-    """Return ``(x_train, y_train), (x_test, y_test)``, downloading them the first time.
+    """Return ``(x_train, y_train), (x_test, y_test)``; download the file on first use.
 
-    Images are uint8 of shape (images, 28, 28), 0 for background and 255 for ink; labels are uint8
-    of shape (images,), 0 to 9. A ``mnist.npz`` in `gpunet.datasets.cache_folder()` is taken as it
-    is. Source: LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document
-    recognition", 1998.
+    Images are uint8 (images, 28, 28), from 0 (background) to 255 (ink); labels are uint8 (images,),
+    0 to 9. An existing ``mnist.npz`` in `gpunet.datasets.cache_folder()` is used unchanged. Source:
+    LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+    1998.
 
     Raises:
-        ConnectionError: if the file is not in the cache and cannot be downloaded.
-        ImportError: if it must be downloaded and pooch is not installed.
-        OSError: if the cache folder cannot be written.
-        ValueError: if the file is damaged or holds other arrays.
+        ConnectionError: the file is not in the cache and the download failed.
+        ImportError: a download is needed and pooch is not installed.
+        OSError: the cache folder cannot be written.
+        ValueError: the file is damaged or has other arrays.
+
+    Example:
+        >>> from gpunet.datasets import mnist
+        >>> (x_train, y_train), (x_test, y_test) = mnist.load_data()  # doctest: +SKIP
+        >>> x_train.shape, y_train.shape  # doctest: +SKIP
+        ((60000, 28, 28), (60000,))
     """
     return read_npz(fetch(_FILE))

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.cpu` with fake libraries, and its reports from made-up numbers.
+"""`python -m benchmarks.cpu` with fake libraries, and its reports of made-up numbers.
 
-Nothing here is a measurement, and nothing is written to benchmarks/results.
+Nothing is measured, and nothing is written to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -28,22 +28,19 @@ from benchmarks.contenders import (
     TORCH_PAGES_KEPT,
     Contender,
 )
-from benchmarks.cpu_floors import Floor, floors, table
 from benchmarks.cpu_measure import CACHED, NOT_CACHED, Settings
+from benchmarks.cpu_targets import Target, table, targets
 from benchmarks.workers import Worker, WorkerError
 
-TESTS = str(Path(__file__).parents[2])
 MACHINE = {"processor": "Fake 1", "cores": 2}
 
 
 def fake(**options: Any) -> Contender:
-    return Contender(
-        "tests.support.fake_library", options=options, environment={"PYTHONPATH": TESTS}
-    )
+    return Contender("tests.support.fake_library", options=options)
 
 
 def find(pythons: Any) -> dict[str, Contender | str]:
-    """Return what stands for the contenders: two that run, one that fails, and one not there."""
+    """Return stand-ins for contenders: two run, one fails, one is not installed."""
     return {
         NUMPY: fake(seconds=0.002),
         NUMBA: replace(fake(), compiles=True),
@@ -53,7 +50,7 @@ def find(pythons: Any) -> dict[str, Contender | str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def on_a_fake_machine() -> Any:
+def fake_machine() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_measure, "SGEMM_BY", fake())
         patch.setattr(cpu_measure, "_PAUSE", 0.0)
@@ -61,10 +58,10 @@ def on_a_fake_machine() -> Any:
         yield
 
 
-# The arithmetic, by hand
+# FLOP, counted by hand
 
 
-def test_the_arithmetic_of_each_part() -> None:
+def test_flop_of_each_part() -> None:
     resnet, first, *_ = PARTS["conv"].cases
     assert flop(resnet) == 3 * 2 * 8 * 56 * 56 * 64 * 9 * 64
     assert flop(first) == 2 * 2 * 128 * 26 * 26 * 32 * 9
@@ -80,7 +77,7 @@ def test_the_arithmetic_of_each_part() -> None:
     assert flop(SGEMM) == 2**31
 
 
-def test_cases_have_names_of_their_own_and_travel_whole() -> None:
+def test_cases_have_unique_names_and_survive_json() -> None:
     cases = [case for part in PARTS.values() for case in part.cases]
     assert len({str(case) for case in cases}) == len(cases)
     assert all(Case(**json.loads(json.dumps(case.options()))) == case for case in cases)
@@ -91,7 +88,7 @@ def test_cases_have_names_of_their_own_and_travel_whole() -> None:
 # Contenders
 
 
-def test_a_contender_is_found_where_its_packages_are(tmp_path: Path) -> None:
+def test_locate_finds_an_interpreter_with_the_packages(tmp_path: Path) -> None:
     here = replace(fake(), needs=("json",))
     assert known.locate(here, []) == (here, "")
     assert known.locate(replace(here, needs=("no_such_package",)), []) == (
@@ -110,7 +107,9 @@ def test_a_contender_is_found_where_its_packages_are(tmp_path: Path) -> None:
     assert found.python == str(other)
 
 
-def test_interpreters_of_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keras_interpreters_come_from_options_and_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("GPUNET_KERAS_PYTHON", os.pathsep.join(["/b/python", ""]))
     assert known.keras_pythons(["a/python"]) == [
         sys.executable,
@@ -119,15 +118,15 @@ def test_interpreters_of_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_all_contenders_are_found_or_say_why() -> None:
-    found = cpu.contenders_here([sys.executable])
+def test_every_contender_is_available_or_has_a_reason() -> None:
+    found = cpu.available_contenders([sys.executable])
     assert list(found) == list(CONTENDERS)
     assert isinstance(found[NUMPY], Contender)
     assert all(isinstance(value, Contender) or value for value in found.values())
 
 
-def test_what_keras_workers_import_needs_no_gpunet() -> None:
-    """An interpreter with Keras has NumPy and perhaps nothing else that is used here."""
+def test_workers_for_keras_do_not_import_gpunet() -> None:
+    """An interpreter with Keras may have nothing but NumPy besides."""
     code = (
         "import sys; import benchmarks.workers, benchmarks.programs, benchmarks.cases; "
         "print(sorted({'gpunet', 'torch', 'keras', 'matplotlib'} & sys.modules.keys()))"
@@ -139,9 +138,9 @@ def test_what_keras_workers_import_needs_no_gpunet() -> None:
 # Workers
 
 
-def test_a_worker_takes_the_fastest_way_and_tells_what_it_took() -> None:
+def test_a_worker_picks_the_fastest_variant_and_reports_times() -> None:
     with Worker(fake(), START, threads=3) as worker:
-        assert worker.way == "quick"
+        assert worker.variant == "quick"
         worker.warm_up(1)
         done = worker.run(2)
     assert len(done["times"]) == 2
@@ -152,7 +151,7 @@ def test_a_worker_takes_the_fastest_way_and_tells_what_it_took() -> None:
         assert 0 <= done["peak"] < done["process_peak"]
 
 
-def test_what_goes_wrong_in_a_worker_is_told() -> None:
+def test_errors_in_a_worker_reach_the_caller() -> None:
     case = PARTS["pool"].cases[0]
     with Worker(fake(fails="pool"), case, 1) as worker:
         with pytest.raises(WorkerError, match=r"^ValueError: made up \| here$"):
@@ -168,14 +167,18 @@ def test_what_goes_wrong_in_a_worker_is_told() -> None:
         Worker(Contender("no_such_module"), case, 1)
 
 
-def test_variables_of_none_are_not_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", TESTS)
-    gone = Contender("tests.support.fake_library", environment={"PYTHONPATH": None})
-    with pytest.raises(WorkerError, match="fake_library"):
-        Worker(gone, START, 1)
+def test_none_removes_an_environment_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere.py").write_text("from tests.support.fake_library import Library\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Worker(Contender("elsewhere"), START, 1) as worker:
+        assert worker.variant == "quick"
+    with pytest.raises(WorkerError, match="elsewhere"):
+        Worker(Contender("elsewhere", environment={"PYTHONPATH": None}), START, 1)
 
 
-# Whole dry runs
+# Dry runs
 
 
 def dry(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def dry(folder: Path, *arguments: str) -> dict[str, Any]:
     return json.loads((folder / "cpu.json").read_text())
 
 
-def test_parts_are_measured_again_and_others_kept(
+def test_a_run_replaces_its_parts_and_keeps_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_plot, "draw", lambda report, file: False)
@@ -214,17 +217,17 @@ def test_parts_are_measured_again_and_others_kept(
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_case_goes_on_without_those_that_fail() -> None:
-    told: list[str] = []
-    settings = Settings(1, quick=True, tell=told.append)
+def test_a_case_continues_without_failed_contenders() -> None:
+    log: list[str] = []
+    settings = Settings(1, quick=True, log=log.append)
     records = list(cpu_measure.measure_part("pool", find([]), settings))
     assert [r["results"][TORCH] for r in records] == 2 * [{"why": "ValueError: made up | here"}]
     assert all("median" in r["results"][NUMBA] for r in records)
-    assert f"  {TORCH}: ValueError: made up | here" in told
+    assert f"  {TORCH}: ValueError: made up | here" in log
     assert "made up / here" in "\n".join(cpu_tables.operations(records))
 
 
-def test_without_mnist_its_parts_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mnist_the_report_gives_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUNET_HOME", raising=False)
     (record,) = cpu_measure.measure_part("mnist", find([]), Settings(1, quick=True))
     assert set(record["results"]) == {NUMPY, NUMBA, TORCH, KERAS_TENSORFLOW}
@@ -232,7 +235,9 @@ def test_without_mnist_its_parts_say_why(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "GPUNET_HOME" in "\n".join(cpu_tables.accuracies([record]))
 
 
-def test_results_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_two_machines_are_not_mixed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = {"machine": MACHINE | {"cores": 64}, "quick": True, "parts": {}}
     cpu_report.write(report, tmp_path)
     assert cpu.main(["--quick", "--output", str(tmp_path)], find) == 2
@@ -261,7 +266,7 @@ def test_wrong_options(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> 
 
 
 def result(seconds: float, **more: Any) -> dict[str, Any]:
-    made_up = {"median": seconds, "quartiles": [seconds, seconds], "count": 3, "way": ""}
+    made_up = {"median": seconds, "quartiles": [seconds, seconds], "count": 3, "variant": ""}
     return made_up | {"peak": 2**20, "process_peak": 2**21, "result": 0.5, "versions": {}} | more
 
 
@@ -270,7 +275,7 @@ def record(case: Case, **results: dict[str, Any]) -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """Return a report in which gpunet (Numba) takes 1, and the others multiples of it."""
+    """Return a report in which the times of others are multiples of gpunet (Numba)'s."""
     channels_last = TORCH_LAYOUTS[1]
     parts: dict[str, Any] = {}
     for name, part in PARTS.items():
@@ -282,8 +287,9 @@ def report() -> dict[str, Any]:
                 TORCH: result(3 * case.images * 1e-4, peak=3 * 2**20),
                 channels_last: result(2.5 * case.images * 1e-4, peak=4 * 2**20),
                 TORCH_PAGES_KEPT: result(1.5 * case.images * 1e-4),
-                KERAS_TENSORFLOW: result(1.1 * case.images * 1e-4, way="fit", versions={"K": "3"})
-                if case.batch == 1024 else {"why": "not installed: keras"},
+                KERAS_TENSORFLOW:
+                    result(1.1 * case.images * 1e-4, variant="fit", versions={"K": "3"})
+                    if case.batch == 1024 else {"why": "not installed: keras"},
             })
             for case in part.cases
         ]  # fmt: skip
@@ -293,45 +299,45 @@ def report() -> dict[str, Any]:
     return {"machine": MACHINE, "quick": False, "parts": parts}
 
 
-def test_floors_are_computed_from_the_run() -> None:
-    found = floors({name: part["records"] for name, part in report()["parts"].items()})
-    reached = {floor.what.split(",")[0] + str(floor.must): floor for floor in found}
-    steps = [floor for floor in found if floor.must == 2.0]
-    assert [floor.reached for floor in steps] == pytest.approx([2.5] * 3)
-    assert all(floor.met and floor.beside == "1.50x with pages kept" for floor in steps)
-    keras = next(floor for floor in found if "Keras" in floor.what)
+def test_targets_are_computed_from_the_records() -> None:
+    found = targets({name: part["records"] for name, part in report()["parts"].items()})
+    reached = {target.name.split(",")[0] + str(target.bound): target for target in found}
+    steps = [target for target in found if target.bound == 2.0]
+    assert [target.reached for target in steps] == pytest.approx([2.5] * 3)
+    assert all(target.met and target.note == "1.50x with pages kept" for target in steps)
+    keras = next(target for target in found if "Keras" in target.name)
     assert keras.reached == pytest.approx(1.1)
-    assert (keras.met, keras.beside) == (False, "batch 1024")
+    assert (keras.met, keras.note) == (False, "batch 1024")
     assert reached["training step100"].reached == pytest.approx(100)
     assert reached["inference3.0"].met is False
     assert reached["inference1.5"].met
-    numpy = next(floor for floor in found if NUMPY in floor.what)
+    numpy = next(target for target in found if NUMPY in target.name)
     assert numpy.reached == pytest.approx(1.25)
     assert reached["ResNet-like convolution0.8"].met
-    memory = next(floor for floor in found if "memory" in floor.what)
+    memory = next(target for target in found if "memory" in target.name)
     assert memory.reached == pytest.approx(1 / 3)
     assert memory.met
-    first, later = (floor for floor in found if "first step done" in floor.what)
+    first, later = (target for target in found if "first step is done" in target.name)
     assert (first.reached, first.met) == (16.0, False)
     assert (later.reached, later.met) == (0.5, True)
     assert reached["test accuracy after 10 epochs of MNIST0.985"].met
 
 
-def test_floors_that_were_not_measured_are_not_met() -> None:
-    found = floors({})
+def test_targets_without_a_measurement() -> None:
+    found = targets({})
     assert len(found) == 14
-    assert all(floor.met is None for floor in found)
+    assert all(target.met is None for target in found)
     assert sum("not measured" in line for line in table(found)) == 14
-    (line,) = table([Floor("a", 0.985, 0.98, "")])[2:]
+    (line,) = table([Target("a", 0.985, 0.98, "")])[2:]
     assert line == "| a | at least 0.985 | 0.9800 | **no** |"
 
 
-def test_without_numba_the_floors_are_those_of_numpy() -> None:
+def test_without_numba_targets_use_numpy() -> None:
     made_up = report()
     for part in made_up["parts"].values():
         for entry in part["records"]:
             entry["results"][NUMBA] = {"why": "not installed: numba"}
-    found = floors({name: part["records"] for name, part in made_up["parts"].items()})
+    found = targets({name: part["records"] for name, part in made_up["parts"].items()})
     assert found[0].reached == pytest.approx(1.25)
     assert found[0].met is False
 
@@ -350,7 +356,7 @@ def test_tables_show_ratios_and_rates() -> None:
     assert cpu_tables.ratio({"why": "x"}, result(1)) is None
 
 
-def test_the_report_is_whole(tmp_path: Path) -> None:
+def test_the_report_is_complete(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     made_up = report()
     files = cpu.save(made_up, tmp_path)
@@ -360,19 +366,19 @@ def test_the_report_is_whole(tmp_path: Path) -> None:
     assert "![Times of each library](cpu.png)" in text
     assert all(f"## {part.title}" in text for part in PARTS.values())
     assert "Fake 1, 2 cores; K 3." in text
-    for block in text.split("\n\n"):  # all rows of a table are as wide
+    for block in text.split("\n\n"):  # all rows of a table have the same width
         if block.startswith("|"):
             assert len({line.count("|") for line in block.splitlines()}) == 1
     assert cpu_report.load(tmp_path, MACHINE, quick=False) == made_up
 
 
-def test_nothing_measured_is_nothing_drawn(tmp_path: Path) -> None:
+def test_an_empty_report_has_no_plot(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert not cpu_plot.draw({"machine": MACHINE, "quick": True, "parts": {}}, tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
 
 
-def test_without_matplotlib_there_is_a_report(
+def test_without_matplotlib_the_report_has_no_plot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

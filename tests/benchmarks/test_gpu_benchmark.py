@@ -1,7 +1,6 @@
-"""`python -m benchmarks.gpu` as far as it goes without a GPU.
+"""`python -m benchmarks.gpu` without a GPU.
 
-No number here is a measurement: clocks and streams are fake, reports are made up, and what is
-written goes to temporary folders.
+Nothing is measured: clocks and streams are fake, reports are made up, and files are temporary.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, gpu_checks, gpu_kernels, gpu_machine, gpu_report
-from benchmarks import gpu_works as works
+from benchmarks import gpu_workloads as workloads
 from benchmarks.gpu_kernels import JOBS, Sizes
 from benchmarks.gpu_steps import PeerError
 from benchmarks.gpu_timing import Deadline, DeviceTimer, summarize
@@ -28,7 +27,7 @@ from gpunet import backend
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that is advanced by hand."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -40,7 +39,7 @@ class Clock:
 # Time
 
 
-def test_a_deadline_passes_and_its_parts_end_with_it() -> None:
+def test_a_part_of_a_deadline_ends_no_later() -> None:
     clock = Clock()
     deadline = Deadline(10, clock)
     assert deadline.left() == 10
@@ -87,7 +86,7 @@ class FakeStream:
 
 
 @pytest.mark.parametrize(("host", "device"), [(1e-6, 1e-3), (50e-6, 5e-6), (200e-6, 2e-6)])
-def test_what_the_gpu_takes_is_found_however_slow_the_host(host: float, device: float) -> None:
+def test_gpu_time_does_not_depend_on_the_host(host: float, device: float) -> None:
     stream = FakeStream(host, device)
     found = DeviceTimer(stream).measure(stream.call)
     assert found["median"] == pytest.approx(device)
@@ -96,7 +95,7 @@ def test_what_the_gpu_takes_is_found_however_slow_the_host(host: float, device: 
     assert found["count"] == 15
 
 
-def test_a_call_that_waits_for_the_gpu_is_told_apart() -> None:
+def test_a_call_that_synchronizes_is_flagged() -> None:
     stream = FakeStream(5e-6, 5e-6)
 
     def call(number: int) -> None:
@@ -114,7 +113,7 @@ def test_medians_and_quartiles() -> None:
 # The machine
 
 
-def test_a_gpu_is_found_in_what_nvidia_smi_prints() -> None:
+def test_the_gpu_is_found_in_the_output_of_nvidia_smi() -> None:
     row = "{}, 570.1, 210 MHz, 405 MHz, 1980 MHz, 2619 MHz, 31, 70.1 W, 700.00 W, 0 %, 1 MiB\n"
     text = row.format("00000000:0A:00.0") + row.format("00000000:1B:00.0")
     found = gpu_machine.parse_clocks(text, "0000:1b:00.0")
@@ -126,43 +125,45 @@ def test_a_gpu_is_found_in_what_nvidia_smi_prints() -> None:
     assert gpu_machine.parse_clocks("", "") is None
 
 
-def test_the_commit_and_the_host_are_told() -> None:
+def test_the_commit_and_the_host_are_reported() -> None:
     assert gpu_machine.host()["cores"] >= 1
     commit = gpu_machine.commit()
     assert commit is None or len(commit["hash"]) == 40
 
 
-def test_names_of_files() -> None:
+def test_device_names_become_file_names() -> None:
     assert gpu_machine.slug("NVIDIA GeForce RTX 4090") == "nvidia-geforce-rtx-4090"
     assert gpu_machine.slug("???") == "gpu"
 
 
-# The work of each call, by hand
+# FLOP and bytes of each call, counted by hand
 
 
-def work_of(made: Iterator[works.Work], primitive: str, label: str = "") -> works.Work:
+def find_workload(
+    made: Iterator[workloads.Workload], primitive: str, label: str = ""
+) -> workloads.Workload:
     return next(w for w in made if w.primitive == primitive and w.label.startswith(label))
 
 
 @pytest.mark.parametrize(
     ("primitive", "label", "flop", "moved"),
     [
-        # y is 11x11x64: each of its numbers is a sum of 3x3x32 products.
+        # y is 11x11x64, each number a sum of 3x3x32 products.
         ("conv2d_forward", "13", 2 * 2 * 11 * 11 * 64 * 288,
          4 * (2 * 13 * 13 * 32 + 288 * 64 + 64 + 2 * 11 * 11 * 64)),
-        # Reads the gradient, the input and the output that relu's gradient is of.
+        # Reads the gradient, the input, and the output for relu's gradient.
         ("conv2d_backward_weight", "13", 2 * 2 * 11 * 11 * 64 * 288,
          4 * (2 * 2 * 11 * 11 * 64 + 2 * 13 * 13 * 32 + 288 * 64 + 64)),
         ("conv2d_backward_input", "13", 2 * 2 * 11 * 11 * 64 * 288,
          4 * (2 * 2 * 11 * 11 * 64 + 288 * 64 + 2 * 13 * 13 * 32)),
-        # 10x10 of the 11x11 outputs fill a window; what is written are 5x5 numbers and places.
+        # 10x10 of the 11x11 outputs fill windows; 5x5 maxima and indices are written.
         ("conv2d_max_pool_forward", "13", 2 * 2 * 10 * 10 * 64 * 288,
          4 * (2 * 13 * 13 * 32 + 288 * 64 + 64) + 5 * 2 * 5 * 5 * 64),
         ("conv2d_max_pool_backward_weight", "13", 2 * 2 * 10 * 10 * 64 * 288,
          9 * 2 * 5 * 5 * 64 + 4 * (2 * 13 * 13 * 32 + 288 * 64 + 64)),
         ("conv2d_max_pool_backward_input", "13", 2 * 2 * 10 * 10 * 64 * 288,
          9 * 2 * 5 * 5 * 64 + 4 * (288 * 64 + 2 * 13 * 13 * 32)),
-        # The places of the maxima are of a byte each.
+        # Indices of maxima are a byte each.
         ("max_pool2d_forward", "26", 0, 4 * 2 * 26 * 26 * 32 + 5 * 2 * 13 * 13 * 32),
         ("max_pool2d_backward", "26", 0, 4 * 2 * 26 * 26 * 32 + 5 * 2 * 13 * 13 * 32),
         ("matmul", "64 to 10, output", 2 * 2 * 64 * 10, 4 * (2 * 64 + 64 * 10 + 10 + 2 * 10)),
@@ -176,26 +177,28 @@ def work_of(made: Iterator[works.Work], primitive: str, label: str = "") -> work
         ("gather_batch", "", 0, 2 * 784 + 2 * 8 + 4 * 2 * 784),
     ],
 )  # fmt: skip
-def test_the_work_of_the_programs_calls(primitive: str, label: str, flop: int, moved: int) -> None:
-    work = work_of(works.program_works(2), primitive, label)
+def test_flop_and_bytes_of_the_programs_calls(
+    primitive: str, label: str, flop: int, moved: int
+) -> None:
+    work = find_workload(workloads.program_workloads(2), primitive, label)
     inputs = work.arrays(np.random.default_rng(0))
     assert work.flop == flop
-    assert works.bytes_of(work, inputs, work.call(*inputs)) == moved
+    assert workloads.bytes_of(work, inputs, work.call(*inputs)) == moved
 
 
-def test_the_work_of_an_update() -> None:
+def test_bytes_of_an_update() -> None:
     """Adam reads four arrays and writes three; SGD with momentum three and two."""
     n = build_model().get_weights()
-    assert sum(weight.size for weight in n) == works.PARAMETERS
+    assert sum(weight.size for weight in n) == workloads.PARAMETERS
     for primitive, arrays, others in (("adam_update", 7, 8 + 4), ("sgd_update", 5, 4)):
-        work = work_of(works.updates(), primitive)
+        work = find_workload(workloads.updates(), primitive)
         inputs = work.arrays(np.random.default_rng(0))
-        moved = works.bytes_of(work, inputs, work.call(*inputs))
-        assert moved == arrays * 4 * works.PARAMETERS + others
+        moved = workloads.bytes_of(work, inputs, work.call(*inputs))
+        assert moved == arrays * 4 * workloads.PARAMETERS + others
 
 
-def test_the_work_of_resnets_convolutions() -> None:
-    made = list(works.resnet_works())
+def test_flop_of_resnets_convolutions() -> None:
+    made = list(workloads.resnet_workloads())
     assert len(made) == 3 * 7
     assert made[0].flop == 2 * 32 * 56 * 56 * 64 * 9 * 64
     assert made[3].flop == 2 * 32 * 28 * 28 * 128 * 9 * 128  # stride 2 halves 56
@@ -203,10 +206,12 @@ def test_the_work_of_resnets_convolutions() -> None:
 
 
 @pytest.mark.parametrize("layout", ["contiguous_format", "channels_last"])
-def test_pytorch_does_the_same_convolutions(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_computes_the_same_convolutions(
+    layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(works, "RESNET_SHAPES", ((6, 4, 8, 1), (7, 4, 8, 2)))
-    for work in works.resnet_works(2):
+    monkeypatch.setattr(workloads, "RESNET_SHAPES", ((6, 4, 8, 1), (7, 4, 8, 2)))
+    for work in workloads.resnet_workloads(2):
         inputs = work.arrays(np.random.default_rng(0))
         ours = work.call(*inputs)
         theirs = gpu_kernels.torch_convolution(torch, work, layout, "cpu")(0)
@@ -218,7 +223,7 @@ def test_pytorch_does_the_same_convolutions(layout: str, monkeypatch: pytest.Mon
 # Tests and sanitizer
 
 
-def test_outcomes_are_counted_in_what_pytest_prints() -> None:
+def test_outcomes_are_counted_in_the_output_of_pytest() -> None:
     output = """
 tests/gpu/test_a.py::test_one[relu-(3, 4)-{}-float32] PASSED            [ 25%]
 tests/gpu/test_a.py::test_two FAILED                                    [ 50%]
@@ -234,7 +239,7 @@ tests/gpu/test_a.py::test_five"""
     assert found["messages"] == ["E   AssertionError: made up"]
 
 
-def test_the_suite_runs_in_processes_and_is_counted() -> None:
+def test_the_suite_runs_in_processes() -> None:
     device = {"memory_free_bytes": 1 << 40}
     (found,) = gpu_checks.run_tests(Deadline(600), device, "tests/gpu/test_bad_input.py")
     assert found["tests"] == found["passed"] + found["skipped"]
@@ -243,7 +248,7 @@ def test_the_suite_runs_in_processes_and_is_counted() -> None:
         assert any("needs a usable GPU" in reason for reason in found["reasons"])
 
 
-def test_what_runs_too_long_is_ended_with_all_it_started() -> None:
+def test_a_late_process_is_killed_with_its_children() -> None:
     script = "import subprocess, time; subprocess.Popen(['sleep', '60']); print('x', flush=True)"
     command = [sys.executable, "-c", f"{script}; time.sleep(60)"]
     process, output = gpu_checks._start(command)
@@ -259,9 +264,9 @@ def test_what_runs_too_long_is_ended_with_all_it_started() -> None:
         ("memcheck", "small step done\n========= ERROR SUMMARY: 0 errors", 0),
         ("memcheck", "small step done\n========= ERROR SUMMARY: 3 errors", 3),
         ("racecheck", "small step done\n========= RACECHECK SUMMARY: 1 hazard displayed", 1),
-        ("memcheck", "========= ERROR SUMMARY: 0 errors", "did not come to its end"),
+        ("memcheck", "========= ERROR SUMMARY: 0 errors", "did not finish"),
         ("racecheck", "small step done\n========= ERROR SUMMARY: 0 errors", "nothing was checked"),
-        ("memcheck", "", "it printed nothing"),
+        ("memcheck", "", "no output"),
     ],
 )
 def test_summaries_of_the_sanitizer(name: str, output: str, expected: int | str) -> None:
@@ -273,7 +278,7 @@ def test_summaries_of_the_sanitizer(name: str, output: str, expected: int | str)
         assert expected in found["error"]
 
 
-def test_the_sanitizer_is_run_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sanitizer_is_found_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("CUDA_PATH", "CUDA_HOME"):
         monkeypatch.delenv(variable, raising=False)
     tool = tmp_path / "bin" / "compute-sanitizer"
@@ -297,7 +302,7 @@ def test_the_sanitizer_is_run_where_it_is(tmp_path: Path, monkeypatch: pytest.Mo
 # The command
 
 
-def test_without_a_gpu_it_says_why_and_writes_nothing(
+def test_without_a_gpu_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def jobs(job: str, deadline: Deadline) -> Iterator[Any]:
@@ -332,7 +337,7 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
         assert ended.value.code == 2
 
 
-def test_parts_end_in_time_and_each_is_written() -> None:
+def test_parts_end_in_time_and_are_written() -> None:
     clock, written = Clock(), []
     report: dict[str, Any] = {"parts": {}, "device": {}}
 
@@ -360,9 +365,9 @@ def test_parts_end_in_time_and_each_is_written() -> None:
     states = {name: entry["state"] for name, entry in report["parts"].items()}
     assert states == {
         "first": "done",
-        "broken": "broken off: RuntimeError: made up",
+        "broken": "aborted: RuntimeError: made up",
         "second": "done",
-        "third": "left out: time",
+        "third": "not measured: out of time",
     }
     assert report["parts"]["broken"]["records"] == [{"made": "up"}]
     assert report["parts"]["first"]["seconds"] == 50
@@ -370,7 +375,7 @@ def test_parts_end_in_time_and_each_is_written() -> None:
     assert len(gpu_report.problems(report)) == 1
 
 
-def test_jobs_leave_out_what_no_longer_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_leave_out_late_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     class Fake:
         def __init__(self, *options: Any) -> None: ...
 
@@ -383,9 +388,9 @@ def test_jobs_leave_out_what_no_longer_fits(monkeypatch: pytest.MonkeyPatch) -> 
     assert found[0]["left_out"].startswith("adam_update")
 
 
-def test_a_job_in_a_process_tells_its_records() -> None:
-    (found,) = gpu.in_a_process("describe", Deadline(600))
+def test_a_job_in_a_process_yields_its_records() -> None:
+    (found,) = gpu.run_in_process("describe", Deadline(600))
     assert found["usable"] == backend.probe_gpu().usable
     assert found["reason"]
     with pytest.raises(PeerError, match="its process ended"):
-        list(gpu.in_a_process("no such job", Deadline(600)))
+        list(gpu.run_in_process("no such job", Deadline(600)))

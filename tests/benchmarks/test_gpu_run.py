@@ -1,6 +1,6 @@
-"""A whole run of `python -m benchmarks.gpu` on a fake CuPy, and reports of made-up numbers.
+"""A full run of `python -m benchmarks.gpu` on a fake CuPy, and reports of made-up numbers.
 
-Nothing here is a measurement, and nothing is written to benchmarks/results.
+Nothing is measured, and nothing is written to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, gpu_machine, gpu_report, gpu_steps, gpu_tables
-from benchmarks import gpu_works as works
+from benchmarks import gpu_workloads as workloads
 from benchmarks.gpu_kernels import JOBS, Sizes
 from benchmarks.gpu_peers import (
     CONTENDERS,
@@ -29,28 +29,30 @@ from benchmarks.gpu_peers import (
 )
 from benchmarks.gpu_timing import Deadline
 from gpunet import primitives
-from tests.support.fake_gpu_benchmark import InThisProcess, complete
+from tests.support.fake_gpu_benchmark import InProcessPeer, add_timing
 
 RESULTS = Path(gpu.__file__).parent / "results"
 MEASURED = ("ceilings", "kernels", "convolutions", "steps", "epochs")
 
 
-def jobs_here(job: str, deadline: Deadline) -> Iterator[Any]:
-    """Yield the records of a job done in this process, at tiny sizes."""
+def run_job_here(job: str, deadline: Deadline) -> Iterator[Any]:
+    """Yield the records of a job run in this process, at tiny sizes."""
     if job == "describe":
         records = iter([gpu_machine.describe()])
     else:
-        sizes = Sizes(copied=1 << 12, product=32, batches=(1,), resnet=1, rounds=2)
+        sizes = Sizes(copy_bytes=1 << 12, product=32, batches=(1,), resnet=1, rounds=2)
         records = JOBS[job](deadline, sizes)
     return (json.loads(json.dumps(record)) for record in records)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let what is measured be small enough for kernels that run on the CPU."""
-    monkeypatch.setattr(works, "RESNET_SHAPES", ((5, 4, 8, 1), (6, 4, 8, 2)))
-    first_of_each = {work.primitive + work.label[-8:]: work for work in works.program_works(1)}
-    monkeypatch.setattr(works, "program_works", lambda batch: iter(first_of_each.values()))
+    """Use sizes small enough for kernels that run on the CPU."""
+    monkeypatch.setattr(workloads, "RESNET_SHAPES", ((5, 4, 8, 1), (6, 4, 8, 2)))
+    first_of_each = {
+        work.primitive + work.label[-8:]: work for work in workloads.program_workloads(1)
+    }
+    monkeypatch.setattr(workloads, "program_workloads", lambda batch: iter(first_of_each.values()))
     cases = ((2, "fp32"), (2, "tf32"))
     monkeypatch.setattr(
         gpu_steps, "compare_steps", partial(gpu_steps.compare_steps, cases=cases, turns=1)
@@ -64,8 +66,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GPUNET_HOME", str(tmp_path))
 
 
-def assert_tables_are_whole(text: str) -> None:
-    """Every row of a table has as many cells as its head."""
+def assert_tables_are_rectangular(text: str) -> None:
+    """Check that every row of a table has as many cells as its head."""
     rows, width = 0, 0
     for line in text.splitlines():
         if not line.startswith("|"):
@@ -78,10 +80,8 @@ def assert_tables_are_whole(text: str) -> None:
     assert "nan" not in text.lower().replace("nanosecond", "")
 
 
-def test_a_whole_run(
-    cupy: Any, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    complete(cupy)
+def test_a_full_run(cupy: Any, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_timing(cupy)
     programs: dict[str, Any] = {
         OURS: lambda: GpunetProgram(cupy),
         OURS_EAGER: lambda: GpunetProgram(cupy, capture=False),
@@ -93,15 +93,15 @@ def test_a_whole_run(
     monkeypatch.setattr("benchmarks.gpu_peers.mnist.load_data", lambda: _digits(tmp_path))
     before = sorted(RESULTS.iterdir())
     out = tmp_path / "out"
-    start = partial(InThisProcess, programs=programs)
+    start = partial(InProcessPeer, programs=programs)
     arguments = ["--only", *MEASURED, "--output", str(out), "--minutes", "30"]
-    assert gpu.main(arguments, jobs_here, start) == 0
+    assert gpu.main(arguments, run_job_here, start) == 0
     assert sorted(RESULTS.iterdir()) == before
     name = "fake-gpu-" + "-".join(sorted(MEASURED))
     assert sorted(path.name for path in out.iterdir()) == [f"{name}.json", f"{name}.md"]
     report = json.loads((out / f"{name}.json").read_text())
     text = (out / f"{name}.md").read_text()
-    assert_tables_are_whole(text)
+    assert_tables_are_rectangular(text)
     assert not gpu_report.problems(report)
     assert {entry["state"] for entry in report["parts"].values()} == {"done"}
 
@@ -114,7 +114,7 @@ def test_a_whole_run(
         assert f"| {kernel} |" in text
     rates = gpu_tables.ceilings_of(report["parts"]["ceilings"]["records"])
     assert {"copy", "fp32"} <= {*rates}
-    assert "absent: PyTorch" in text, "PyTorch here sees no GPU, or is not here"
+    assert "absent: PyTorch" in text, "PyTorch sees no GPU, or is not installed"
     ours = [r for r in report["parts"]["convolutions"]["records"] if "kernel" in r]
     assert {record["precision"] for record in ours if "median" in record} == {"fp32", "tf32"}
     for record in report["parts"]["steps"]["records"]:
@@ -125,7 +125,7 @@ def test_a_whole_run(
     for name in programs:
         assert 0 <= epochs["results"][name]["accuracy"] <= 1
         assert epochs["results"][name]["epochs"] == 1
-    assert text.count("| not measured |") == 11, "what is set out for is for other sizes"
+    assert text.count("| not measured |") == 11, "targets are for other sizes"
 
 
 def _digits(folder: Path) -> Any:
@@ -134,13 +134,13 @@ def _digits(folder: Path) -> Any:
 
 
 def test_the_small_step(cupy: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    complete(cupy)
+    add_timing(cupy)
     assert gpu.main(["--small-step"]) == 0
     assert "small step done: loss 2." in capsys.readouterr().out
 
 
 class MadeUpProfile:
-    """What `gpunet.profile` gives, of what it was given."""
+    """A profile that records the shapes of its arguments."""
 
     def __init__(self, model: Any, x: Any, y: Any) -> None:
         self.shapes = [list(x.shape), list(y.shape)]
@@ -152,9 +152,7 @@ class MadeUpProfile:
         return "made up"
 
 
-def test_profiles_are_recorded_or_why_there_is_none(
-    cupy: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_profiles_are_recorded_or_the_error_is(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = Sizes(batches=(2,))
     monkeypatch.setattr("gpunet.profile", MadeUpProfile, raising=False)
     (found,) = JOBS["profile"](Deadline(600), sizes)
@@ -175,13 +173,13 @@ def made_up_time(seconds: float, **more: Any) -> dict[str, Any]:
 
 
 def made_up_step(seconds: float) -> dict[str, Any]:
-    times = {"waited_for": made_up_time(2 * seconds), "in_a_row": made_up_time(seconds)}
+    times = {"synchronized": made_up_time(2 * seconds), "pipelined": made_up_time(seconds)}
     memory = {"memory": int(seconds * 1e3) << 20, "image_bytes": 1 << 19}
     return {"loss": 2.3} | memory | times
 
 
 def made_up_report() -> dict[str, Any]:
-    """Return a report in which each kind of record stands once; none of it was measured."""
+    """Return a made-up report with each kind of record."""
     conv = {"kernel": "conv2d_forward", "label": "made up", "batch": 32, "precision": "fp32"}
     tf32 = conv | {"precision": "tf32"}
     steps = {name: made_up_step(0.001 * (i + 1)) for i, name in enumerate(CONTENDERS)}
@@ -222,7 +220,8 @@ def made_up_report() -> dict[str, Any]:
             {"batch": 32, "epochs": 3, "results":
              {OURS: {"epochs": 10, "seconds": 1.0, "accuracy": 0.99},
               TORCH_EAGER: {"epochs": 4, "seconds": 2.0, "accuracy": 0.5}}
-             | {name: {"why": "left out: time"} for name in (OURS_EAGER, *CONTENDERS[3:])}}
+             | {name: {"why": "not measured: out of time"}
+                for name in (OURS_EAGER, *CONTENDERS[3:])}}
         ],
         "profile": [
             {"profile": "training step", "batch": 32, "table": {}, "text": "made\nup"},
@@ -248,18 +247,18 @@ def made_up_report() -> dict[str, Any]:
         "parts": {
             name: {"title": name, "state": "done", "seconds": 1.0, "records": found}
             for name, found in records.items()
-        } | {"late": {"title": "late", "state": "left out: time", "records": []}},
+        } | {"late": {"title": "late", "state": "not measured: out of time", "records": []}},
     }  # fmt: skip
 
 
-def test_a_report_says_what_was_measured_and_what_was_not() -> None:
+def test_a_report_shows_results_and_missing_measurements() -> None:
     text = gpu_report.markdown(made_up_report())
-    assert_tables_are_whole(text)
-    for said in (
-        "gpunet 0 at 000000000000, files changed since",
+    assert_tables_are_rectangular(text)
+    for reply in (
+        "gpunet 0 at 000000000000, with local changes",
         "| tests: tests | 2 passed, 1 failed, 1 skipped, 1 not run (out of time, "
         "or their process ended) | 1 |",
-        "| late: late | left out: time |  |",
+        "| late: late | not measured: out of time |  |",
         "- failed: `made_up.py::test`",
         "- skipped, 1: made up",
         "- memcheck: 0 errors",
@@ -270,43 +269,43 @@ def test_a_report_says_what_was_measured_and_what_was_not() -> None:
         # 1e8 FLOP at 1e13 a second are 10 us, 1e6 bytes half a microsecond.
         "| conv2d_forward | made up | 32 | 100.0 (90.0 to 110.0) | 10 | 0% | 1.00 | 10% | 10.0 |",
         "| conv2d_forward | made up | 32 | 1.0 (0.9 to 1.1) * | 1,000 | 47% |  |  | 2.1 |",
-        "- left out: time: conv2d_forward, made up, batch 1024",
+        "- not measured: out of time: conv2d_forward, made up, batch 1024",
         "| float32 | 300 (270 to 330) | 0.33 | 3% | 100 (90 to 110) | 33% |",
         "| TF32 | 40 (36 to 44) | 2.50 |  | 50 (45 to 55) | 125% |",
-        "gpunet is slower in 1 of 2 comparisons; its time is from 0.80 to 3.00 of the other's.",
+        "gpunet is slower in 1 of 2 comparisons; its time is 0.80 to 3.00 of the other's.",
         "| 32 | float32 | PyTorch eager | 6,000 (5,400 to 6,600) | 0.33 | 3,000 (2,700 to 3,300) "
         "| 0.33 | 10,667 | 3 | 0.33 | 2.30000 |",
         "| 32 | TF32 | gpunet | made up |",
         "| 32 | TF32 | PyTorch compiled | a / b |",
-        "gpunet is slower in 0 of 8 comparisons; its time is from 0.20 to 0.50 of the other's.",
+        "gpunet is slower in 0 of 8 comparisons; its time is 0.20 to 0.50 of the other's.",
         "| gpunet | 10 | 1.00 | 0.100 |  | 0.9900 |",
         "| PyTorch eager | 4 | 2.00 | 0.500 | 0.20 | 0.5000 |",
-        "| PyTorch compiled | left out: time | | | | |",
+        "| PyTorch compiled | not measured: out of time | | | | |",
         "```text\nmade\nup\n```",
         "- failed: training step 128: it failed",
     ):
-        assert said in text, said
+        assert reply in text, reply
 
 
-def test_a_report_without_ceilings_has_no_shares_of_them() -> None:
+def test_without_ceilings_there_are_no_shares() -> None:
     report = made_up_report()
     del report["parts"]["ceilings"]
     text = gpu_report.markdown(report)
-    assert_tables_are_whole(text)
+    assert_tables_are_rectangular(text)
     assert "| 100.0 (90.0 to 110.0) | 10 |  | 1.00 |  |  |" in text
 
 
-def test_a_share_of_the_peak_needs_a_clock() -> None:
+def test_shares_of_the_peak_need_a_clock() -> None:
     assert gpu_machine.peak("9.0", 132, 1_980_000_000) == pytest.approx(66.9e12, rel=1e-3)
     assert gpu_machine.peak("8.0", 108, 1_410_000_000) == pytest.approx(19.5e12, rel=1e-3)
     report = made_up_report()
     report["device"]["fp32_peak"] = gpu_machine.peak("9.0", 132, 0)
     text = gpu_report.markdown(report)
-    assert "| float32 peak | the clock is not told |" in text
+    assert "| float32 peak | unknown clock |" in text
     assert "| float32 | 300 (270 to 330) | 0.33 |  | 100 (90 to 110) | 33% |" in text
 
 
-def test_what_is_wrong_is_told_from_what_is_absent() -> None:
+def test_problems_do_not_include_what_is_absent() -> None:
     problems = gpu_report.problems(made_up_report())
     # A failed test, a tool without a summary, a failed product, a failed profile, no step in TF32.
     assert len(problems) == 5
@@ -317,7 +316,7 @@ def test_what_is_wrong_is_told_from_what_is_absent() -> None:
     [
         ({"absent": "compute-sanitizer", "why": "made up"}, []),
         ({"left_out": "racecheck"}, []),
-        ({"results": {OURS: {"why": "left out: time"}}}, []),
+        ({"results": {OURS: {"why": "not measured: out of time"}}}, []),
         ({"results": {TORCH_EAGER: {"why": "its process ended"}}}, []),
         ({"results": {OURS: {"why": "its process ended"}}}, ["part: gpunet: its process ended"]),
         ({"job": "kernels", "error": "no answer"}, ["part: no answer"]),

@@ -1,4 +1,4 @@
-"""gpunet.datasets: files in the cache, downloads from a server on this machine, digits."""
+"""gpunet.datasets: cached files, downloads from a local server, digits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder that does not exist yet."""
+    """Return a cache folder that does not exist yet."""
     folder = tmp_path / "home"
     monkeypatch.setenv("GPUNET_HOME", str(folder))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -32,17 +32,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Server:
-    """A web server on this machine: `files` by path; `asked` for; `missing` bytes at the end."""
+    """A local web server: `files` by path, `requests` so far, `missing` bytes at the end."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.missing = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(self.path)
+                outer.requests.append(self.path)
                 content = outer.files.get(self.path.lstrip("/"))
                 if content is None:
                     self.send_error(404)
@@ -77,7 +77,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def remote_mnist(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Arrays:
-    """The arrays of a small mnist.npz that the server holds."""
+    """Serve a small mnist.npz; return its arrays."""
     arrays = make_arrays()
     server.files["mnist.npz"] = content = npz_bytes(arrays)
     digest = hashlib.sha256(content).hexdigest()
@@ -88,7 +88,7 @@ def remote_mnist(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def remote_fashion(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Arrays:
-    """The arrays of the four small files that the server holds."""
+    """Serve the four files of Fashion-MNIST, small; return their arrays."""
     arrays = make_arrays(8)
     server.files.update(fashion_files(arrays))
     digests = {
@@ -100,7 +100,7 @@ def remote_fashion(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) 
     return arrays
 
 
-# Where the cache is
+# The cache folder
 
 
 def test_cache_folder_is_gpunet_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_cache_folder_is_gpunet_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert datasets.cache_folder() == Path.home() / "somewhere"
 
 
-def test_cache_folder_is_the_one_of_pooch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_equals_that_of_pooch(monkeypatch: pytest.MonkeyPatch) -> None:
     pooch = pytest.importorskip("pooch")
     monkeypatch.setenv("GPUNET_HOME", "")
     for xdg in ("", "/elsewhere"):
@@ -116,7 +116,7 @@ def test_cache_folder_is_the_one_of_pooch(monkeypatch: pytest.MonkeyPatch) -> No
         assert datasets.cache_folder() == Path(pooch.os_cache("gpunet"))
 
 
-def test_cache_folder_of_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_on_macos_and_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUNET_HOME", raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert datasets.cache_folder() == Path.home() / "Library" / "Caches" / "gpunet"
@@ -132,7 +132,7 @@ def test_mnist_is_downloaded_once(server: Server, remote_mnist: Arrays, home: Pa
     assert_holds(mnist.load_data(), remote_mnist)
     assert [path.name for path in home.iterdir()] == ["mnist.npz"]
     assert_holds(mnist.load_data(), remote_mnist)
-    assert server.asked == ["/mnist.npz"]
+    assert server.requests == ["/mnist.npz"]
 
 
 def test_a_download_shows_its_progress(
@@ -158,11 +158,11 @@ def test_fashion_mnist_is_downloaded_once(
 ) -> None:
     assert_holds(fashion_mnist.load_data(), remote_fashion)
     assert_holds(fashion_mnist.load_data(), remote_fashion)
-    assert sorted(server.asked) == sorted(f"/{name}" for name in server.files)
+    assert sorted(server.requests) == sorted(f"/{name}" for name in server.files)
     assert {path.name for path in (home / "fashion-mnist").iterdir()} == set(server.files)
 
 
-def assert_tells_what_to_do(error: Exception, home: Path) -> None:
+def assert_suggests_a_fix(error: Exception, home: Path) -> None:
     message = str(error)
     assert f"place mnist.npz in the folder {home} yourself" in message
     assert "gpunet.datasets.digits" in message
@@ -177,12 +177,12 @@ def test_no_network_is_a_clear_error(
     with pytest.raises(ConnectionError, match="Could not download") as caught:
         mnist.load_data()
     assert url in str(caught.value)
-    assert_tells_what_to_do(caught.value, home)
+    assert_suggests_a_fix(caught.value, home)
     assert list(home.iterdir()) == []
 
 
 @pytest.mark.parametrize("trouble", ["not found", "cut short", "other content"])
-def test_nothing_stays_of_a_failed_download(
+def test_a_failed_download_leaves_no_file(
     server: Server, remote_mnist: Arrays, home: Path, trouble: str
 ) -> None:
     if trouble == "not found":
@@ -196,31 +196,31 @@ def test_nothing_stays_of_a_failed_download(
         server.files["mnist.npz"] += b"more"
     with pytest.raises(ConnectionError, match=message) as caught:
         mnist.load_data()
-    assert_tells_what_to_do(caught.value, home)
+    assert_suggests_a_fix(caught.value, home)
     assert list(home.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written(remote_mnist: Arrays, home: Path) -> None:
-    home.write_text("a file in the place of the folder")
+def test_a_read_only_folder_is_a_clear_error(remote_mnist: Arrays, home: Path) -> None:
+    home.write_text("a file instead of the folder")
     with pytest.raises(OSError, match=r"Could not write .*mnist\.npz.* Set GPUNET_HOME"):
         mnist.load_data()
 
 
-def test_without_pooch_the_error_says_what_to_install(
+def test_without_pooch_the_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(ImportError, match=r'pip install "gpunet\[datasets\]"') as caught:
         mnist.load_data()
-    assert_tells_what_to_do(caught.value, home)
+    assert_suggests_a_fix(caught.value, home)
     assert not home.exists()
 
 
-# Files that are there
+# Existing files
 
 
-def test_a_placed_file_is_taken_as_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pooch", None)  # what is there needs no pooch
+def test_an_existing_file_is_used_unchanged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)  # existing files need no pooch
     arrays = make_arrays()
     home.mkdir()
     (home / "mnist.npz").write_bytes(npz_bytes(arrays))
@@ -243,7 +243,7 @@ def test_uncompressed_and_fortran_ordered_arrays_are_read(tmp_path: Path) -> Non
     assert_holds(files.read_npz(path), arrays)
 
 
-def test_placed_idx_files_are_taken_as_they_are(home: Path) -> None:
+def test_existing_idx_files_are_used(home: Path) -> None:
     arrays = make_arrays()
     (home / "fashion-mnist").mkdir(parents=True)
     for name, content in fashion_files(arrays).items():
@@ -251,7 +251,7 @@ def test_placed_idx_files_are_taken_as_they_are(home: Path) -> None:
     assert_holds(fashion_mnist.load_data(), arrays)
 
 
-def test_images_and_labels_of_idx_files_must_fit(home: Path) -> None:
+def test_idx_images_and_labels_must_match(home: Path) -> None:
     arrays = make_arrays()
     arrays["y_test"] = arrays["y_test"][:-1]
     (home / "fashion-mnist").mkdir(parents=True)
@@ -277,7 +277,7 @@ def digit_data() -> LabelledImages:
     return digits.load_data()
 
 
-def test_digits_have_the_form_of_mnist(digit_data: LabelledImages) -> None:
+def test_digits_have_the_shapes_of_mnist(digit_data: LabelledImages) -> None:
     (x_train, y_train), (x_test, y_test) = digit_data
     assert (x_train.shape, y_train.shape) == ((1437, 28, 28), (1437,))
     assert (x_test.shape, y_test.shape) == ((360, 28, 28), (360,))
@@ -286,14 +286,14 @@ def test_digits_have_the_form_of_mnist(digit_data: LabelledImages) -> None:
     assert np.bincount(y_test, minlength=10).min() > 30
 
 
-def test_digits_keep_their_order(digit_data: LabelledImages) -> None:
+def test_digits_keep_the_order_of_scikit_learn(digit_data: LabelledImages) -> None:
     from sklearn.datasets import load_digits
 
     (_, y_train), (_, y_test) = digit_data
     np.testing.assert_array_equal(np.concatenate([y_train, y_test]), load_digits().target)
 
 
-def test_digits_are_enlarged_bilinearly(digit_data: LabelledImages) -> None:
+def test_digits_are_resized_bilinearly(digit_data: LabelledImages) -> None:
     torch = pytest.importorskip("torch")
     from sklearn.datasets import load_digits
 
@@ -301,11 +301,11 @@ def test_digits_are_enlarged_bilinearly(digit_data: LabelledImages) -> None:
     expected = torch.nn.functional.interpolate(
         images[:, None] * (255 / 16), (28, 28), mode="bilinear", align_corners=False
     )[:, 0]
-    # Rounding to whole numbers moves a value by 1/2 at most; float64 adds less than 1e-9.
+    # Rounding to integers changes a value by at most 1/2, float64 by less than 1e-9.
     assert np.abs(digit_data[0][0][:200] - expected.numpy()).max() <= 0.5 + 1e-9
 
 
-def test_without_scikit_learn_the_error_says_what_to_install(
+def test_without_scikit_learn_the_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)

@@ -1,4 +1,4 @@
-"""gpunet.datasets.files: what is refused, and what it says."""
+"""gpunet.datasets.files: rejected files and their error messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.dataset_files import Arrays, idx_bytes, make_arrays, npz_byte
 
 
 class Payload:
-    """Unpickling this would be seen in `ran`."""
+    """Appends to `ran` when unpickled."""
 
     ran: ClassVar[list[int]] = []
 
@@ -38,7 +38,7 @@ def with_member(arrays: Arrays, name: str, content: bytes) -> bytes:
 
 
 def npy_bytes(shape: tuple[int, ...], content: bytes) -> bytes:
-    """Return an .npy of uint8 that claims `shape`, whatever its content."""
+    """Return a uint8 .npy with the header of `shape` and any content."""
     stream = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
@@ -52,7 +52,7 @@ BAD_NPZ = {
     "cut short": (npz_bytes(ARRAYS)[:-100], "cannot be used"),
     "an array missing": (
         npz_bytes({"x_train": ARRAYS["x_train"]}),
-        r"expected y_train\.npy .*found x_train\.npy",
+        r"expected a member y_train\.npy .*found x_train\.npy",
     ),
     "floats": (
         npz_bytes({**ARRAYS, "x_test": ARRAYS["x_test"] / 255}),
@@ -85,7 +85,7 @@ BAD_NPZ = {
     ),
     "a false shape": (
         with_member(ARRAYS, "x_train", npy_bytes((10**12, 28, 28), bytes(1000))),
-        "x_train claims the shape .*, more than the file can hold",
+        "x_train claims the shape .*, more than the file can contain",
     ),
     "too long": (
         with_member(ARRAYS, "y_test", npy_bytes((6,), bytes(7))),
@@ -110,18 +110,18 @@ def test_a_bad_npz_is_a_clear_error(tmp_path: Path, kind: str) -> None:
 IMAGES = make_arrays()["x_train"]
 RAW = gzip.decompress(idx_bytes(IMAGES))
 BAD_IDX = {
-    "empty": (b"", "found the head b''"),
+    "empty": (b"", "found the header b''"),
     "no gzip": (b"<html>Please log in</html>", "Not a gzipped file"),
     "gzip cut short": (idx_bytes(IMAGES)[:-200], "end-of-stream"),
     "checksum": (idx_bytes(IMAGES)[:-8] + bytes(8), "CRC"),
-    "other head": (gzip.compress(b"\0\0\x0d\3" + RAW[4:]), r"3 axes, found the head .*\\r\\x03"),
+    "other head": (gzip.compress(b"\0\0\x0d\3" + RAW[4:]), r"3 axes, found the header .*\\r\\x03"),
     "labels": (idx_bytes(make_arrays()["y_train"]), "expected IDX bytes of 3 axes"),
     "head cut short": (gzip.compress(RAW[:9]), "cannot be used: unpack"),
-    "values missing": (gzip.compress(RAW[:-1]), r"length does not fit its shape \(12, 28, 28\)"),
-    "values left over": (gzip.compress(RAW + b"\0"), "length does not fit its shape"),
+    "values missing": (gzip.compress(RAW[:-1]), r"length does not match its shape \(12, 28, 28\)"),
+    "values left over": (gzip.compress(RAW + b"\0"), "length does not match its shape"),
     "a false shape": (
         gzip.compress(RAW[:4] + struct.pack(">3I", 2**32 - 1, 28, 28) + RAW[16:]),
-        "claims the shape .*, more than it can hold",
+        "claims the shape .*, more than it can contain",
     ),
 }
 
@@ -142,7 +142,7 @@ SMALL_IDX = idx_bytes(IMAGES[:1] // 10)
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_raises_value_error(tmp_path: Path, data: st.DataObject) -> None:
     readers: list[tuple[bytes, Callable[[Path], object]]] = [
         (npz_bytes(SMALL_NPZ), files.read_npz),
         (npz_bytes(SMALL_NPZ, np.savez), files.read_npz),
@@ -154,5 +154,5 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, data: st.DataObject) 
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "damaged"
     path.write_bytes(content)
-    with contextlib.suppress(ValueError):  # no other error is let out
+    with contextlib.suppress(ValueError):  # any other error fails the test
         read(path)

@@ -1,4 +1,4 @@
-"""What stands for the processes and the streams of `python -m benchmarks.gpu` in its tests."""
+"""Stand-ins for the processes and streams of `python -m benchmarks.gpu`."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from benchmarks.gpu_steps import Declined, PeerError
 from tests.support.fake_cupy.gpu import Device
 from tests.support.fake_cupy.streams import Event
 
-__all__ = ["InThisProcess", "complete"]
+__all__ = ["InProcessPeer", "add_timing"]
 
 
-class InThisProcess:
-    """A library that takes part without a process of its own."""
+class InProcessPeer:
+    """A contender that runs in the process of the test."""
 
     def __init__(self, contender: str, programs: dict[str, Callable[[], Any]]) -> None:
         self.answers: list[Any] = []
-        self.kept: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
         if contender in programs:
             self.program = programs[contender]()
             self.answers.append({"ready": contender})
         else:
             self.answers.append(PeerError(f"{contender} is not fake"))
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         try:
-            self.answers.append(answer(self.program, command, self.kept))
-        except Exception as error:  # which a process says, and goes on
+            self.answers.append(answer(self.program, command, self.state))
+        except Exception as error:  # a process answers with the error, and continues
             self.answers.append(Declined(str(error)))
 
-    def hear(self, seconds: float) -> Any:
-        said = self.answers.pop(0)
-        if isinstance(said, PeerError):
-            raise said
-        return json.loads(json.dumps(said))  # as a process tells it
+    def receive(self, seconds: float) -> Any:
+        reply = self.answers.pop(0)
+        if isinstance(reply, PeerError):
+            raise reply
+        return json.loads(json.dumps(reply))  # as if from a process
 
     def close(self) -> None: ...
 
 
 class BusyEvent(Event):
-    """cupy.cuda.Event, as if the GPU still had copies to do."""
+    """cupy.cuda.Event of a GPU that is still busy with copies."""
 
     done = False  # type: ignore[assignment]
 
 
 class FakeDevice(Device):
-    """cupy.cuda.Device with what a machine is described by; none of it is of a real one."""
+    """cupy.cuda.Device with made-up properties of a machine."""
 
     pci_bus_id = "0000:FF:00.0"
 
@@ -57,8 +57,8 @@ class FakeDevice(Device):
         self.attributes |= {"L2CacheSize": 1 << 12, "ComputeMode": 0, "ClockRate": 1000}
 
 
-def complete(cupy: Any) -> None:
-    """Give a fake CuPy what only measuring needs."""
+def add_timing(cupy: Any) -> None:
+    """Add to a fake CuPy what only benchmarks need."""
     cuda = cupy.cuda
     cuda.Event, cuda.Device = BusyEvent, FakeDevice
     cuda.runtime.getDeviceProperties = lambda device: {"name": b"Fake GPU"}

@@ -1,21 +1,21 @@
-"""A fake library for the tests of `python -m benchmarks.cpu`: it sleeps instead of computing."""
+"""A stand-in for a library in the tests of `python -m benchmarks.cpu`: its calls sleep."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from benchmarks.workers import Way
+from benchmarks.workers import Variant
 
 
 class Library:
-    """It does any case.
+    """Runs any case.
 
     Arguments:
-        threads: how many it has; told as its version.
-        seconds: of a call.
-        fails: the part that it cannot do.
-        dies: the part in which its process ends.
+        threads: number of threads; reported as its version.
+        seconds: duration of a call.
+        fails: part that raises an error.
+        dies: part that ends the process.
     """
 
     def __init__(
@@ -25,10 +25,10 @@ class Library:
         self.versions = {"Fake": f"{threads}.0"}
 
     def __getattr__(self, part: str) -> Any:
-        return lambda case: self._ways(part)
+        return lambda case: self._variants(part)
 
-    def _ways(self, part: str) -> dict[str, Way]:
-        print("what a library prints is no answer")
+    def _variants(self, part: str) -> dict[str, Variant]:
+        print("printed by a library: not an answer")
 
         def call() -> float:
             if part == self.fails:
@@ -38,5 +38,5 @@ class Library:
             time.sleep(self.seconds)
             return 0.5
 
-        slow = Way(lambda: time.sleep(100 * self.seconds))
-        return {"slow": slow, "quick": Way(call)} if part == "train" else {"": Way(call)}
+        slow = Variant(lambda: time.sleep(100 * self.seconds))
+        return {"slow": slow, "quick": Variant(call)} if part == "train" else {"": Variant(call)}

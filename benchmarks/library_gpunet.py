@@ -1,4 +1,4 @@
-"""gpunet's part: primitives on arrays, and the program of `examples/mnist_cnn.py`."""
+"""gpunet as a contender: primitives on arrays, and the program of `examples/mnist_cnn.py`."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ import numpy as np
 import gpunet
 from benchmarks.cases import Case
 from benchmarks.programs import batch, mnist, one_hot
-from benchmarks.workers import Way
+from benchmarks.workers import Variant
 from examples.mnist_cnn import build_model
 from gpunet import backend, primitives
 from gpunet.primitives.selection import numpy_twins
 
 
 class Library:
-    """gpunet, as a worker uses it.
+    """The cases of `benchmarks.cases`, each as a method.
 
     Arguments:
-        threads: given by the environment.
-        numba: whether the primitives for NumPy arrays have to be Numba's, or NumPy's; None where
-            other arrays are used.
+        threads: set by the environment; not used here.
+        numba: whether NumPy arrays must use Numba's kernels (True) or NumPy's (False); None for
+            other arrays.
 
     Raises:
-        RuntimeError: they are not.
+        RuntimeError: other kernels are in use.
     """
 
     def __init__(self, threads: int, numba: bool | None = None) -> None:
         self.versions = {"gpunet": gpunet.__version__, "NumPy": np.__version__}
         if numba is not None:
-            twins = numpy_twins()  # imports Numba, as other libraries are imported before they work
+            twins = (
+                numpy_twins()
+            )  # imports Numba now, as other libraries are imported before timing
             if numba != (twins.module is not primitives.reference):
-                raise RuntimeError(f"the kernels in use are the wrong ones. {twins.reason}")
+                raise RuntimeError(f"the wrong kernels are in use. {twins.reason}")
             if numba:
                 self.versions["Numba"] = sys.modules["numba"].__version__
         gpunet.random.seed(0)
 
-    def conv(self, case: Case) -> dict[str, Way]:
+    def conv(self, case: Case) -> dict[str, Variant]:
         shape, padding = (case.batch, case.size, case.size, case.channels), case.padding
         x, kernel = _random(shape), _random((3, 3, case.channels, case.filters))
         grad = backend.asarray(
@@ -56,9 +58,9 @@ class Library:
             input_grad = primitives.conv2d_backward_input(grad, kernel, shape, padding=padding)
             return y, kernel_grad, input_grad
 
-        return _one_way(call)
+        return _variant(call)
 
-    def pool(self, case: Case) -> dict[str, Way]:
+    def pool(self, case: Case) -> dict[str, Variant]:
         x = _random((case.batch, case.size, case.size, case.channels))
         half = case.size // 2
         grad = _random((case.batch, half, half, case.channels))
@@ -67,9 +69,9 @@ class Library:
             y, indices = primitives.max_pool2d_forward(x, pool_size=2)
             return y, primitives.max_pool2d_backward(grad, indices, x.shape, pool_size=2)
 
-        return _one_way(call)
+        return _variant(call)
 
-    def activation(self, case: Case) -> dict[str, Way]:
+    def activation(self, case: Case) -> dict[str, Variant]:
         x = _random((case.batch, case.size, case.size, case.channels))
         grad = _random(x.shape)
 
@@ -77,9 +79,9 @@ class Library:
             y = primitives.activate(x, "relu")
             return y, primitives.activate_backward(grad, y, "relu")
 
-        return _one_way(call)
+        return _variant(call)
 
-    def train(self, case: Case) -> dict[str, Way]:
+    def train(self, case: Case) -> dict[str, Variant]:
         model = build_model()
         x, y = _on_backend(batch(case.batch))
 
@@ -87,14 +89,14 @@ class Library:
             scores = model.train_on_batch(x, y, return_dict=True)
             return scores["loss"]  # type: ignore[call-overload, index]
 
-        return {"": Way(call)}
+        return {"": Variant(call)}
 
-    def inference(self, case: Case) -> dict[str, Way]:
+    def inference(self, case: Case) -> dict[str, Variant]:
         model = build_model()
         x, _ = _on_backend(batch(case.batch))
-        return {"": Way(lambda: model.predict_on_batch(x))}
+        return {"": Variant(lambda: model.predict_on_batch(x))}
 
-    def epoch(self, case: Case) -> dict[str, Way]:
+    def epoch(self, case: Case) -> dict[str, Variant]:
         model = build_model()
         train, _ = mnist(case.samples, case.tests)
         x, y = _on_backend(train)
@@ -103,9 +105,9 @@ class Library:
             model.fit(x[:count], y[:count], case.batch, verbose=0)
             _wait()
 
-        return {"": Way(lambda: fit(case.samples), lambda: fit(20 * case.batch))}
+        return {"": Variant(lambda: fit(case.samples), lambda: fit(20 * case.batch))}
 
-    def mnist(self, case: Case) -> dict[str, Way]:
+    def mnist(self, case: Case) -> dict[str, Variant]:
         train, test = mnist(case.samples, case.tests)
 
         def run(count: int, epochs: int) -> float:
@@ -116,7 +118,9 @@ class Library:
             scores = model.evaluate(x[:count], y[:count], verbose=0, return_dict=True)
             return scores["accuracy"]  # type: ignore[call-overload, index]
 
-        return {"": Way(lambda: run(case.samples, case.epochs), lambda: run(20 * case.batch, 1))}
+        return {
+            "": Variant(lambda: run(case.samples, case.epochs), lambda: run(20 * case.batch, 1))
+        }
 
 
 def _random(shape: tuple[int, ...]) -> Any:
@@ -132,14 +136,14 @@ def _wait() -> None:
         sys.modules["cupy"].cuda.Device().synchronize()
 
 
-def _one_way(call: Callable[[], Any]) -> dict[str, Way]:
-    """Return a call that ends when its results are there."""
+def _variant(call: Callable[[], Any]) -> dict[str, Variant]:
+    """Return a call that waits for its results."""
     if backend.active_backend() == "numpy":
-        return {"": Way(call)}
+        return {"": Variant(call)}
 
     def wait() -> Any:
         result = call()
         _wait()
         return result
 
-    return {"": Way(wait)}
+    return {"": Variant(wait)}

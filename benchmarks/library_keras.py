@@ -1,4 +1,4 @@
-"""Keras' part, on TensorFlow or on JAX, with XLA or without: what is faster here is taken."""
+"""Keras as a contender, on TensorFlow or JAX, with or without XLA: the fastest variant counts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.programs import batch, keras_network, mnist, one_hot
-from benchmarks.workers import Way
+from benchmarks.workers import Variant
 
 
 class Library:
-    """Keras, as a worker uses it, on the backend that KERAS_BACKEND names.
+    """The cases of `benchmarks.cases`, on the backend that KERAS_BACKEND names.
 
     Arguments:
-        threads: how many it has.
+        threads: number of threads.
     """
 
     def __init__(self, threads: int) -> None:
@@ -25,7 +25,7 @@ class Library:
         keras.utils.set_random_seed(0)
         self.versions = {"Keras": keras.__version__} | self.backend.versions
 
-    def conv(self, case: Case) -> dict[str, Way]:
+    def conv(self, case: Case) -> dict[str, Variant]:
         x = _random(case.batch, case.size, case.size, case.channels)
         kernel = _random(3, 3, case.channels, case.filters)
         padding = "same" if case.padding else "valid"
@@ -35,51 +35,53 @@ class Library:
             (0, 1) if case.input_grad else (1,),
         )
 
-    def pool(self, case: Case) -> dict[str, Way]:
+    def pool(self, case: Case) -> dict[str, Variant]:
         return self.backend.with_gradient(
             lambda a: keras.ops.max_pool(a, 2, 2, data_format="channels_last"),
             (_random(case.batch, case.size, case.size, case.channels),),
         )
 
-    def activation(self, case: Case) -> dict[str, Way]:
+    def activation(self, case: Case) -> dict[str, Variant]:
         return self.backend.with_gradient(
             keras.ops.relu, (_random(case.batch, case.size, case.size, case.channels),)
         )
 
-    def train(self, case: Case) -> dict[str, Way]:
+    def train(self, case: Case) -> dict[str, Variant]:
         x, labels = batch(case.batch)
         y = one_hot(labels)
 
-        def on_batch(model: Any) -> Way:
-            return Way(lambda: float(model.train_on_batch(x, y)[0]))
+        def on_batch(model: Any) -> Variant:
+            return Variant(lambda: float(model.train_on_batch(x, y)[0]))
 
-        ways = {f"train_on_batch{name}": on_batch(_model(o)) for name, o in self.backend.ways}
-        for name, options in self.backend.ways:
+        variants = {
+            f"train_on_batch{name}": on_batch(_model(o)) for name, o in self.backend.variants
+        }
+        for name, options in self.backend.variants:
             step = self.backend.step(_model(options), x, y)
-            ways[f"fit's compiled step{name}"] = Way(step)
-        return ways
+            variants[f"fit's compiled step{name}"] = Variant(step)
+        return variants
 
-    def inference(self, case: Case) -> dict[str, Way]:
+    def inference(self, case: Case) -> dict[str, Variant]:
         x, _ = batch(case.batch)
 
-        def way(model: Any) -> Way:
-            return Way(lambda: model.predict_on_batch(x))
+        def variant(model: Any) -> Variant:
+            return Variant(lambda: model.predict_on_batch(x))
 
-        return {f"predict_on_batch{name}": way(_model(o)) for name, o in self.backend.ways}
+        return {f"predict_on_batch{name}": variant(_model(o)) for name, o in self.backend.variants}
 
-    def epoch(self, case: Case) -> dict[str, Way]:
+    def epoch(self, case: Case) -> dict[str, Variant]:
         (x, labels), _ = mnist(case.samples, case.tests)
         y, few = one_hot(labels), 20 * case.batch
 
-        def way(model: Any) -> Way:
-            return Way(
+        def variant(model: Any) -> Variant:
+            return Variant(
                 lambda: model.fit(x, y, case.batch, verbose=0),
                 lambda: model.fit(x[:few], y[:few], case.batch, verbose=0),
             )
 
-        return {f"fit{name}": way(_model(options)) for name, options in self.backend.ways}
+        return {f"fit{name}": variant(_model(options)) for name, options in self.backend.variants}
 
-    def mnist(self, case: Case) -> dict[str, Way]:
+    def mnist(self, case: Case) -> dict[str, Variant]:
         train, test = ((x, one_hot(y)) for x, y in mnist(case.samples, case.tests))
 
         def call() -> float:
@@ -88,13 +90,13 @@ class Library:
             model.fit(*train, case.batch, case.epochs, verbose=0)
             return model.evaluate(*test, verbose=0, return_dict=True)["accuracy"]
 
-        return {"": Way(call)}
+        return {"": Variant(call)}
 
 
 class TensorFlow:
-    """What is TensorFlow's own: gradients of an operation, and a step without `tf.data`."""
+    """TensorFlow's part: gradients of an operation, and a step without `tf.data`."""
 
-    ways = ((", XLA", {"jit_compile": True}), (", no XLA", {"jit_compile": False}))
+    variants = ((", XLA", {"jit_compile": True}), (", no XLA", {"jit_compile": False}))
 
     def __init__(self, threads: int) -> None:
         import tensorflow
@@ -106,8 +108,8 @@ class TensorFlow:
 
     def with_gradient(
         self, function: Callable[..., Any], arrays: tuple[Any, ...], wanted: tuple[int, ...] = (0,)
-    ) -> dict[str, Way]:
-        """Return the ways to an output and the gradients of the arrays at these positions."""
+    ) -> dict[str, Variant]:
+        """Return variants of an output and the gradients of the arrays at `wanted` positions."""
         tf = self.tf
         inputs = [tf.constant(array) for array in arrays]
         grad = tf.ones_like(function(*inputs))
@@ -119,23 +121,23 @@ class TensorFlow:
                 y = function(*inputs)
             return y, tape.gradient(y, targets, grad)
 
-        def way(options: dict[str, bool]) -> Way:
+        def variant(options: dict[str, bool]) -> Variant:
             compiled = tf.function(both, **options)
-            return Way(lambda: compiled(grad, *inputs))
+            return Variant(lambda: compiled(grad, *inputs))
 
-        return {name.removeprefix(", "): way(options) for name, options in self.ways}
+        return {name.removeprefix(", "): variant(options) for name, options in self.variants}
 
     def step(self, model: Any, x: Any, y: Any) -> Callable[[], float]:
-        """Return the step that `fit` compiles, on tensors that are there already."""
+        """Return the step that `fit` compiles, on existing tensors."""
         data = self.tf.constant(x), self.tf.constant(y)
         model.make_train_function()
         return lambda: float(model.train_function(iter([data]))["loss"])
 
 
 class Jax:
-    """What is JAX's own. There XLA is always on."""
+    """JAX's part. XLA is always on."""
 
-    ways = (("", {}),)
+    variants = (("", {}),)
 
     def __init__(self) -> None:
         import jax
@@ -145,8 +147,8 @@ class Jax:
 
     def with_gradient(
         self, function: Callable[..., Any], arrays: tuple[Any, ...], wanted: tuple[int, ...] = (0,)
-    ) -> dict[str, Way]:
-        """Return the way to an output and the gradients of the arrays at these positions."""
+    ) -> dict[str, Variant]:
+        """Return the output and the gradients of the arrays at `wanted` positions."""
         jax = self.jax
         inputs = [jax.numpy.asarray(array) for array in arrays]
         grad = jax.numpy.ones_like(function(*inputs))
@@ -160,12 +162,12 @@ class Jax:
             y, pull_back = jax.vjp(of_wanted, *(inputs[i] for i in wanted))
             return y, pull_back(grad)
 
-        return {"": Way(lambda: jax.block_until_ready(both(grad, *inputs)))}
+        return {"": Variant(lambda: jax.block_until_ready(both(grad, *inputs)))}
 
     def step(self, model: Any, x: Any, y: Any) -> Callable[[], float]:
-        """Return the step that `fit` compiles, its state kept from one to the next."""
+        """Return the step that `fit` compiles; it carries its state from call to call."""
         data = self.jax.numpy.asarray(x), self.jax.numpy.asarray(y)
-        model.train_on_batch(x, y)  # makes the variables
+        model.train_on_batch(x, y)  # builds the variables
         kinds = (
             model.trainable_variables,
             model.non_trainable_variables,

@@ -1,4 +1,4 @@
-"""PyTorch's part, in its default layout or in channels_last, and with the faster of its Adams."""
+"""PyTorch as a contender, in its default layout or channels_last, with its faster Adam."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional
 
 from benchmarks.cases import Case
 from benchmarks.programs import Images, batch, mnist, torch_network
-from benchmarks.workers import Way
+from benchmarks.workers import Variant
 
 ADAMS = {"default Adam": False, "fused Adam": True}
 
 
 class Library:
-    """PyTorch, as a worker uses it.
+    """The cases of `benchmarks.cases`, each as a method.
 
     Arguments:
-        threads: how many it has.
-        layout: the name of a memory format of PyTorch's.
+        threads: number of threads.
+        layout: name of a `torch.memory_format`.
     """
 
     def __init__(self, threads: int, layout: str = "contiguous_format") -> None:
@@ -36,8 +36,8 @@ class Library:
 
     def _with_gradient(
         self, function: Callable[..., Any], inputs: tuple[Any, ...], wanted: tuple[Any, ...]
-    ) -> dict[str, Way]:
-        """Return the way to an output and the gradients of what is wanted."""
+    ) -> dict[str, Variant]:
+        """Return an output and the gradients of the `wanted` tensors."""
         for tensor in wanted:
             tensor.requires_grad_()
         with torch.no_grad():
@@ -47,9 +47,9 @@ class Library:
             y = function(*inputs)
             return y.detach(), torch.autograd.grad(y, wanted, grad)
 
-        return {"": Way(call)}
+        return {"": Variant(call)}
 
-    def conv(self, case: Case) -> dict[str, Way]:
+    def conv(self, case: Case) -> dict[str, Variant]:
         x = self._random(case.batch, case.channels, case.size, case.size)
         kernel = self._random(case.filters, case.channels, 3, 3)
         wanted = (x, kernel) if case.input_grad else (kernel,)
@@ -57,11 +57,11 @@ class Library:
             lambda a, b: functional.conv2d(a, b, padding=case.padding), (x, kernel), wanted
         )
 
-    def pool(self, case: Case) -> dict[str, Way]:
+    def pool(self, case: Case) -> dict[str, Variant]:
         x = self._random(case.batch, case.channels, case.size, case.size)
         return self._with_gradient(lambda a: functional.max_pool2d(a, 2), (x,), (x,))
 
-    def activation(self, case: Case) -> dict[str, Way]:
+    def activation(self, case: Case) -> dict[str, Variant]:
         x = self._random(case.batch, case.channels, case.size, case.size)
         return self._with_gradient(functional.relu, (x,), (x,))
 
@@ -84,16 +84,16 @@ class Library:
 
         return step
 
-    def train(self, case: Case) -> dict[str, Way]:
+    def train(self, case: Case) -> dict[str, Variant]:
         x, y = self._tensors(batch(case.batch))
 
-        def way(fused: bool) -> Way:
+        def variant(fused: bool) -> Variant:
             step = self._step(self._network(), fused)
-            return Way(lambda: step(x, y).item())
+            return Variant(lambda: step(x, y).item())
 
-        return {name: way(fused) for name, fused in ADAMS.items()}
+        return {name: variant(fused) for name, fused in ADAMS.items()}
 
-    def inference(self, case: Case) -> dict[str, Way]:
+    def inference(self, case: Case) -> dict[str, Variant]:
         network = self._network().eval()
         x, _ = self._tensors(batch(case.batch))
 
@@ -101,29 +101,29 @@ class Library:
             with torch.inference_mode():
                 return functional.softmax(network(x), 1).numpy()
 
-        return {"": Way(call)}
+        return {"": Variant(call)}
 
     def _pass(self, step: Callable[[Any, Any], Any], x: Any, y: Any, size: int) -> float:
-        """Train on all samples once, shuffled; return the mean loss, read at the end."""
+        """Train for an epoch, shuffled; return the mean loss, read at the end."""
         order, total = torch.randperm(len(x)), torch.zeros(())
         rows = order.split(size)
         for batch_rows in rows:
             total += step(x[batch_rows], y[batch_rows])
         return total.item() / len(rows)
 
-    def epoch(self, case: Case) -> dict[str, Way]:
+    def epoch(self, case: Case) -> dict[str, Variant]:
         x, y = self._tensors(mnist(case.samples, case.tests)[0])
 
-        def way(fused: bool) -> Way:
+        def variant(fused: bool) -> Variant:
             step, few = self._step(self._network(), fused), 20 * case.batch
-            return Way(
+            return Variant(
                 lambda: self._pass(step, x, y, case.batch),
                 lambda: self._pass(step, x[:few], y[:few], case.batch),
             )
 
-        return {name: way(fused) for name, fused in ADAMS.items()}
+        return {name: variant(fused) for name, fused in ADAMS.items()}
 
-    def mnist(self, case: Case) -> dict[str, Way]:
+    def mnist(self, case: Case) -> dict[str, Variant]:
         train, test = (self._tensors(part) for part in mnist(case.samples, case.tests))
 
         def call() -> float:
@@ -136,4 +136,4 @@ class Library:
                 found = torch.cat([network(x).argmax(1) for x in test[0].split(case.batch)])
             return (found == test[1]).float().mean().item()
 
-        return {"": Way(call)}
+        return {"": Variant(call)}

@@ -1,8 +1,8 @@
-"""The calls of gpunet's kernels that are measured, with the work that each has to do.
+"""Calls of gpunet's kernels to measure, with their bytes and FLOP.
 
-The bytes of a call are those that it cannot do without: each array that it is given read once, each
-that it makes written once, one that it changes both. Its floating-point operations are counted for
-products alone, a multiplication and an addition as two; all else is bound by the bytes.
+The bytes of a call are the minimum: each input read once, each output written once, arrays changed
+in place both. FLOP are counted for matrix products and convolutions only, two for a multiply-add;
+all other kernels are memory-bound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from gpunet.primitives.geometry import (
     pool2d_geometry,
 )
 
-__all__ = ["RESNET_SHAPES", "Work", "bytes_of", "program_works", "resnet_works", "updates"]
+__all__ = [
+    "RESNET_SHAPES",
+    "Workload",
+    "bytes_of",
+    "program_workloads",
+    "resnet_workloads",
+    "updates",
+]
 
 Shape = tuple[int, ...]
 
@@ -41,19 +48,19 @@ RESNET_SHAPES = (
 
 
 @dataclass(frozen=True)
-class Work:
-    """One call of a primitive, as it is measured.
+class Workload:
+    """A call of a primitive to measure.
 
     Attributes:
-        primitive: its name.
-        label: what tells it from the other calls of the primitive.
-        batch: images in it.
-        shapes: of the floating-point arrays that it takes, in order; other arrays are given whole.
+        primitive: name of the primitive.
+        label: unique among the calls of the primitive.
+        batch: number of images.
+        shapes: inputs in order: the shape of a floating-point array, or any other array itself.
         call: calls the primitive with the arrays.
-        flop: floating-point operations of the products in it.
-        changed: positions of arrays that it changes in place.
-        read: bytes that are read of arrays, by position, where that is not all of them.
-        sizes: what a peer needs to know to do the same work.
+        flop: floating-point operations.
+        changed: positions of arrays that are changed in place.
+        read: bytes read of an array, by position, if not all of it.
+        sizes: sizes that a peer needs for the same computation.
     """
 
     primitive: str
@@ -70,7 +77,7 @@ class Work:
         return f"{self.primitive}, {self.label}, batch {self.batch}"
 
     def arrays(self, rng: np.random.Generator) -> list[np.ndarray[Any, Any]]:
-        """Return what it takes: random numbers about 0, or above 0 where it changes them."""
+        """Return the inputs: random numbers around 0; positive if changed in place."""
         return [
             shape
             if isinstance(shape, np.ndarray)
@@ -79,8 +86,8 @@ class Work:
         ]
 
 
-def bytes_of(work: Work, inputs: list[Any], results: Any) -> int:
-    """Return the fewest bytes that a call moves, from the arrays that it took and gave back."""
+def bytes_of(work: Workload, inputs: list[Any], results: Any) -> int:
+    """Return the minimum bytes that a call moves, given its inputs and results."""
     given = results if isinstance(results, tuple) else (results,)
     read = sum(work.read.get(i, array.nbytes) for i, array in enumerate(inputs))
     written = [*(inputs[i] for i in work.changed), *(array for array in given if array is not None)]
@@ -98,14 +105,14 @@ def convolutions(
     padding: int = 0,
     fused: bool = False,
     with_input_grad: bool = True,
-) -> Iterator[Work]:
-    """Yield a 3x3 convolution and its gradients; if `fused`, with bias and relu as the layer has.
+) -> Iterator[Workload]:
+    """Yield a 3x3 convolution and its gradients; if `fused`, with bias and relu as in a layer.
 
     Arguments:
         label: names the shape.
-        batch, size, channels, filters, stride, padding: the shape, square.
-        fused: whether bias and relu belong to it.
-        with_input_grad: whether the gradient of its input is wanted; of a model's is not.
+        batch, size, channels, filters, stride, padding: the shape; images are square.
+        fused: whether to fuse bias and relu.
+        with_input_grad: whether to include the input gradient; a model's first layer needs none.
     """
     x, kernel = (batch, size, size, channels), (3, 3, channels, filters)
     y = conv2d_geometry(x, kernel, stride, padding, 1, 1).output_shape
@@ -124,7 +131,7 @@ def convolutions(
     def backward_input(grad: Any, weight: Any, output: Any = None) -> Any:
         return primitives.conv2d_backward_input(grad, weight, x, output=output, **options)
 
-    yield Work(
+    yield Workload(
         "conv2d_forward",
         label,
         batch,
@@ -133,11 +140,11 @@ def convolutions(
         flop,
         sizes=sizes,
     )
-    yield Work(
+    yield Workload(
         "conv2d_backward_weight", label, batch, (y, x, *saved), backward_weight, flop, sizes=sizes
     )
     if with_input_grad:
-        yield Work(
+        yield Workload(
             "conv2d_backward_input",
             label,
             batch,
@@ -150,17 +157,17 @@ def convolutions(
 
 def pooled_convolutions(
     batch: int, size: int, channels: int, filters: int, *, with_input_grad: bool = True
-) -> Iterator[Work]:
-    """Yield a 3x3 convolution with bias, relu and 2x2 max pooling in one pass, and its gradients.
+) -> Iterator[Workload]:
+    """Yield a 3x3 convolution fused with bias, relu and 2x2 max pooling, and its gradients.
 
     Arguments:
-        batch, size, channels, filters: the shape, square.
-        with_input_grad: whether the gradient of its input is wanted.
+        batch, size, channels, filters: the shape; images are square.
+        with_input_grad: whether to include the input gradient.
     """
     x, kernel = (batch, size, size, channels), (3, 3, channels, filters)
     conv, pool = conv2d_max_pool_geometry(x, kernel)
     y, label = pool.output_shape, f"{size}x{size}x{channels} to {filters}"
-    flop = 2 * int(np.prod(conv.output_shape)) * 9 * channels  # of what fills windows
+    flop = 2 * int(np.prod(conv.output_shape)) * 9 * channels  # outputs that fill windows
     index = np.random.default_rng(1).integers(0, 4, y).astype(pool.index_dtype)
 
     def backward_weight(grad: Any, where: Any, x: Any, output: Any) -> Any:
@@ -173,7 +180,7 @@ def pooled_convolutions(
             grad, where, weight, x, activation="relu", output=output
         )
 
-    yield Work(
+    yield Workload(
         "conv2d_max_pool_forward",
         label,
         batch,
@@ -181,11 +188,11 @@ def pooled_convolutions(
         lambda *arrays: primitives.conv2d_max_pool_forward(*arrays, activation="relu"),
         flop,
     )
-    yield Work(
+    yield Workload(
         "conv2d_max_pool_backward_weight", label, batch, (y, index, x, y), backward_weight, flop
     )
     if with_input_grad:
-        yield Work(
+        yield Workload(
             "conv2d_max_pool_backward_input",
             label,
             batch,
@@ -195,20 +202,20 @@ def pooled_convolutions(
         )
 
 
-def poolings(batch: int, size: int, channels: int) -> Iterator[Work]:
+def poolings(batch: int, size: int, channels: int) -> Iterator[Workload]:
     """Yield 2x2 max pooling and its gradient."""
     x = (batch, size, size, channels)
     geometry = pool2d_geometry(x, 2, None, "valid", "max_pool2d")
     y, label = geometry.output_shape, f"{size}x{size}x{channels}"
     index = np.random.default_rng(1).integers(0, 4, y).astype(geometry.index_dtype)
-    yield Work(
+    yield Workload(
         "max_pool2d_forward",
         label,
         batch,
         (x,),
         lambda a: primitives.max_pool2d_forward(a, pool_size=2),
     )
-    yield Work(
+    yield Workload(
         "max_pool2d_backward",
         label,
         batch,
@@ -217,11 +224,11 @@ def poolings(batch: int, size: int, channels: int) -> Iterator[Work]:
     )
 
 
-def products(batch: int, inputs: int, outputs: int, activation: str | None) -> Iterator[Work]:
-    """Yield the three products of a dense layer: its output, the gradients of weight and input."""
+def products(batch: int, inputs: int, outputs: int, activation: str | None) -> Iterator[Workload]:
+    """Yield the three products of a dense layer: output, weight gradient, input gradient."""
     label, flop = f"{inputs} to {outputs}", 2 * batch * inputs * outputs
     x, weight, y = (batch, inputs), (inputs, outputs), (batch, outputs)
-    yield Work(
+    yield Workload(
         "matmul",
         f"{label}, output",
         batch,
@@ -229,7 +236,7 @@ def products(batch: int, inputs: int, outputs: int, activation: str | None) -> I
         lambda a, b, c: primitives.matmul(a, b, c, activation=activation),
         flop,
     )
-    yield Work(
+    yield Workload(
         "matmul",
         f"{label}, weight gradient",
         batch,
@@ -237,7 +244,7 @@ def products(batch: int, inputs: int, outputs: int, activation: str | None) -> I
         lambda a, b: primitives.matmul(a, b, transpose_a=True),
         flop,
     )
-    yield Work(
+    yield Workload(
         "matmul",
         f"{label}, input gradient",
         batch,
@@ -247,39 +254,39 @@ def products(batch: int, inputs: int, outputs: int, activation: str | None) -> I
     )
 
 
-def elementwise(batch: int) -> Iterator[Work]:
-    """Yield what goes element by element, at the size of the first convolution's output."""
+def elementwise(batch: int) -> Iterator[Workload]:
+    """Yield elementwise operations, at the size of the first convolution's output."""
     shape, label = (batch, 26, 26, 32), "26x26x32"
     key = np.array([1, 2], np.uint64)
-    yield Work(
+    yield Workload(
         "relu_forward", label, batch, (shape,), partial(primitives.activate, activation="relu")
     )
-    yield Work(
+    yield Workload(
         "relu_backward",
         label,
         batch,
         (shape, shape),
         partial(primitives.activate_backward, activation="relu"),
     )
-    yield Work("bias_backward", label, batch, (shape,), primitives.bias_backward)
+    yield Workload("bias_backward", label, batch, (shape,), primitives.bias_backward)
     for name, dropout in (
         ("dropout_forward", primitives.dropout_forward),
         ("dropout_backward", primitives.dropout_backward),
     ):
-        yield Work(name, label, batch, (shape, key), partial(dropout, rate=0.5))
+        yield Workload(name, label, batch, (shape, key), partial(dropout, rate=0.5))
 
 
-def losses(batch: int) -> Iterator[Work]:
-    """Yield softmax with cross-entropy over 10 classes, labels one-hot as in the program."""
+def losses(batch: int) -> Iterator[Workload]:
+    """Yield softmax with cross-entropy over 10 classes, with one-hot labels as in the program."""
     shape, label = (batch, 10), "10 classes"
-    yield Work(
+    yield Workload(
         "softmax_cross_entropy_forward",
         label,
         batch,
         (shape, shape),
         primitives.softmax_cross_entropy_forward,
     )
-    yield Work(
+    yield Workload(
         "softmax_cross_entropy_backward",
         label,
         batch,
@@ -288,11 +295,11 @@ def losses(batch: int) -> Iterator[Work]:
     )
 
 
-def updates() -> Iterator[Work]:
-    """Yield a step of each optimizer over the program's parameters."""
+def updates() -> Iterator[Workload]:
+    """Yield an update of the program's parameters by each optimizer."""
     count, rate = (PARAMETERS,), np.array([1e-3], np.float32)
     label = f"{PARAMETERS:,} parameters"
-    yield Work(
+    yield Workload(
         "adam_update",
         label,
         0,
@@ -300,7 +307,7 @@ def updates() -> Iterator[Work]:
         lambda *arrays: primitives.adam_update(*arrays, epsilon=1e-7),
         changed=(0, 2, 3),
     )
-    yield Work(
+    yield Workload(
         "sgd_update",
         f"{label}, momentum",
         0,
@@ -310,8 +317,8 @@ def updates() -> Iterator[Work]:
     )
 
 
-def gathers(batch: int) -> Iterator[Work]:
-    """Yield the gathering of a shuffled batch of images from bytes."""
+def gathers(batch: int) -> Iterator[Workload]:
+    """Yield the gather of a shuffled batch of images from uint8."""
     data = np.random.default_rng(2).integers(0, 256, (60_000, 28, 28, 1), np.uint8)
     rows = np.random.default_rng(3).permutation(len(data))[:batch].astype(np.int64)
 
@@ -319,13 +326,13 @@ def gathers(batch: int) -> Iterator[Work]:
         return primitives.gather_batch(images, picked, dtype="float32", scale=1 / 255)
 
     read = {0: batch * 28 * 28}
-    yield Work("gather_batch", "28x28x1 of bytes", batch, (data, rows), gather, read=read)
+    yield Workload("gather_batch", "28x28x1 of bytes", batch, (data, rows), gather, read=read)
 
 
-def program_works(batch: int) -> Iterator[Work]:
-    """Yield every kind of call of the program's training step at a batch size.
+def program_workloads(batch: int) -> Iterator[Workload]:
+    """Yield all kinds of calls in the program's training step at a batch size.
 
-    Its convolutions and poolings are there both as one pass and by themselves.
+    Convolutions and poolings appear both fused and separate.
     """
     yield from pooled_convolutions(batch, 28, 1, 32, with_input_grad=False)
     yield from pooled_convolutions(batch, 13, 32, 64)
@@ -342,7 +349,7 @@ def program_works(batch: int) -> Iterator[Work]:
     yield from gathers(batch)
 
 
-def resnet_works(batch: int = 32) -> Iterator[Work]:
+def resnet_workloads(batch: int = 32) -> Iterator[Workload]:
     """Yield ResNet-50's 3x3 convolutions and their gradients, without bias or activation."""
     for size, channels, filters, stride in RESNET_SHAPES:
         label = f"{size}x{size}x{channels} to {filters}" + (", stride 2" if stride == 2 else "")

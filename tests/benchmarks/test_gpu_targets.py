@@ -1,4 +1,4 @@
-"""What is set out for on a GPU beside what was reached, from made-up numbers."""
+"""Targets on a GPU, from made-up numbers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu_floors import floors, section
 from benchmarks.gpu_peers import OURS, OURS_EAGER, TORCH_COMPILED, TORCH_EAGER, TORCH_GRAPH
-from benchmarks.gpu_works import resnet_works
+from benchmarks.gpu_targets import section, targets
+from benchmarks.gpu_workloads import resnet_workloads
 
 MEMORY = {OURS: 100, OURS_EAGER: 90, TORCH_EAGER: 250, TORCH_COMPILED: 300, TORCH_GRAPH: 400}
 
 
 def made_up_step(batch: int, precision: str, *microseconds: float) -> dict[str, Any]:
-    """Return a record, given the times of the contenders in their order."""
+    """Return a record of the contenders' times, in order."""
     results = {
         name: {
-            "waited_for": {"median": 1.0},
-            "in_a_row": {"median": time * 1e-6},
+            "synchronized": {"median": 1.0},
+            "pipelined": {"median": time * 1e-6},
             "memory": size << 20,
             "image_bytes": 50 << 20,
         }
@@ -28,9 +28,9 @@ def made_up_step(batch: int, precision: str, *microseconds: float) -> dict[str, 
 
 
 def made_up_report() -> dict[str, Any]:
-    """Return a report of which all is reached, most of it just so; none of it was measured."""
+    """Return a made-up report that meets all targets, most of them by a small margin."""
     convolutions = []
-    for work in resnet_works():
+    for work in resnet_workloads():
         record = {"kernel": work.primitive, "label": work.label, "precision": "fp32"}
         slow = work.label == "7x7x512 to 512" and work.primitive == "conv2d_backward_input"
         convolutions += [
@@ -58,10 +58,10 @@ def made_up_report() -> dict[str, Any]:
 
 
 def verdicts(report: dict[str, Any]) -> list[bool | None]:
-    return [floor.met for floor in floors(report)]
+    return [target.met for target in targets(report)]
 
 
-def test_what_is_reached_stands_beside_what_is_set_out_for() -> None:
+def test_the_section_lists_targets_and_values() -> None:
     lines = section(made_up_report())
     assert lines[-11:] == [
         "| training step, batch 32, float32, PyTorch eager / gpunet | "
@@ -77,20 +77,20 @@ def test_what_is_reached_stands_beside_what_is_set_out_for() -> None:
         "| training step, batch 1024, TF32, PyTorch's faster form / gpunet | at least 1.3x | 1.50x "
         "(PyTorch compiled) | yes |",
         "| 10 epochs of MNIST, batch 32, float32 | at most 1.2 s | 1.10 s | yes |",
-        "| test accuracy after them | at least 0.985 | 0.9900 | yes |",
-        "| ResNet-50's 3x3 convolutions and gradients, batch 32, float32, the lowest, cuDNN / "
-        "gpunet | at least 0.6x | 0.67x (conv2d_backward_input, 7x7x512 to 512) | yes |",
+        "| test accuracy after 10 epochs | at least 0.985 | 0.9900 | yes |",
+        "| ResNet-50's 3x3 convolutions and gradients, batch 32, float32, lowest ratio, "
+        "cuDNN / gpunet | at least 0.6x | 0.67x (conv2d_backward_input, 7x7x512 to 512) | yes |",
         "| peak memory of a training step, batch 1024, float32, gpunet / PyTorch's lowest | "
-        "at most 0.5x | 0.40x (100 MiB / 250 MiB of PyTorch eager; in both 50 MiB of images) | "
-        "yes |",
+        "at most 0.5x | 0.40x (100 MiB / 250 MiB of PyTorch eager; both include 50 MiB of images) "
+        "| yes |",
     ]
 
 
-def test_what_is_missed_is_said() -> None:
+def test_missed_targets() -> None:
     report = made_up_report()
     for record in report["parts"]["steps"]["records"][1:]:
         ours = record["results"][OURS]
-        ours["in_a_row"] = {"median": 2 * ours["in_a_row"]["median"]}
+        ours["pipelined"] = {"median": 2 * ours["pipelined"]["median"]}
         ours["memory"] *= 2
     report["parts"]["epochs"]["records"][0]["results"][OURS] |= {"seconds": 1.3, "accuracy": 0.98}
     for record in report["parts"]["convolutions"]["records"][1:]:
@@ -99,7 +99,7 @@ def test_what_is_missed_is_said() -> None:
     assert sum("| **no** |" in line for line in section(report)) == 11
 
 
-def test_nothing_is_reached_where_nothing_was_measured() -> None:
+def test_targets_without_a_measurement() -> None:
     report = made_up_report() | {"parts": {}}
     assert verdicts(report) == [None] * 11
     assert sum("|  | not measured |" in line for line in section(report)) == 11
@@ -116,23 +116,23 @@ def test_a_ratio_needs_both_times(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [TORCH_COMPILED, TORCH_GRAPH])
-def test_the_faster_form_is_known_when_both_are(name: str) -> None:
+def test_the_faster_form_needs_both_forms(name: str) -> None:
     report = made_up_report()
     report["parts"]["steps"]["records"][1]["results"][name] = {"why": "made up"}
     assert verdicts(report)[:2] == [True, None]
 
 
-def test_microseconds_are_set_out_for_on_an_h200_alone() -> None:
+def test_the_absolute_target_is_for_an_h200_only() -> None:
     assert verdicts(made_up_report() | {"device": {"name": "Made-up H100"}})[2] is None
 
 
-def test_fewer_epochs_are_not_ten() -> None:
+def test_fewer_than_ten_epochs_do_not_count() -> None:
     report = made_up_report()
     report["parts"]["epochs"]["records"][0]["results"][OURS]["epochs"] = 9
     assert verdicts(report)[7:9] == [None, None]
 
 
-def test_the_lowest_of_convolutions_is_known_when_all_are() -> None:
+def test_the_lowest_ratio_needs_all_convolutions() -> None:
     report = made_up_report()
     del report["parts"]["convolutions"]["records"][1]
     assert verdicts(report)[9] is None
