@@ -14,7 +14,7 @@ from tests.conftest import pytest_make_parametrize_id
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({"make": lambda: 1, "loss": "mse", "by": (2, None)}, "make=function-loss=mse-by=(2, None)"),
+        ({"make": lambda: 1, "loss": "mse", "by": (2,)}, "make=function-loss=mse-by=(2)"),
         ({"x": np.zeros((3, 4), np.int8), "by": [len, object()]}, "x=int8[3, 4]-by=(len, object)"),
         ({}, "none"),
         (np.ones(2), "float64[2]"),
