@@ -168,11 +168,14 @@ def test_what_goes_wrong_in_a_worker_is_told() -> None:
         Worker(Contender("no_such_module"), case, 1)
 
 
-def test_variables_of_none_are_not_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", TESTS)
-    gone = Contender("tests.support.fake_library", environment={"PYTHONPATH": None})
-    with pytest.raises(WorkerError, match="fake_library"):
-        Worker(gone, START, 1)
+def test_variables_of_none_are_not_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "only_there.py").write_text("from tests.support.fake_library import Library\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    Worker(Contender("only_there"), START, 1).close()
+    with pytest.raises(WorkerError, match="only_there"):
+        Worker(Contender("only_there", environment={"PYTHONPATH": None}), START, 1)
 
 
 # Whole dry runs
