@@ -66,7 +66,12 @@ def sizes_of(*arrays: Array) -> list[Array]:
 
 def leaf(x: Array) -> Any:
     """Return a copy that records its gradient; images become (batch, channels, height, width)."""
-    return torch.tensor(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, requires_grad=True)
+    return channels_first(x) if x.ndim == 4 else torch.tensor(x, requires_grad=True)
+
+
+def channels_first(x: Array) -> Any:
+    """Return contiguous images; of views PyTorch's gradients fail, or read other memory."""
+    return torch.tensor(np.ascontiguousarray(x.transpose(0, 3, 1, 2)), requires_grad=True)
 
 
 def channels_last(x: Any) -> Any:
@@ -123,7 +128,7 @@ def compare_conv2d(seed: int, dtype: type) -> None:
     options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
 
     inputs, biases = leaf(x), torch.tensor(bias, requires_grad=True)
-    weights = torch.tensor(kernel.transpose(3, 2, 0, 1), requires_grad=True)
+    weights = torch.tensor(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), requires_grad=True)
     sides = pad_sides(padding, (height, width), window, strides, dilation)
     expected = functional.conv2d(
         functional.pad(inputs, sides),
@@ -138,7 +143,7 @@ def compare_conv2d(seed: int, dtype: type) -> None:
     compare_sums(y, channels_last(expected), kernel.size // filters, sizes)
 
     output_grad = generator.normal(size=y.shape).astype(dtype)
-    expected.backward(torch.tensor(output_grad.transpose(0, 3, 1, 2)))
+    expected.backward(channels_first(output_grad))
     input_grad = primitives.conv2d_backward_input(output_grad, kernel, x.shape, **options)
     weight_grad, bias_grad = primitives.conv2d_backward_weight(
         output_grad, x, kernel.shape, with_bias=True, **options
@@ -183,7 +188,7 @@ def compare_max_pool2d(seed: int, dtype: type) -> None:
     y, indices = primitives.max_pool2d_forward(x, **options)
     np.testing.assert_array_equal(y, channels_last(expected).detach().numpy())
     output_grad = np.random.default_rng(seed).normal(size=y.shape).astype(dtype)
-    expected.backward(torch.tensor(output_grad.transpose(0, 3, 1, 2)))
+    expected.backward(channels_first(output_grad))
     input_grad = primitives.max_pool2d_backward(output_grad, indices, x.shape, **options)
     sizes = reference.max_pool2d_backward(*sizes_of(output_grad), indices, x.shape, **options)
     compare_sums(input_grad, channels_last(inputs.grad), WINDOW, sizes)
@@ -213,7 +218,7 @@ def compare_average_pool2d(seed: int, dtype: type) -> None:
     sizes = reference.average_pool2d_forward(*sizes_of(x), **options)
     compare_sums(y, channels_last(expected), WINDOW, sizes)
     output_grad = np.random.default_rng(seed).normal(size=y.shape).astype(dtype)
-    expected.backward(torch.tensor(output_grad.transpose(0, 3, 1, 2)))
+    expected.backward(channels_first(output_grad))
     input_grad = primitives.average_pool2d_backward(output_grad, x.shape, **options)
     sizes = reference.average_pool2d_backward(*sizes_of(output_grad), x.shape, **options)
     compare_sums(input_grad, channels_last(inputs.grad), WINDOW, sizes)
