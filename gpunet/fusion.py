@@ -232,7 +232,7 @@ def loss_left_to(model: Any, loss: Any, y: Array) -> Iterator[LeftLoss]:
     """
     left = LeftLoss(model, loss, y)
     known = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
-    token = _left.set(left if known and not loss.from_logits else None)
+    token = _left.set(left if known and loss.fusable else None)
     try:
         yield left
     finally:

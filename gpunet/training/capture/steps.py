@@ -134,13 +134,13 @@ class DeviceSteps:
 
     def start(self) -> None:
         """Let scores begin anew, and see what has changed outside of the steps."""
-        if self.optimizer.count is self.iterations and not self._depth:
+        if self.optimizer.step_count is self.iterations and not self._depth:
             self.iterations -= self.failed[2:]  # where an interrupt came before `read`
         self.state.fill(0)
         self.samples = self.steps = 0
-        if self.optimizer.count is not self.iterations:
-            self.iterations[...] = self.optimizer.count
-            self.optimizer.count = self.iterations
+        if self.optimizer.step_count is not self.iterations:
+            self.iterations[...] = self.optimizer.step_count
+            self.optimizer.step_count = self.iterations
         self.see_settings()
 
     def see_settings(self) -> str | None:
@@ -171,7 +171,7 @@ class DeviceSteps:
         if not failed[:2].any():
             return
         left_out = int(failed[2])
-        self.optimizer.count -= left_out
+        self.optimizer.step_count -= left_out
         self.state.fill(0)
         error = non_finite("the loss", loss) if failed[0] else non_finite("a gradient", np.nan)
         error.batch = self.steps - left_out + 1
