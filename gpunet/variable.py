@@ -59,11 +59,11 @@ class Variable:
 
     def assign_add(self, value: Any) -> None:
         """Add to the array."""
-        self.value[...] += _array(value)
+        self.value[...] += asarray(_array(value), like=self.value)
 
     def assign_sub(self, value: Any) -> None:
         """Subtract from the array."""
-        self.value[...] -= _array(value)
+        self.value[...] -= asarray(_array(value), like=self.value)
 
     def numpy(self) -> np.ndarray:
         """Return a copy as a NumPy array."""

@@ -242,8 +242,8 @@ class _Crossentropy(Loss):
     @property
     def fusable(self) -> bool:
         """Whether this is the mean loss of a softmax over the last axis, for a fused kernel."""
-        plain_mean = self.reduction not in ("sum", "none", None) and self.dtype is None
-        return plain_mean and not self.from_logits and self.axis == -1
+        of_probabilities = not self.from_logits and self.axis == -1
+        return of_probabilities and self.averages_samples and self.dtype is None
 
     def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return the labels that a fused kernel compares predictions by softmax with.
@@ -332,8 +332,8 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         )
 
     @property
-    def fusable(self) -> bool:
-        return super().fusable and self.ignore_class is None
+    def averages_samples(self) -> bool:
+        return super().averages_samples and self.ignore_class is None
 
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
         """Return the labels as they are: integers."""

@@ -129,6 +129,11 @@ class Loss(Configurable):
         # Where nothing counts the sum is 0, and so is the loss.
         return functions.sum(losses) / (count + (count == 0)).astype(losses.dtype)
 
+    @property
+    def averages_samples(self) -> bool:
+        """Whether the loss of a batch is the mean of the losses of all its samples."""
+        return self.reduction not in ("sum", "none", None)
+
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
         """Return the targets as `call` receives them: in the predictions' dtype, as in Keras.
 

@@ -118,8 +118,10 @@ def _is_by_sample(score: Any) -> bool:
 
     Others may compare the samples of a batch with each other.
     """
+    if not getattr(score, "averages_samples", True):
+        return False
     if type(score) in (LossFunctionWrapper, MeanMetricWrapper):
-        score = score.function
+        return _is_by_sample(score.function)
     return str(getattr(score, "__module__", "")).startswith("gpunet.")
 
 
