@@ -245,18 +245,6 @@ class _Crossentropy(Loss):
         of_probabilities = not self.from_logits and self.axis == -1
         return of_probabilities and self.averages_samples and self.dtype is None
 
-    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return the labels that a fused kernel compares predictions by softmax with.
-
-        Arguments:
-            y_true: targets, an array.
-            shape, dtype: of the predictions.
-
-        Raises:
-            ValueError: if the shapes do not fit.
-        """
-        raise NotImplementedError(f"{type(self).__name__} cannot be fused with a softmax.")
-
 
 class CategoricalCrossentropy(_Crossentropy):
     """Cross-entropy of predictions with one-hot labels; see `categorical_crossentropy`.
@@ -291,6 +279,7 @@ class CategoricalCrossentropy(_Crossentropy):
         )
 
     def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return the labels for a fused kernel, given the predictions' shape and dtype."""
         return _class_shares(y_true, shape, dtype, self.label_smoothing)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
@@ -357,6 +346,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         )
 
     def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return the labels for a fused kernel, given the predictions' shape and dtype."""
         return _class_numbers(y_true, shape)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:

@@ -16,7 +16,7 @@ from gpunet.backend import get_array_module, to_numpy
 from gpunet.configurable import Configurable
 from gpunet.naming import snake_case
 from gpunet.optimizers.rate import Rate, as_schedule
-from gpunet.optimizers.slots import Segment, Slots, lay_out, value_of, with_gradients
+from gpunet.optimizers.slots import Segment, Slots, check_flat, lay_out, value_of, with_gradients
 from gpunet.variable import Variable
 
 __all__ = ["Optimizer", "Segment"]
@@ -188,16 +188,7 @@ class Optimizer(Configurable):
                 nothing is changed.
             TypeError: if the buffer holds no floating-point numbers.
         """
-        if parameters.ndim != 1:
-            raise ValueError(
-                f"{self.name}.build_buffer expects one flat buffer of parameters, shape (n,), "
-                f"received shape {parameters.shape}: pass parameters.reshape(-1)."
-            )
-        if parameters.dtype.kind != "f":
-            raise TypeError(
-                f"{self.name}.build_buffer expects parameters of float32 or float64, received "
-                f"{parameters.dtype}: pass parameters.astype('float32')."
-            )
+        check_flat(f"{self.name}.build_buffer", parameters)
         if segments is None:
             segments = [Segment("parameters", 0, parameters.size, parameters.shape)]
         count = np.zeros(1, np.int64)
