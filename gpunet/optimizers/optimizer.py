@@ -262,7 +262,8 @@ class Optimizer(Configurable):
 
     def _step(self, parameters: Array, gradients: Array, slots: Slots, skip: Array | None) -> None:
         """Do one step: what all optimizers do before and after their rule has its place here."""
-        takes = _parameters_of(type(self).update)
+        # A bound method, unless another function was assigned to this optimizer's `update`.
+        takes = _parameters_of(getattr(self.update, "__func__", self.update))
         options: dict[str, Any] = {"segments": slots.segments} if "segments" in takes else {}
         if "skip" in takes:  # the rule is a fused kernel, which checks before it writes
             self._decay(parameters, slots, skip)
@@ -405,6 +406,6 @@ class Optimizer(Configurable):
         return config
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _parameters_of(rule: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(rule).parameters)
