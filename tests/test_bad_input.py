@@ -356,7 +356,7 @@ def test_targets_never_broadcast_in_a_loss_of_ones_own():
     made = model(squared, activation=None, units=1)
     y = X[:, 0, 0, 0]  # a column, as the predictions are
     expected = np.mean((made.predict(X, verbose=0)[:, 0] - y) ** 2)
-    assert made.evaluate(X, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert made.evaluate(X, y, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
     outer = model(lambda y, p: p @ p.T, activation=None)
     assert_refused(outer, ValueError, r"received shape \(32, 32\)", X, Y)
 
