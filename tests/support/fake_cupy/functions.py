@@ -34,7 +34,8 @@ _OTHERS = [
 _NEED_AN_ARRAY = {
     "argwhere", "broadcast_to", "clip", "expand_dims", "pad", "split", "take_along_axis", "where",
 }  # fmt: skip
-_WAIT = {"argsort", "argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # the host does, for the device
+# The host waits for the device.
+_WAIT = {"argsort", "argwhere", "bincount", "flatnonzero", "nonzero", "unique"}
 _MOST_COPIES = 8  # that concatenate launches; for more arrays it copies their addresses to the GPU
 
 
