@@ -133,14 +133,14 @@ def _keywords_of(kind: type) -> list[str]:
 
 
 class Registry(Generic[T]):
-    """The classes and functions of one kind by their names, and how they are written down.
+    """The classes of one kind by their names, and how their instances are written down.
 
     Names are class names, names in snake_case and aliases, in upper or lower case.
 
     Arguments:
         kind: what messages call one of them, such as ``"loss"``.
         base: their base class.
-        objects: classes and functions; their names are their own.
+        objects: classes, by their own names.
         aliases: further names.
         function: what messages call a function that is accepted as well, None if none is.
 
@@ -165,14 +165,18 @@ class Registry(Generic[T]):
         function: str | None = None,
     ) -> None:
         self.kind, self.base, self.function = kind, base, function
-        named = {snake_case(item.__name__): item for item in objects} | dict(aliases or {})
+        self._classes = {item.__name__: item for item in objects}
+        named = {snake_case(name): item for name, item in self._classes.items()}
+        named |= dict(aliases or {})
         self.names = sorted(named)
         self._table = {_key(name): item for name, item in named.items()}
 
     def find(self, name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-        """Return the class or function of a name; raise `ValueError` if it is unknown."""
+        """Return the class of a name, or a custom object; raise `ValueError` if it is unknown."""
         if custom_objects and name in custom_objects:
             return custom_objects[name]
+        if name in self._classes:
+            return self._classes[name]
         if _key(name) in self._table:
             return self._table[_key(name)]
         raise ValueError(

@@ -104,7 +104,7 @@ def call_with_loss(
         targets: of the output, where the weights are.
     """
     plain = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
-    if not plain or loss.from_logits or not runs_graph(model) or not model.fuse:
+    if not plain or not loss.fusable or not runs_graph(model) or not model.fuse:
         return model(inputs, training=True), None
     fused = FusedLoss(loss, targets)
     outputs = model.run(lambda x: model.run_graph(x, fused), (inputs,), {}, True)

@@ -1,8 +1,7 @@
-"""How weights begin: callables `(shape, dtype) -> NumPy array`, with the names of Keras."""
+"""Initial values of weights: callables `(shape, dtype) -> NumPy array`, with Keras' names."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gpunet import random
+from gpunet.arguments import number
+from gpunet.configurable import Configurable, Registry
 from gpunet.naming import find
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ __all__ = [
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "deserialize",
     "get",
+    "serialize",
 ]
 
 Shape: TypeAlias = tuple[int, ...]
@@ -53,29 +56,12 @@ _DISTRIBUTIONS = {
 }
 
 
-class Initializer:
-    """A rule for the first values of a weight; a subclass writes `__call__`.
-
-    The arguments of `__init__` are kept in attributes of the same names.
-    """
+class Initializer(Configurable):
+    """A rule for the initial values of a weight; a subclass writes `__call__`."""
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return a new NumPy array of this shape and dtype."""
         raise NotImplementedError(f"{type(self).__name__} has no method __call__(shape, dtype).")
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this initializer again."""
-        names = inspect.signature(type(self)).parameters
-        return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Initializer:
-        """Return an initializer with the arguments that `get_config` returned."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 class Zeros(Initializer):
@@ -98,6 +84,10 @@ class Constant(Initializer):
     """All values are `value`, a number, or an array that broadcasts to the shape."""
 
     def __init__(self, value: ArrayLike = 0.0) -> None:
+        if np.asarray(value).dtype.kind not in "biuf":
+            raise TypeError(
+                f"Constant expects a number or an array of numbers for value, received {value!r}."
+            )
         self.value = value
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
@@ -109,7 +99,7 @@ class Identity(Initializer):
     """The identity matrix times `gain`; ones on the main diagonal where it is not square."""
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = number(gain, "gain", "Identity")
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return the matrix; `shape` is (rows, columns)."""
@@ -125,16 +115,16 @@ class _RandomInitializer(Initializer):
     """An initializer that draws random numbers.
 
     Arguments:
-        seed: None draws other numbers at each call, from `gpunet.random`'s one seed. An integer in
-            [0, 2**64) gives the same numbers at each call.
+        seed: None draws new numbers at each call, from `gpunet.random`. An integer in [0, 2**64)
+            gives the same numbers at each call.
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        random.Generator(seed)  # a bad seed is an error here, where it is written
+        random.Generator(seed)  # raises here for a bad seed
         self.seed = seed
 
     def _generator(self) -> random.Generator:
-        """Return what to draw from, at each call anew."""
+        """Return a generator for one call."""
         if self.seed is not None:
             return random.Generator(self.seed)
         return random.global_generator
@@ -151,8 +141,8 @@ class RandomNormal(_RandomInitializer):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean = mean
-        self.stddev = stddev
+        self.mean = number(mean, "mean", type(self).__name__)
+        self.stddev = number(stddev, "stddev", type(self).__name__)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return random numbers; the dtype is float32 or float64."""
@@ -186,8 +176,8 @@ class RandomUniform(_RandomInitializer):
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
     ) -> None:
         super().__init__(seed)
-        self.minval = minval
-        self.maxval = maxval
+        self.minval = number(minval, "minval", type(self).__name__)
+        self.maxval = number(maxval, "maxval", type(self).__name__)
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return random numbers; the dtype is float32 or float64."""
@@ -220,10 +210,10 @@ class VarianceScaling(_RandomInitializer):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        if not (math.isfinite(scale) and scale > 0):
+        self.scale = number(scale, "scale", type(self).__name__)
+        if self.scale <= 0:
             raise ValueError(f"{type(self).__name__} expects a scale > 0, received {scale!r}.")
         find("mode of VarianceScaling", mode, _MODES)
-        self.scale = scale
         self.mode = mode
         self.distribution = find("distribution of VarianceScaling", distribution, _DISTRIBUTIONS)
 
@@ -292,7 +282,7 @@ class Orthogonal(_RandomInitializer):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = gain
+        self.gain = number(gain, "gain", "Orthogonal")
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return the weight, computed in float64."""
@@ -318,36 +308,39 @@ def _fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-_BY_NAME: dict[str, type[Initializer]] = {
-    "constant": Constant,
-    "glorot_normal": GlorotNormal,
-    "glorot_uniform": GlorotUniform,
-    "he_normal": HeNormal,
-    "he_uniform": HeUniform,
-    "identity": Identity,
-    "lecun_normal": LecunNormal,
-    "lecun_uniform": LecunUniform,
-    "normal": RandomNormal,
-    "one": Ones,
-    "ones": Ones,
-    "orthogonal": Orthogonal,
-    "random_normal": RandomNormal,
-    "random_uniform": RandomUniform,
-    "truncated_normal": TruncatedNormal,
-    "uniform": RandomUniform,
-    "variance_scaling": VarianceScaling,
-    "zero": Zeros,
-    "zeros": Zeros,
-}
-_BY_CLASS_NAME = {kind.__name__: kind for kind in _BY_NAME.values()}
+_REGISTRY = Registry(
+    "initializer",
+    Initializer,
+    [
+        Constant,
+        GlorotNormal,
+        GlorotUniform,
+        HeNormal,
+        HeUniform,
+        Identity,
+        LecunNormal,
+        LecunUniform,
+        Ones,
+        Orthogonal,
+        RandomNormal,
+        RandomUniform,
+        TruncatedNormal,
+        VarianceScaling,
+        Zeros,
+    ],
+    {"normal": RandomNormal, "one": Ones, "uniform": RandomUniform, "zero": Zeros},
+    function="(shape, dtype) -> array",
+)
+serialize = _REGISTRY.serialize
+deserialize = _REGISTRY.deserialize
 
 
-def get(identifier: Any) -> Callable[..., Any]:
-    """Return the initializer that `identifier` stands for.
+def get(identifier: Any) -> Any:
+    """Return the initializer of a name, a class or a config, or the function given; None for None.
 
     Arguments:
-        identifier: a name such as ``"he_normal"`` or ``"HeNormal"``, an `Initializer` or its class,
-            or any function `(shape, dtype) -> array`.
+        identifier: a name such as ``"he_normal"`` or ``"HeNormal"``, an `Initializer`, its class
+            or its config, any function `(shape, dtype) -> array`, or None.
 
     Raises:
         ValueError: if the name is unknown.
@@ -357,16 +350,4 @@ def get(identifier: Any) -> Callable[..., Any]:
     array([[0., 0.],
            [0., 0.]], dtype=float32)
     """
-    if isinstance(identifier, str):
-        if identifier in _BY_CLASS_NAME:
-            return _BY_CLASS_NAME[identifier]()
-        return find("initializer", identifier, _BY_NAME)()
-    if isinstance(identifier, type) and issubclass(identifier, Initializer):
-        return identifier()
-    if callable(identifier):
-        return identifier
-    raise TypeError(
-        "Expected an initializer: a name such as 'glorot_uniform', an instance of "
-        "gpunet.initializers, or a function (shape, dtype) -> array; "
-        f"received {identifier!r} of type {type(identifier).__name__}."
-    )
+    return None if identifier is None else _REGISTRY.get(identifier)

@@ -24,13 +24,18 @@ def to_categorical(y: Any, num_classes: int | None = None) -> np.ndarray:
         A float32 NumPy array, shape (..., num_classes).
 
     Raises:
-        TypeError: if the labels, or `num_classes`, are no integers.
+        TypeError: if the labels, or `num_classes`, are no integers, or the labels are masked.
         ValueError: if a label is out of range, or there is none to count the classes from.
 
     >>> to_categorical([0, 2], num_classes=3)
     array([[1., 0., 0.],
            [0., 0., 1.]], dtype=float32)
     """
+    if isinstance(y, np.ma.MaskedArray):
+        raise TypeError(
+            "to_categorical expects a label for each sample, received a masked array: pass "
+            "y.compressed() to leave masked labels out, or y.filled(label)."
+        )
     labels = _integer_labels(to_numpy(y))
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]

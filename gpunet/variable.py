@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from gpunet.backend import asarray, get_array_module, to_numpy
+from gpunet.backend import asarray, to_numpy
 
 __all__ = ["Variable"]
 
 Array: TypeAlias = Any  # a NumPy or CuPy array
 
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
-_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
-
-class Variable:
+class Variable(NDArrayOperatorsMixin):
     """An array with Keras' methods of a variable; arithmetic gives plain arrays.
 
     Arguments:
@@ -30,8 +26,6 @@ class Variable:
     >>> float(rate), float(2 * rate)
     (0.25, 0.5)
     """
-
-    __array_priority__ = 1000  # NumPy and CuPy leave array * variable to the variable
 
     def __init__(self, value: Array, name: str = "variable") -> None:
         self._value, self.name = value, name
@@ -59,11 +53,11 @@ class Variable:
 
     def assign_add(self, value: Any) -> None:
         """Add to the array."""
-        self.value[...] += _array(value)
+        self.value[...] += asarray(_array(value), like=self.value)
 
     def assign_sub(self, value: Any) -> None:
         """Subtract from the array."""
-        self.value[...] -= _array(value)
+        self.value[...] -= asarray(_array(value), like=self.value)
 
     def numpy(self) -> np.ndarray:
         """Return a copy as a NumPy array."""
@@ -79,8 +73,21 @@ class Variable:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(to_numpy(self.value), dtype=dtype, copy=copy)
 
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
+    ) -> Any:
+        """Compute with the arrays: what NumPy, CuPy and the operators call."""
+        values = [x.value if isinstance(x, Variable) else x for x in inputs]
+        if out is None:
+            return getattr(ufunc, method)(*values, **options)
+        (target,) = out
+        if not isinstance(target, Variable):
+            return getattr(ufunc, method)(*values, out=out, **options)
+        target.assign(getattr(ufunc, method)(*values, **options))
+        return target
+
     def __cupy_get_ndarray__(self) -> Array:
-        return get_array_module(self.value).asarray(self.value)
+        return self.value  # what CuPy's kernels read
 
     def __float__(self) -> float:
         return float(self.item())
@@ -90,9 +97,6 @@ class Variable:
 
     def __bool__(self) -> bool:
         return bool(self.item())
-
-    def __neg__(self) -> Array:
-        return -self.value
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
@@ -106,21 +110,3 @@ class Variable:
 def _array(x: Any) -> Any:
     """Return the array in a variable or a tensor; else `x` itself."""
     return getattr(x, "value", x)
-
-
-def _operators(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-    def forward(self: Variable, other: Any) -> Array:
-        return function(self.value, _array(other))
-
-    def reflected(self: Variable, other: Any) -> Array:
-        return function(_array(other), self.value)
-
-    return forward, reflected
-
-
-for _name in _BINARY:
-    _forward, _reflected = _operators(getattr(operator, _name))
-    setattr(Variable, f"__{_name}__", _forward)
-    setattr(Variable, f"__r{_name}__", _reflected)
-for _name in _COMPARISONS:
-    setattr(Variable, f"__{_name}__", _operators(getattr(operator, _name))[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import os
 from types import ModuleType
@@ -156,6 +157,27 @@ def test_get_takes_names_instances_classes_and_functions() -> None:
         return np.full(shape, 7, dtype)
 
     assert initializers.get(own) is own
+    assert initializers.get(None) is None
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.asarray])
+def test_numpy_scalars_are_numbers(kind: type) -> None:
+    for name, options in (
+        ("VarianceScaling", {"scale": 0.5}),
+        ("RandomNormal", {"mean": 0.25, "stddev": 0.5}),
+        ("RandomUniform", {"minval": -0.5, "maxval": 0.5}),
+        ("Orthogonal", {"gain": 0.5}),
+        ("Identity", {"gain": 0.5}),
+    ):
+        plain = getattr(initializers, name)(**options)
+        other = getattr(initializers, name)(**{key: kind(value) for key, value in options.items()})
+        for initializer in (plain, other):
+            if hasattr(initializer, "seed"):
+                initializer.seed = 3
+        np.testing.assert_array_equal(plain((4, 3)), other((4, 3)))
+        assert other((4, 3)).dtype == np.float32
+        assert repr(other) == repr(plain)
+        assert json.loads(json.dumps(other.get_config())) == plain.get_config()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,11 +205,33 @@ def test_an_own_class() -> None:
     ("make", "error", "message"),
     [
         (lambda: initializers.get("glorot"), ValueError, "initializer 'glorot': did you mean"),
-        (lambda: initializers.get(None), TypeError, "Expected an initializer.*received None"),
         (lambda: initializers.get(3), TypeError, "received 3 of type int"),
         (lambda: initializers.HeNormal(seed=-1), ValueError, "random seed is an integer in"),
         (lambda: initializers.HeNormal(seed=1.5), TypeError, "random seed is an integer in"),
         (lambda: initializers.VarianceScaling(0), ValueError, "expects a scale > 0, received 0"),
+        (
+            lambda: initializers.VarianceScaling(None),
+            TypeError,
+            "a number for scale, received None",
+        ),
+        (
+            lambda: initializers.VarianceScaling(mode=None),
+            TypeError,
+            "the name of a mode of VarianceScaling, received None; the names are: fan_avg",
+        ),
+        (lambda: initializers.Constant(None), TypeError, "Constant expects .* for value.*None"),
+        (lambda: initializers.Constant("1"), TypeError, "Constant expects .* for value"),
+        (
+            lambda: initializers.Identity(np.ones(2)),
+            TypeError,
+            "Identity expects a number for gain",
+        ),
+        (
+            lambda: initializers.RandomNormal(np.nan),
+            ValueError,
+            "RandomNormal expects a finite mean",
+        ),
+        (lambda: initializers.RandomUniform("0"), TypeError, "a number for minval, received '0'"),
         (
             lambda: initializers.VarianceScaling(mode="fan_im"),
             ValueError,

@@ -45,6 +45,8 @@ def test_labels_of_two_kinds() -> None:
     np.testing.assert_array_equal(to_categorical([True, False]), [[0, 1], [1, 0]])
     assert to_categorical([0, 0]).shape == (2, 1)
     assert to_categorical([], 3).shape == (0, 3)
+    for classes in (np.uint8(3), np.int64(3), np.array(3)):
+        assert to_categorical(np.uint8(2), classes).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_labels_of_two_kinds() -> None:
         ([], None, ValueError, "pass num_classes"),
         ([0], 0, ValueError, "integer >= 1, received 0"),
         ([0], 2.5, TypeError, "integer >= 1, received 2.5"),
+        (np.ma.masked_array([0, 1], [0, 1]), None, TypeError, r"masked array: pass y\.compressed"),
     ],
 )
 def test_errors(labels: object, classes: int | None, error: type[Exception], message: str) -> None:

@@ -1,7 +1,7 @@
 """Losses, under Keras' names.
 
-A class gives the mean over a batch and checks the targets; the function of the same name gives the
-loss of each sample.
+A class gives one number for a batch and checks the targets; the function of the same name gives
+the loss of each sample.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet.autograd import Tensor
-from gpunet.losses.formulas import (
+from gpunet.configurable import Registry
+from gpunet.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
     binary_crossentropy,
     categorical_crossentropy,
+    sparse_categorical_crossentropy,
+)
+from gpunet.losses.loss import Loss, LossFunctionWrapper
+from gpunet.losses.regression import (
+    MeanAbsoluteError,
+    MeanSquaredError,
     mae,
     mean_absolute_error,
     mean_squared_error,
     mse,
-    sparse_categorical_crossentropy,
 )
-from gpunet.losses.loss import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    Loss,
-    LossFunctionWrapper,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    SparseCategoricalCrossentropy,
-)
-from gpunet.naming import find
 
 __all__ = [
     "BinaryCrossentropy",
@@ -40,51 +39,53 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
     "categorical_crossentropy",
+    "deserialize",
     "get",
     "mae",
     "mean_absolute_error",
     "mean_squared_error",
     "mse",
+    "serialize",
     "sparse_categorical_crossentropy",
 ]
 
-_FUNCTIONS: dict[Any, type[Loss]] = {
+_CLASSES: dict[Callable[..., Tensor], type[Loss]] = {
     binary_crossentropy: BinaryCrossentropy,
     categorical_crossentropy: CategoricalCrossentropy,
     mean_absolute_error: MeanAbsoluteError,
     mean_squared_error: MeanSquaredError,
     sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
 }
-_LOSSES = {function.__name__: loss for function, loss in _FUNCTIONS.items()} | {
-    "mae": MeanAbsoluteError,
-    "mse": MeanSquaredError,
-}
+_REGISTRY = Registry(
+    "loss",
+    Loss,
+    _CLASSES.values(),
+    {"bce": BinaryCrossentropy, "mae": MeanAbsoluteError, "mse": MeanSquaredError},
+    function="(y_true, y_pred)",
+)
+serialize = _REGISTRY.serialize
+deserialize = _REGISTRY.deserialize
 
 
-def get(identifier: str | Loss | Callable[[Any, Tensor], Tensor]) -> Loss:
-    """Return the loss of a name or of a function, or the loss given.
+def get(identifier: Any) -> Loss:
+    """Return the loss of a name, a class, a config or a function, or the loss given.
 
     Arguments:
-        identifier: a name, a loss, or a function ``(y_true, y_pred)`` to a tensor of one number,
-            or of one for each sample.
+        identifier: a loss or what stands for one; a function ``(y_true, y_pred)`` returns a tensor
+            of one number, or of one for each sample.
 
     Raises:
         ValueError: if the name is unknown.
-        TypeError: if it is none of these.
+        TypeError: if `identifier` is none of these.
 
-    >>> get("mse").name
-    'mse'
+    >>> get("mse").name, get("MeanSquaredError").name
+    ('mse', 'mean_squared_error')
     """
-    if isinstance(identifier, Loss):
-        return identifier
     if isinstance(identifier, str):
-        return find("loss", identifier, _LOSSES)(name=identifier)
-    if isinstance(identifier, type) and issubclass(identifier, Loss):
-        return identifier()
-    if callable(identifier) and not isinstance(identifier, type):
-        known = _FUNCTIONS.get(identifier)
-        return known(name=identifier.__name__) if known else LossFunctionWrapper(identifier)
-    raise TypeError(
-        f"loss must be a name, a Loss or a function (y_true, y_pred), received {identifier!r}: "
-        "for example loss='categorical_crossentropy'."
-    )
+        kind = _REGISTRY.find(identifier)
+        return kind() if identifier == kind.__name__ else kind(name=identifier)
+    found = _REGISTRY.get(identifier)
+    if isinstance(found, Loss):
+        return found
+    known = _CLASSES.get(found)
+    return known(name=found.__name__) if known else LossFunctionWrapper(found)

@@ -1,4 +1,4 @@
-"""The losses as classes: the mean over a batch, and what its targets must be."""
+"""The base of losses: targets, sample weights and the reduction to one number."""
 
 from __future__ import annotations
 
@@ -6,50 +6,92 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet import functions
+from gpunet.arguments import check_choice, floating
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray, get_array_module
-from gpunet.losses import formulas, targets
+from gpunet.configurable import Configurable
+from gpunet.losses import targets
 from gpunet.losses.targets import Shape
-from gpunet.naming import check_arguments
+from gpunet.naming import snake_case
 
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "Loss",
-    "LossFunctionWrapper",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "SparseCategoricalCrossentropy",
-]
+__all__ = ["Loss", "LossFunctionWrapper"]
+
+_REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 
 
-class Loss:
+class Loss(Configurable):
     """Base class of losses: a subclass writes `call`, the loss of each sample.
 
     Arguments:
-        name: what messages call the loss; by default the name of its class.
+        name: the loss' name; by default its class name in snake_case.
+        reduction: ``"sum_over_batch_size"`` or ``"mean"`` for the mean of all losses, ``"sum"``,
+            ``"mean_with_sample_weight"`` for their sum divided by that of the weights, or None for
+            the losses themselves.
+        dtype: what the loss is computed in; by default the predictions' dtype.
 
     >>> class Hinge(Loss):
     ...     def call(self, y_true, y_pred):
     ...         return functions.mean(functions.maximum(1 - y_true * y_pred, 0), axis=-1)
     >>> Hinge()([[1.0], [-1.0]], [[0.5], [0.5]]).item()
     1.0
+    >>> Hinge(reduction="sum")([[1.0], [-1.0]], [[0.5], [0.5]], sample_weight=[1.0, 2.0]).item()
+    3.5
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Loss:
-        """Refuse unknown arguments by a message that says which was meant."""
-        check_arguments(cls.__init__, cls.__name__, kwargs)
-        return super().__new__(cls)
+    _set_by_init = "reduction"
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name or type(self).__name__
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(**unknown)
+        where = type(self).__name__
+        self.name = name or snake_case(where)
+        self.dtype = floating(dtype, where)
+        self.reduction = check_choice(reduction, _REDUCTIONS, "reduction", where)
 
-    def __call__(self, y_true: Any, y_pred: Any) -> Tensor:
-        """Return the mean of the samples' losses, a tensor of no dimensions."""
-        y_pred = y_pred if isinstance(y_pred, Tensor) else Tensor(y_pred)
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        """Return the loss of a batch, a tensor of no axes unless `reduction` is None.
+
+        Arguments:
+            y_true: targets (batch, ...).
+            y_pred: predictions (batch, ...).
+            sample_weight: (batch,), or further axes of the losses; factors of the losses.
+
+        Raises:
+            ValueError: if the shapes do not fit each other.
+        """
+        y_true, y_pred = self._prepared(y_true, y_pred)
+        losses = self._losses(y_true, y_pred)
+        mask = self.mask(y_true, y_pred)
+        if sample_weight is None and mask is None:
+            return self._reduced(losses, losses.size)
+        weights = mask
+        count: Any = losses.size if mask is None else mask.sum()
+        if sample_weight is not None:
+            weights = self._weights(sample_weight, losses)
+            weights = weights if mask is None else weights * mask
+            if self.reduction == "mean_with_sample_weight":
+                xp = get_array_module(losses.value)
+                count = xp.broadcast_to(weights, losses.shape).sum()
+        return self._reduced(losses * weights, count)
+
+    def per_sample(self, y_true: Any, y_pred: Any) -> Tensor:
+        """Return the losses before the reduction: (batch, ...), or one number for the batch."""
+        return self._losses(*self._prepared(y_true, y_pred))
+
+    def _prepared(self, y_true: Any, y_pred: Any) -> tuple[Array, Tensor]:
+        y_pred = as_predictions(y_pred)
+        if self.dtype is not None and y_pred.dtype != self.dtype:
+            y_pred = functions.astype(y_pred, self.dtype)
         if not hasattr(y_true, "shape"):
             y_true = asarray(y_true, like=y_pred.value)
-        y_true = self.as_targets(y_true, y_pred)
+        return self.as_targets(y_true, y_pred), y_pred
+
+    def _losses(self, y_true: Array, y_pred: Tensor) -> Tensor:
         losses = self.call(y_true, y_pred)
         if not isinstance(losses, Tensor):
             raise TypeError(
@@ -63,19 +105,48 @@ class Loss:
                 f"{losses.shape} for predictions of shape {y_pred.shape} and targets of shape "
                 f"{y_true.shape}: were they broadcast against each other?"
             )
-        return functions.mean(losses) if losses.ndim else losses
+        return losses
+
+    def _weights(self, sample_weight: Any, losses: Tensor) -> Array:
+        """Return the weights with as many axes as the losses."""
+        weights = asarray(getattr(sample_weight, "value", sample_weight), like=losses.value)
+        shape = weights.shape[:-1] if weights.shape[-1:] == (1,) else weights.shape
+        if not losses.ndim or shape != losses.shape[: len(shape)]:
+            raise ValueError(
+                f"Loss {self.name} expects sample_weight of shape {losses.shape[:1]}, one for each "
+                f"loss, received shape {weights.shape} for losses of shape {losses.shape}."
+            )
+        weights = weights.reshape(shape + (1,) * (losses.ndim - len(shape)))
+        return weights.astype(losses.dtype, copy=False)
+
+    def _reduced(self, losses: Tensor, count: Any) -> Tensor:
+        if self.reduction in (None, "none") or not losses.ndim:
+            return losses
+        if self.reduction == "sum":
+            return functions.sum(losses)
+        if isinstance(count, int) and count == losses.size:
+            return functions.mean(losses)
+        # Where nothing counts the sum is 0, and so is the loss.
+        return functions.sum(losses) / (count + (count == 0)).astype(losses.dtype)
+
+    @property
+    def averages_samples(self) -> bool:
+        """Whether the loss of a batch is the mean of the losses of all its samples."""
+        return self.reduction not in ("sum", "none", None)
 
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
-        """Return the targets as `call` gets them: of the predictions' dtype, as in Keras.
+        """Return the targets as `call` receives them: in the predictions' dtype, as in Keras.
 
-        Raises:
-            ValueError: if the predictions alone have a last axis of 1, which would broadcast.
+        Targets (batch,) for predictions (batch, 1) are taken as a column.
         """
-        if y_true.shape == y_pred.shape[:-1] and y_pred.shape[-1] == 1:
-            raise ValueError(targets.different_shapes(self.name, "y", y_true.shape, y_pred.shape))
+        y_true = targets.as_column(y_true, y_pred.shape)
         if isinstance(y_true, Tensor) or y_true.dtype == y_pred.dtype:
             return y_true
         return y_true.astype(y_pred.dtype)
+
+    def mask(self, y_true: Array, y_pred: Tensor) -> Array | None:
+        """Return which losses count, in the predictions' dtype; None where all do."""
+        return None
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample; a subclass writes this.
@@ -89,13 +160,13 @@ class Loss:
         )
 
     def example_targets(self, y_pred: Array) -> Array:
-        """Return targets, all 0, such as there could be for predictions."""
+        """Return valid targets for predictions, all 0."""
         return get_array_module(y_pred).zeros_like(y_pred)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` if the targets `y` cannot be right for this loss.
 
-        `fit` calls it once on all targets. A loss of one's own takes any.
+        `fit` calls it once on all targets. A custom loss takes any.
 
         Arguments:
             y: targets, (samples, ...).
@@ -104,166 +175,34 @@ class Loss:
 
 
 class LossFunctionWrapper(Loss):
-    """A loss of one's own function.
+    """A loss of a function.
 
     Arguments:
-        function: ``(y_true, y_pred)`` to a tensor of one number, or of one for each sample.
-        name: what messages call the loss; by default the function's name.
-    """
+        fn: ``(y_true, y_pred)`` to a tensor of one number, or of one for each sample.
+        reduction, name, dtype: as in `Loss`; the name is that of the function by default.
+        options: further arguments of the function.
 
-    def __init__(self, function: Callable[[Any, Tensor], Tensor], name: str | None = None) -> None:
-        super().__init__(name or getattr(function, "__name__", None))
-        self.function = function
-
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return what the function does."""
-        return self.function(y_true, y_pred)
-
-
-class _Crossentropy(Loss):
-    """What the cross-entropies share: their settings."""
-
-    def __init__(
-        self, from_logits: bool = False, label_smoothing: float = 0.0, name: str | None = None
-    ) -> None:
-        super().__init__(name)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(
-                f"{type(self).__name__} expects label_smoothing from 0 to 1, received "
-                f"{label_smoothing!r}."
-            )
-        self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
-
-    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array | None:
-        """Return the labels that predictions by softmax are compared with, for a fused kernel.
-
-        Arguments:
-            y_true: targets, an array.
-            shape, dtype: of the predictions.
-
-        Returns:
-            None where predictions are not such probabilities.
-
-        Raises:
-            ValueError: if the shapes do not fit.
-        """
-        return None
-
-
-class CategoricalCrossentropy(_Crossentropy):
-    """Cross-entropy of predictions with one-hot labels; see `categorical_crossentropy`.
-
-    Arguments:
-        from_logits: whether predictions are what softmax would make probabilities of.
-        label_smoothing: share of each label that is spread over all classes, from 0 to 1.
-        name: what messages call the loss.
-
-    >>> loss = CategoricalCrossentropy()
-    >>> round(loss([[0.0, 1.0], [1.0, 0.0]], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
-    0.6931
-    """
-
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
-        return formulas.categorical_crossentropy(
-            y_true, y_pred, self.from_logits, self.label_smoothing
-        )
-
-    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array | None:
-        if self.from_logits:
-            return None
-        return formulas.class_shares(y_true, shape, dtype, self.label_smoothing)
-
-    def check_targets(self, y: Array, output_shape: Shape) -> None:
-        """Raise `ValueError` unless each row of `y` is a probability of each class."""
-        targets.check_one_hot(self.name, y, output_shape)
-
-
-class SparseCategoricalCrossentropy(_Crossentropy):
-    """Cross-entropy of predictions with integers; see `sparse_categorical_crossentropy`.
-
-    Arguments:
-        from_logits: whether predictions are what softmax would make probabilities of.
-        name: what messages call the loss.
-
-    >>> round(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
-    0.6931
-    """
-
-    def __init__(self, from_logits: bool = False, name: str | None = None) -> None:
-        super().__init__(from_logits, 0.0, name)
-
-    def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
-        """Return the labels as they are: integers."""
-        return y_true
-
-    def example_targets(self, y_pred: Array) -> Array:
-        """Return labels, all of class 0."""
-        return get_array_module(y_pred).zeros(y_pred.shape[:-1], "int64")
-
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
-        return formulas.sparse_categorical_crossentropy(y_true, y_pred, self.from_logits)
-
-    def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array | None:
-        return None if self.from_logits else formulas.class_numbers(y_true, shape)
-
-    def check_targets(self, y: Array, output_shape: Shape) -> None:
-        """Raise `ValueError` unless `y` holds the number of a class for each sample."""
-        targets.check_labels(self.name, y, output_shape)
-
-
-class BinaryCrossentropy(_Crossentropy):
-    """Cross-entropy of yes-or-no predictions with labels 0 and 1; see `binary_crossentropy`.
-
-    Arguments:
-        from_logits: whether predictions are what sigmoid would make probabilities of.
-        label_smoothing: share of each label that becomes 1/2, from 0 to 1.
-        name: what messages call the loss.
-
-    >>> round(BinaryCrossentropy()([[1.0], [0.0]], [[0.5], [0.5]]).item(), 4)
-    0.6931
-    """
-
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
-        return formulas.binary_crossentropy(y_true, y_pred, self.from_logits, self.label_smoothing)
-
-    def check_targets(self, y: Array, output_shape: Shape) -> None:
-        """Raise `ValueError` unless `y` has the predictions' shape and is within 0 and 1."""
-        targets.check_binary(self.name, y, output_shape)
-
-
-class MeanSquaredError(Loss):
-    """Mean of squared differences.
-
-    Arguments:
-        name: what messages call the loss.
-
-    >>> MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]]).item()
+    >>> LossFunctionWrapper(lambda y_true, y_pred: abs(y_pred - y_true))([1.0], [3.0]).item()
     2.0
     """
 
-    def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
-        return formulas.mean_squared_error(y_true, y_pred)
-
-    def check_targets(self, y: Array, output_shape: Shape) -> None:
-        """Raise `ValueError` unless `y` has the predictions' shape and is finite."""
-        targets.check_numbers(self.name, y, output_shape)
-
-
-class MeanAbsoluteError(MeanSquaredError):
-    """Mean of absolute differences.
-
-    Arguments:
-        name: what messages call the loss.
-
-    >>> MeanAbsoluteError()([[1.0], [2.0]], [[1.0], [4.0]]).item()
-    1.0
-    """
+    def __init__(
+        self,
+        fn: Callable[..., Tensor],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
+        self.function, self.options = fn, options
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
-        return formulas.mean_absolute_error(y_true, y_pred)
+        """Return the function's value."""
+        return self.function(y_true, y_pred, **self.options)
+
+
+def as_predictions(y_pred: Any) -> Tensor:
+    """Return predictions as a tensor of floating-point numbers."""
+    y_pred = y_pred if isinstance(y_pred, Tensor) else Tensor(y_pred)
+    return y_pred if y_pred.dtype.kind == "f" else Tensor(y_pred.value.astype("float64"))

@@ -1,29 +1,70 @@
-"""Targets are checked once per `fit`: what is wrong, where, and what to do."""
+"""Targets: their form, and checks that are made once per `fit`."""
 
 from __future__ import annotations
 
-from gpunet.autograd import Array
-from gpunet.backend import get_array_module
+from typing import Any
+
+from gpunet.autograd import Array, Tensor
+from gpunet.backend import asarray, get_array_module
 
 __all__ = [
+    "as_column",
     "check_binary",
     "check_labels",
     "check_numbers",
     "check_one_hot",
     "different_shapes",
+    "matching",
     "no_labels",
 ]
 
 Shape = tuple[int | None, ...]
 
+_MOST_CLASSES = 1_000_000  # a larger label is a mistake, not a class
+
+
+def as_column(y_true: Any, shape: Shape) -> Any:
+    """Return targets (batch, ...) for predictions (batch, ..., 1) with that last axis, too.
+
+    Arguments:
+        y_true: an array or a tensor.
+        shape: of the predictions.
+    """
+    is_column = len(shape) > 1 and (*y_true.shape, 1) == shape
+    return y_true.reshape(shape) if is_column else y_true
+
+
+def matching(y_true: Any, y_pred: Any) -> Any:
+    """Return targets as custom losses and metrics receive them.
+
+    That is in the predictions' dtype, so that unsigned integers do not wrap around, and as a
+    column where predictions have one; integer labels of classes stay as they are.
+
+    Arguments:
+        y_true: an array, a tensor or a list.
+        y_pred: predictions, an array or a tensor.
+
+    >>> import numpy as np
+    >>> matching(np.array([1, 0], np.uint8), np.zeros((2, 1), np.float32))
+    array([[1.],
+           [0.]], dtype=float32)
+    >>> matching(np.array([1, 0], np.uint8), np.zeros((2, 3), np.float32))
+    array([1, 0], dtype=uint8)
+    """
+    if not hasattr(y_true, "shape"):
+        y_true = asarray(y_true, like=getattr(y_pred, "value", y_pred))
+    y_true = as_column(y_true, y_pred.shape)
+    samples = y_pred.shape[:-1]
+    are_labels = y_true.shape != y_pred.shape and y_true.shape in (samples, (*samples, 1))
+    if isinstance(y_true, Tensor) or are_labels or y_pred.dtype.kind != "f":
+        return y_true
+    return y_true if y_true.dtype == y_pred.dtype else y_true.astype(y_pred.dtype)
+
 
 def different_shapes(where: str, what: str, received: Shape, expected: Shape) -> str:
     """Return the message for targets whose shape is not that of the predictions."""
     fix = "targets and predictions are compared one by one and never broadcast."
-    if (*received, 1) == expected:
-        index = ".reshape(-1, 1)" if len(received) == 1 else "[..., None]"
-        fix = f"give the targets a last axis: {what}{index}."
-    elif received == (*expected, 1):
+    if received == (*expected, 1):
         fix = f"take the targets' last axis away: {what}.squeeze(-1)."
     elif len(received) == len(expected) and received[:-1] == expected[:-1]:
         fix = f"give the last layer as many outputs, {received[-1]}, or correct the targets."
@@ -73,7 +114,7 @@ def check_one_hot(name: str, y: Array, output_shape: Shape) -> None:
         )
 
 
-def check_labels(name: str, y: Array, output_shape: Shape) -> None:
+def check_labels(name: str, y: Array, output_shape: Shape, ignore_class: int | None = None) -> None:
     """Raise `ValueError` unless `y` holds the number of a class for each sample."""
     predictions, classes = (*y.shape[:1], *output_shape[1:]), _classes(name, output_shape)
     samples = predictions[:-1]
@@ -82,8 +123,12 @@ def check_labels(name: str, y: Array, output_shape: Shape) -> None:
     _check_finite(name, y)
     if y.dtype.kind == "f":
         _refuse(name, y, y != y.round(), "whole numbers", "labels are class numbers.")
+    if ignore_class is not None:
+        y = get_array_module(y).where(y == ignore_class, 0, y)
     if y.size and not (y.min() >= 0 and y.max() < classes):
-        fix = f"give the last layer {int(y.max()) + 1} outputs, or correct the labels."
+        fix = "correct the labels."
+        if y.max() < _MOST_CLASSES:
+            fix = f"give the last layer {int(y.max()) + 1} outputs, or correct the labels."
         if y.min() == 1 and y.max() == classes:
             fix = "these count from 1: use y - 1."
         _refuse(name, y, (y < 0) | (y >= classes), f"labels in [0, {classes})", fix)
@@ -112,7 +157,7 @@ def _classes(name: str, output_shape: Shape) -> int:
 
 def _check_target_shape(name: str, y: Array, output_shape: Shape) -> None:
     expected = (*y.shape[:1], *output_shape[1:])
-    if y.shape != expected:
+    if as_column(y, expected).shape != expected:
         raise ValueError(different_shapes(name, "y", y.shape, expected))
 
 

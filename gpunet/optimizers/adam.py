@@ -66,7 +66,7 @@ class Adam(Optimizer):
             gradients,
             slots["mean"],
             slots["variance"],
-            self.count,
+            self.step_count,
             self._learning_rate,
             beta_1=self.beta_1,
             beta_2=self.beta_2,

@@ -16,7 +16,7 @@ from gpunet.backend import get_array_module, to_numpy
 from gpunet.configurable import Configurable
 from gpunet.naming import snake_case
 from gpunet.optimizers.rate import Rate, as_schedule
-from gpunet.optimizers.slots import Segment, Slots, lay_out, value_of, with_gradients
+from gpunet.optimizers.slots import Segment, Slots, check_flat, lay_out, value_of, with_gradients
 from gpunet.variable import Variable
 
 __all__ = ["Optimizer", "Segment"]
@@ -37,7 +37,7 @@ class Optimizer(Configurable):
         name: the optimizer's name; by default its class name in snake_case.
 
     Attributes:
-        count: int64 array of shape (1,), the number of steps. During an update that update is
+        step_count: int64 array of shape (1,), the number of steps. During an update that update is
             counted: the first has 1.
 
     >>> class SignSGD(Optimizer):
@@ -54,7 +54,7 @@ class Optimizer(Configurable):
     """
 
     slots: tuple[str, ...] = ()
-    _set_by_init = "count"
+    _set_by_init = "step_count"
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Optimizer(Configurable):
         # Arrays from the start: `build` moves them to the parameters' device.
         self._learning_rate: Array = np.zeros(1)
         self._schedule: Callable[[Any], Any] | None = None
-        self.count: Array = np.zeros(1, np.int64)
+        self.step_count: Array = np.zeros(1, np.int64)
         self.weight_decay = (
             None if weight_decay is None else check_number(where, "weight_decay", weight_decay)
         )
@@ -111,13 +111,13 @@ class Optimizer(Configurable):
         """Return the learning rate as an array of no axes, where the parameters live."""
         if self._schedule is None or self._stepping:
             return self._learning_rate.reshape(())
-        xp = get_array_module(self.count)
-        return xp.asarray(self._schedule(self.count[0]), self._learning_rate.dtype).reshape(())
+        xp = get_array_module(self.step_count)
+        return xp.asarray(self._schedule(self.step_count[0]), self._learning_rate.dtype).reshape(())
 
     @property
     def iterations(self) -> Any:
         """The number of steps, a `Variable`."""
-        return Variable(self.count.reshape(()), "iteration")
+        return Variable(self.step_count.reshape(()), "iteration")
 
     def __getattr__(self, name: str) -> Any:
         if name == "lr":
@@ -188,16 +188,7 @@ class Optimizer(Configurable):
                 nothing is changed.
             TypeError: if the buffer holds no floating-point numbers.
         """
-        if parameters.ndim != 1:
-            raise ValueError(
-                f"{self.name}.build_buffer expects one flat buffer of parameters, shape (n,), "
-                f"received shape {parameters.shape}: pass parameters.reshape(-1)."
-            )
-        if parameters.dtype.kind != "f":
-            raise TypeError(
-                f"{self.name}.build_buffer expects parameters of float32 or float64, received "
-                f"{parameters.dtype}: pass parameters.astype('float32')."
-            )
+        check_flat(f"{self.name}.build_buffer", parameters)
         if segments is None:
             segments = [Segment("parameters", 0, parameters.size, parameters.shape)]
         count = np.zeros(1, np.int64)
@@ -205,12 +196,12 @@ class Optimizer(Configurable):
             slots = Slots(self.slots, parameters, segments, variables)
         else:
             self._slots.check_known(f"The optimizer {self.name!r}", variables)
-            slots, count = self._slots.moved(parameters, segments, variables), self.count
+            slots, count = self._slots.moved(parameters, segments, variables), self.step_count
         xp = get_array_module(parameters)
         rate = to_numpy(self._learning_rate)
         # New arrays: a copy of the optimizer may share the old ones.
         self._learning_rate = xp.array(rate, dtype=parameters.dtype)
-        self.count = xp.array(to_numpy(count))
+        self.step_count = xp.array(to_numpy(count))
         self._slots = slots
 
     def step(
@@ -228,7 +219,7 @@ class Optimizer(Configurable):
             gradients: array of the same shape and dtype.
             skip: int64 (3,) or None. Where its first or second element is not 0, nothing is
                 changed but its third, which counts the steps that were left out.
-            counted: whether `count` includes this step already, as that of a captured step does.
+            counted: whether `step_count` includes this step already, as in a captured step.
 
         Raises:
             RuntimeError: before `build_buffer`.
@@ -253,26 +244,26 @@ class Optimizer(Configurable):
     @contextmanager
     def _counted(self, skip: Array | None = None, counted: bool = False) -> Iterator[None]:
         """Count a step and set its learning rate; a step that fails is not counted."""
-        # (1,): 0 for a step that is skipped
         one: Any = 0
-        if not counted:
+        if not counted:  # an array of one element says 0 where the step is skipped
             one = 1 if skip is None else (skip[:2] == 0).all(keepdims=True)
-            self.count += one
+            self.step_count += one
         try:
             if self._schedule is not None:
-                self._learning_rate[...] = self._schedule((self.count - 1)[0])
+                self._learning_rate[...] = self._schedule((self.step_count - 1)[0])
             self._stepping = True
             yield
         except BaseException:
             if not counted:
-                self.count -= one
+                self.step_count -= one
             raise
         finally:
             self._stepping = False
 
     def _step(self, parameters: Array, gradients: Array, slots: Slots, skip: Array | None) -> None:
         """Do one step: what all optimizers do before and after their rule has its place here."""
-        takes = _parameters_of(type(self).update)
+        # A bound method, unless another function was assigned to this optimizer's `update`.
+        takes = _parameters_of(getattr(self.update, "__func__", self.update))
         options: dict[str, Any] = {"segments": slots.segments} if "segments" in takes else {}
         if "skip" in takes:  # the rule is a fused kernel, which checks before it writes
             self._decay(parameters, slots, skip)
@@ -415,6 +406,6 @@ class Optimizer(Configurable):
         return config
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _parameters_of(rule: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(rule).parameters)

@@ -93,8 +93,7 @@ class ExponentialDecay(_Decay):
         return self.initial_learning_rate * self.decay_rate ** self._times(step)
 
     def _times(self, step: Any) -> Any:
-        times = step / self.decay_steps
-        return get_array_module(step).floor(times) if self.staircase else times
+        return step // self.decay_steps if self.staircase else step / self.decay_steps
 
 
 class InverseTimeDecay(ExponentialDecay):
@@ -194,8 +193,8 @@ class PolynomialDecay(_Decay):
     def __call__(self, step: Any) -> Any:
         xp = get_array_module(step)
         times = step / self.decay_steps
-        # Cycles end at the first multiple of decay_steps that is not below the step.
-        share = times / xp.maximum(xp.ceil(times), 1.0) if self.cycle else xp.minimum(times, 1.0)
+        cycles = xp.maximum(-(-step // self.decay_steps), 1.0)  # rounded up
+        share = times / cycles if self.cycle else xp.minimum(times, 1.0)
         span = self.initial_learning_rate - self.end_learning_rate
         return span * (1 - share) ** self.power + self.end_learning_rate
 

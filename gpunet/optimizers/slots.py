@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
 
-__all__ = ["Segment", "Slots", "lay_out", "value_of", "with_gradients"]
+__all__ = ["Segment", "Slots", "check_flat", "lay_out", "value_of", "with_gradients"]
 
 
 class Segment(NamedTuple):
@@ -38,6 +38,20 @@ class Segment(NamedTuple):
 def value_of(variable: Any) -> Array:
     """Return the array of a parameter or tensor, or the array given."""
     return getattr(variable, "value", variable)
+
+
+def check_flat(where: str, parameters: Array) -> None:
+    """Raise unless parameters are one flat buffer of floating-point numbers."""
+    if parameters.ndim != 1:
+        raise ValueError(
+            f"{where} expects one flat buffer of parameters, shape (n,), received shape "
+            f"{parameters.shape}: pass parameters.reshape(-1)."
+        )
+    if parameters.dtype.kind != "f":
+        raise TypeError(
+            f"{where} expects parameters of float32 or float64, received {parameters.dtype}: "
+            "pass parameters.astype('float32')."
+        )
 
 
 def lay_out(variables: Sequence[Any]) -> tuple[Segment, ...]:

@@ -193,6 +193,8 @@ def _is_by_sample(model: Any) -> bool:
 
 
 def _is_of_gpunet(part: Any) -> bool:
+    if not getattr(part, "averages_samples", True):
+        return False
     if type(part) in (LossFunctionWrapper, MeanMetricWrapper):
         part = part.function
     return str(getattr(part, "__module__", "")).startswith("gpunet.")

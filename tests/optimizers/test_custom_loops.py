@@ -185,7 +185,7 @@ def test_a_step_that_is_skipped_changes_nothing(name: str, counted: bool) -> Non
     assert not any(slot.any() for slot in optimizer.state.values())
     assert int(optimizer.iterations) == 0
     assert flags.tolist() == [0, 1, 2]
-    optimizer.count += counted
+    optimizer.step_count += counted
     optimizer.step(buffer, flat(gradients(0)), skip=np.zeros(3, np.int64), counted=counted)
     other.step(expected, flat(gradients(0)))
     np.testing.assert_array_equal(buffer, expected)

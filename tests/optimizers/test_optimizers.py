@@ -227,8 +227,8 @@ def test_the_learning_rate_has_the_parameters_dtype() -> None:
     assert optimizer.learning_rate == np.float32(0.001)
     assert optimizer._learning_rate.dtype == np.float32
     assert optimizer._learning_rate.shape == (1,)
-    assert optimizer.count.dtype == np.int64
-    assert optimizer.count.shape == (1,)
+    assert optimizer.step_count.dtype == np.int64
+    assert optimizer.step_count.shape == (1,)
 
 
 def test_build_begins_anew() -> None:

@@ -137,13 +137,13 @@ class DeviceSteps:
     def start(self) -> None:
         """Start fresh scores, and see what has changed outside of the steps."""
         counters, optimizer = self.counters, self.optimizer
-        if optimizer.count is counters.iterations and not self._epochs:
+        if optimizer.step_count is counters.iterations and not self._epochs:
             counters.iterations -= counters.failed[2:]  # where an interrupt came before `read`
         counters.state.fill(0)
         self.samples = self.steps = 0
-        if optimizer.count is not counters.iterations:
-            counters.iterations[...] = optimizer.count
-            optimizer.count = counters.iterations
+        if optimizer.step_count is not counters.iterations:
+            counters.iterations[...] = optimizer.step_count
+            optimizer.step_count = counters.iterations
         self.see_changes()
 
     def see_changes(self) -> str | None:
@@ -173,7 +173,7 @@ class DeviceSteps:
         if not failed[:2].any():
             return
         left_out = int(failed[2])
-        self.optimizer.count -= left_out
+        self.optimizer.step_count -= left_out
         self.counters.state.fill(0)
         error = non_finite("the loss", loss) if failed[0] else non_finite("a gradient", np.nan)
         error.batch = self.steps - left_out + 1

@@ -25,7 +25,7 @@ _UFUNCS = [
     "right_shift", "sign", "sin", "sqrt", "square", "subtract", "tanh", "true_divide",
 ]  # fmt: skip
 _OTHERS = [
-    "all", "any", "argmax", "argmin", "argsort", "argwhere", "broadcast_to", "clip",
+    "all", "any", "argmax", "argmin", "argsort", "argwhere", "bincount", "broadcast_to", "clip",
     "concatenate", "cumsum", "diff", "expand_dims", "flatnonzero", "matmul", "max", "mean",
     "min", "moveaxis", "ndim", "nonzero", "pad", "prod", "ravel", "repeat", "reshape",
     "searchsorted", "shape", "size", "split", "squeeze", "stack", "sum", "take",
@@ -34,7 +34,8 @@ _OTHERS = [
 _NEED_AN_ARRAY = {
     "argwhere", "broadcast_to", "clip", "expand_dims", "pad", "split", "take_along_axis", "where",
 }  # fmt: skip
-_WAIT = {"argsort", "argwhere", "flatnonzero", "nonzero", "unique"}  # the host does, for the device
+# The host waits for the device.
+_WAIT = {"argsort", "argwhere", "bincount", "flatnonzero", "nonzero", "unique"}
 _MOST_COPIES = 8  # that concatenate launches; for more arrays it copies their addresses to the GPU
 
 
