@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import primitives
-from gpunet.primitives.shapes import (
+from gpunet.primitives.geometry import (
     conv2d_geometry,
     conv2d_max_pool_geometry,
     pool2d_geometry,

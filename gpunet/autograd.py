@@ -15,6 +15,7 @@ import numpy as np
 
 from gpunet import backend
 from gpunet.primitives.partial_sums import Parts
+from gpunet.symbolic import Symbol, record
 
 __all__ = ["Parameter", "Tensor", "differentiable", "is_recording", "no_grad", "recording"]
 
@@ -308,9 +309,11 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
 
     @functools.wraps(function)
     def recorded(*args: Any, **kwargs: Any) -> Tensor:
-        if any(isinstance(value, Tensor) for value in kwargs.values()):
+        if any(isinstance(value, Tensor | Symbol) for value in kwargs.values()):
             bound = signature.bind(*args, **kwargs)
             args, kwargs = bound.args, bound.kwargs
+        if any(isinstance(x, Symbol) for x in args):
+            return record(recorded, args, kwargs)
         values = [_value(x) for x in args]
         try:
             value, backward = function(*values, **kwargs)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.fork import wait_before_fork
 from gpunet.naming import find
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class _Choice:
 
 
 # Both are written under the lock and read without it: a reader sees None or a whole object.
-_lock = threading.RLock()
+_lock = wait_before_fork(threading.RLock())
 _probed: GpuProbe | None = None
 _choice: _Choice | None = None
 

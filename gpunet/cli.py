@@ -152,7 +152,8 @@ def _cpu_kernels() -> dict[str, str]:
 
 
 def _told(find_folder: Callable[[], str]) -> str:
+    """Return the folder, or why there is none."""
     try:
         return find_folder()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter from a "~" without a home folder
         return str(error)

@@ -1,51 +1,214 @@
-"""Which neighbouring layers of a `Sequential` run as one primitive, in training and outside of it.
+"""Rules over the nodes of a graph: which neighbouring layers run as one primitive.
 
-Convolutions, their max pooling and dense layers that follow one another are a chain: one primitive
-takes some images at a time through all of it, where a kernel for that is there. What goes into a
-pool is then never in memory as a whole, and outside of training nothing between two layers is. An
-activation other than those of `primitives.OUTPUT_ACTIVATIONS` ends a chain and comes after it. In
-training, a chain with a softmax at the end of the model is run with its cross-entropy, forward and
-backward in one go.
+Products (convolutions and dense layers), their max pooling, and layers between them that move no
+element are a chain: one primitive takes a few images at a time through all of it. In training, a
+chain that ends a model with a softmax computes its cross-entropy and all gradients at once: the
+loss is the last rule.
 
-Nothing that a user sees of a model changes: each layer is still there, with its weights, and can be
-called by itself. Only these layers themselves are taken, no subclass, and none whose `call` was
-replaced.
+Layers declare their roles (`layers.roles`); one without a role costs only itself. Every layer is
+still there, with its weights, and can be called by itself.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gpunet import activations, functions, primitives
+from gpunet import activations, functions, primitives, symbolic
 from gpunet.autograd import Array, Tensor, is_recording
-from gpunet.layers import (
-    Activation,
-    AveragePooling2D,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    MaxPooling2D,
-    Rescaling,
-)
-from gpunet.layers.layer import Layer, is_training
+from gpunet.layers.building import name_layer
+from gpunet.layers.roles import Apply, Flat, Pass, Pool, Product, Role, role_of
 from gpunet.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from gpunet.primitives import Stage
+from gpunet.symbolic import Graph, Node, symbol_key
 
-__all__ = ["Chain", "LeftLoss", "loss_left_to", "steps"]
+__all__ = ["Chain", "FusedLoss", "Step", "call_with_loss", "run", "runs_graph", "steps"]
 
-_left: ContextVar[LeftLoss | None] = ContextVar("left", default=None)
 
-_KEEPING_RANK = (
-    Activation, AveragePooling2D, Conv2D, Dense, Dropout, MaxPooling2D, Rescaling,
-)  # fmt: skip
+class Step(NamedTuple):
+    """A call that computes the output of one node, or of the last of several.
 
-Step = Callable[[Tensor], Tensor]
+    Attributes:
+        call: takes the input values, returns the output.
+        nodes: that it runs.
+        inputs: the slots of the values that it reads.
+        outputs: the slots of its outputs, in flat order.
+    """
+
+    call: Callable[..., Any]
+    nodes: tuple[Node, ...]
+    inputs: tuple[int, ...]
+    outputs: range
+
+
+def run(
+    graph: Graph, inputs: Sequence[Any], loss: FusedLoss | None = None, *, fuse: bool = True
+) -> list[Any]:
+    """Return the outputs of a graph for values of its inputs, both as flat lists.
+
+    Arguments:
+        graph: of built layers.
+        inputs: tensors.
+        loss: computed by the last chain, if that ends the graph with a softmax.
+        fuse: whether several nodes may run as one.
+    """
+    flat = _flat(graph)
+    values: list[Any] = [*inputs, *[None] * (len(flat.uses) - len(inputs))]
+    uses = list(flat.uses)
+    for step in steps(graph, loss, fuse=fuse):
+        output = step.call(*[values[slot] for slot in step.inputs])
+        for slot in step.inputs:
+            uses[slot] -= 1
+            if not uses[slot]:
+                values[slot] = None  # memory is free after the last use
+        for slot, value in zip(step.outputs, symbolic.flatten(output), strict=True):
+            values[slot] = value
+    return [values[slot] for slot in flat.outputs]
+
+
+def steps(graph: Graph, loss: FusedLoss | None = None, *, fuse: bool = True) -> Iterator[Step]:
+    """Yield what runs a graph, in order; arguments as in `run`."""
+    flat = _flat(graph)
+    done: set[int] = set()
+    for position, call in enumerate(flat.calls):
+        if position in done:
+            continue
+        chain = _chain(flat, position) if fuse else None
+        if chain is None:
+            yield Step(_caller(call.node), (call.node,), call.inputs, call.outputs)
+            continue
+        positions = flat.lines[position][: chain.count]
+        done.update(positions)
+        nodes = tuple(flat.calls[p].node for p in positions)
+        outputs = flat.calls[positions[-1]].outputs
+        if chain.after is activations.softmax and chain.flat and flat.outputs == (outputs[0],):
+            chain.loss = loss
+        yield Step(chain, nodes, call.inputs, outputs)
+
+
+def _caller(node: Node) -> Callable[..., Any]:
+    return lambda *values: node.call(iter(values))
+
+
+def call_with_loss(
+    model: Any, inputs: Any, loss: Any, targets: Array
+) -> tuple[Any, FusedLoss | None]:
+    """Return the outputs of a model in training, and its loss where that is computed with them.
+
+    Arguments:
+        model: any; one that runs a graph with one output can end with its loss.
+        inputs: as the model takes them.
+        loss: fused if it is the plain cross-entropy of probabilities.
+        targets: of the output, where the weights are.
+    """
+    plain = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
+    if not plain or loss.from_logits or not runs_graph(model) or not model.fuse:
+        return model(inputs, training=True), None
+    fused = FusedLoss(loss, targets)
+    outputs = model.run(lambda x: model.run_graph(x, fused), (inputs,), {}, True)
+    return outputs, None if fused.result is None else fused
+
+
+def runs_graph(operation: Any) -> bool:
+    """Return whether an operation is a model whose call runs its graph and nothing else."""
+    return (
+        getattr(operation, "graph", None) is not None
+        and "call" not in vars(operation)
+        and type(operation).call is type(operation).call_graph
+    )
+
+
+class _Call(NamedTuple):
+    """A node with the slots of the values that it reads and writes."""
+
+    node: Node
+    inputs: tuple[int, ...]
+    outputs: range
+
+
+class _FlatGraph(NamedTuple):
+    """A graph in which the graphs of inner models stand in place of these.
+
+    Attributes:
+        calls: in order; the first slots are those of the graph's inputs.
+        lines: for each call its position and those of the calls after it, as long as each reads
+            the output of the one before it and nothing else does.
+        uses: how often each slot is read, as an output of the graph too.
+        outputs: the slots of the outputs.
+        models: the models in the graph, and the graph that each was replaced by, or None.
+    """
+
+    calls: list[_Call]
+    lines: list[tuple[int, ...]]
+    uses: list[int]
+    outputs: tuple[int, ...]
+    models: list[tuple[Any, Graph | None]]
+
+
+def _flat(graph: Graph) -> _FlatGraph:
+    """Return a graph without inner graphs; kept with the graph until an inner model changes."""
+    cached: _FlatGraph | None = graph.cache
+    if cached is None or any(_inner_graph(model) is not inner for model, inner in cached.models):
+        graph.cache = cached = _flattened(graph)
+    return cached
+
+
+def _inner_graph(model: Any) -> Graph | None:
+    """Return the graph of a model where its nodes may stand in its place."""
+    return model.graph if runs_graph(model) and model.fuse else None
+
+
+def _flattened(graph: Graph) -> _FlatGraph:
+    calls: list[_Call] = []
+    models: list[tuple[Any, Graph | None]] = []
+    slots = list(range(len(graph.inputs)))
+    outputs = _add_calls(graph, slots, len(slots), calls, models)
+    count = calls[-1].outputs.stop if calls else len(slots)
+    uses = [0] * count
+    for slot in (*(slot for call in calls for slot in call.inputs), *outputs):
+        uses[slot] += 1
+    return _FlatGraph(calls, _lines(calls, uses, set(outputs)), uses, tuple(outputs), models)
+
+
+def _add_calls(
+    graph: Graph,
+    slots: list[int],
+    free: int,
+    calls: list[_Call],
+    models: list[tuple[Any, Graph | None]],
+) -> list[int]:
+    """Add the calls of a graph whose inputs are in `slots`; return the slots of its outputs."""
+    slot_of = {symbol_key(s): slot for s, slot in zip(graph.inputs, slots, strict=True)}
+    for node in graph.nodes:
+        inputs = [slot_of[symbol_key(symbol)] for symbol in node.inputs]
+        inner = None
+        if hasattr(node.operation, "call_graph") and not node.kwargs:
+            inner = _inner_graph(node.operation)
+            models.append((node.operation, inner))
+        if inner is None:
+            free = calls[-1].outputs.stop if calls else free
+            outputs: Sequence[int] = range(free, free + len(node.shapes))
+            calls.append(_Call(node, tuple(inputs), range(outputs[0], outputs[-1] + 1)))
+        else:
+            outputs = _add_calls(inner, inputs, free, calls, models)
+        slot_of.update({(id(node), index): slot for index, slot in enumerate(outputs)})
+    return [slot_of[symbol_key(symbol)] for symbol in graph.outputs]
+
+
+def _lines(calls: list[_Call], uses: list[int], outputs: set[int]) -> list[tuple[int, ...]]:
+    reader = {slot: position for position, call in enumerate(calls) for slot in call.inputs}
+    lines: list[tuple[int, ...]] = [()] * len(calls)
+    for position in reversed(range(len(calls))):
+        call, after = calls[position], ()
+        slot = call.outputs[0]
+        if len(call.outputs) == 1 and uses[slot] == 1 and slot not in outputs:
+            follower = calls[reader[slot]].node
+            if follower.takes_one_symbol:
+                after = lines[reader[slot]]  # type: ignore[assignment]
+        lines[position] = (position, *after)
+    return lines
 
 
 @dataclass(slots=True)
@@ -56,28 +219,84 @@ class Chain:
     stages: Sequence[Stage]
     parameters: Sequence[Tensor]  # the kernel of each stage, and the bias if it has one
     flat: bool  # whether each sample of the output is a row
-    after: Step | None  # an activation that the primitive does not know
-    left: LeftLoss | None = None  # what takes the place of a softmax after it
+    after: Callable[[Tensor], Tensor] | None  # an activation that the primitive does not know
+    loss: FusedLoss | None = None  # in place of a softmax at the end
+
+    @property
+    def count(self) -> int:
+        """How many nodes the chain runs."""
+        return len(self.layers)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the last layer would."""
-        first = self.layers[0]
         try:
+            first = self.layers[0]
             first.check_input(x.shape)
-            x = first._cast(x)
-            if self.left is not None:
-                return self.left.compute(x, self)
-            if is_recording():
-                y = functions.chain(x, *self.parameters, stages=self.stages)
-            else:
-                y = Tensor(primitives.chain_forward(x.value, self.stages))
-            if self.flat and y.ndim != 2:
-                y = functions.reshape(y, (len(y), math.prod(y.shape[1:])))
-            return y if self.after is None else self.after(y)
+            return self._run(first._cast(x))
         except (TypeError, ValueError):
-            for layer in self.layers:  # the one that this is about says so
-                x = layer(x)
-            return x
+            self._check_shapes(x.shape)
+            raise
+
+    def _run(self, x: Tensor) -> Tensor:
+        if self.loss is not None:
+            return self.loss.compute(x, self)
+        if is_recording():
+            y = functions.chain(x, *self.parameters, stages=self.stages)
+        else:
+            y = Tensor(primitives.chain_forward(x.value, self.stages))
+        if self.flat and y.ndim != 2:
+            y = functions.reshape(y, (len(y), math.prod(y.shape[1:])))
+        if self.after is None:
+            return y
+        try:
+            return self.after(y)
+        except (TypeError, ValueError) as error:
+            name_layer(error, self.layers[-1])
+            raise
+
+    def _check_shapes(self, shape: Any) -> None:
+        """Raise the error of the layer that does not fit the output of the one before it."""
+        for layer in self.layers:
+            try:
+                layer.check_input(shape)
+                shape = layer.compute_output_shape(shape)
+            except (TypeError, ValueError) as error:
+                name_layer(error, layer)
+                raise
+
+
+def _chain(flat: _FlatGraph, position: int) -> Chain | None:
+    """Return the longest chain that the call at a position starts, if it starts one."""
+    line = [flat.calls[p].node for p in flat.lines[position]]
+    if not isinstance(_role(line[0]), Product):
+        return None
+    is_flat = line[0].inputs[0].ndim == 2
+    stages: list[Stage] = []
+    parameters: list[Tensor] = []
+    count, after = 0, None
+    while count < len(line) and after is None:
+        layer, role = line[count].operation, _role(line[count])
+        if isinstance(role, Product):
+            if is_flat != (layer.kernel.ndim == 2):
+                break
+            found = _stage(role, layer, [_role(node) for node in line[count + 1 : count + 3]])
+            if stages and not _go_together(stages[0], found.stage):
+                break
+            stages.append(found.stage)
+            parameters += [p for p in (layer.kernel, layer.bias) if p is not None]
+            count, after = count + found.layers, found.after
+        elif stages and isinstance(role, Flat):
+            count, is_flat = count + 1, True
+        elif stages and isinstance(role, Pass):
+            count += 1
+        else:
+            break
+    layers = [node.operation for node in line[:count]]
+    return Chain(layers, stages, parameters, is_flat, after) if stages else None
+
+
+def _role(node: Node) -> Role | None:
+    return role_of(node.operation) if node.takes_one_symbol else None
 
 
 class _Found(NamedTuple):
@@ -85,124 +304,71 @@ class _Found(NamedTuple):
 
     stage: Stage
     layers: int
-    after: Step | None
+    after: Callable[[Tensor], Tensor] | None
 
 
-def steps(model: Layer, layers: Sequence[Any], rank: int) -> Iterator[Step]:
-    """Yield what is called in turn to run built layers; each is a `Chain` or a layer.
-
-    Arguments:
-        model: the `Sequential` whose layers they are.
-        layers: all of them.
-        rank: dimensions of the input.
-    """
-    position = 0
-    while position < len(layers):
-        chain = _chain(layers[position:], rank)
-        if chain is None:
-            yield layers[position]
-            rank = _rank_after(layers[position], rank)
-            position += 1
-            continue
-        rank = 2 if chain.flat else 4
-        position += len(chain.layers)
-        if position == len(layers) and chain.flat and chain.after is activations.softmax:
-            left = _left.get()
-            chain.left = left if left is not None and left.model is model else None
-        yield chain
-
-
-def _rank_after(layer: Any, rank: int) -> int:
-    """Return the dimensions of a layer's output, given those of its input; 0 if not known."""
-    if is_just(layer, Flatten):
-        return 2
-    return rank if any(is_just(layer, kind) for kind in _KEEPING_RANK) else 0
-
-
-def _chain(layers: Sequence[Any], rank: int) -> Chain | None:
-    """Return the longest chain that the first of the layers begins, if it begins one."""
-    stages: list[Stage] = []
-    parameters: list[Tensor] = []
-    count, flat, after = 0, rank == 2, None
-    while count < len(layers) and after is None:
-        layer = layers[count]
-        found = _stage(layers[count : count + 3], flat)
-        if found is not None:
-            if stages and not _go_together(stages[0], found.stage):
-                break
-            stages.append(found.stage)
-            parameters += [p for p in (layer.kernel, layer.bias) if p is not None]
-            count, after = count + found.layers, found.after
-        elif stages and is_just(layer, Flatten) and layer.data_format == "channels_last":
-            count, flat = count + 1, True
-        elif stages and is_just(layer, Dropout) and not is_training():  # which does nothing then
-            count += 1
-        else:
-            break
-    return Chain(layers[:count], stages, parameters, flat, after) if stages else None
+def _stage(role: Product, layer: Any, following: Sequence[Role | None]) -> _Found:
+    """Return the stage that starts with a product, and takes what fits of the layers after it."""
+    count, activation = 1, role.activation
+    if activation is activations.linear and following and isinstance(following[0], Apply):
+        count, activation = 2, following[0].activation
+    fused, rest = activations.split(activation)
+    after = None if rest is activations.linear else rest
+    kernel, bias = layer.kernel.value, None if layer.bias is None else layer.bias.value
+    if kernel.ndim == 2:
+        return _Found(Stage(kernel, bias, fused), count, after)
+    pool_size = (1, 1)
+    pool = following[count - 1] if len(following) >= count else None
+    if after is None and isinstance(pool, Pool):
+        count, pool_size = count + 1, pool.pool_size
+    stage = Stage(kernel, bias, fused, role.strides, role.padding, role.dilation, pool_size)
+    return _Found(stage, count, after)
 
 
 def _go_together(first: Stage, other: Stage) -> bool:
-    """Return whether two stages are for one chain: a large one is better off by itself."""
+    """Return whether two stages fit one chain: a large one is faster by itself."""
     sizes = first.kernel.size, other.kernel.size
     return first.kernel.dtype == other.kernel.dtype and max(sizes) <= primitives.LARGE_STAGE
 
 
-def _stage(layers: Sequence[Any], flat: bool) -> _Found | None:
-    """Return the stage that begins with the first of the layers, if it is of such a kind."""
-    first = layers[0]
-    if not is_just(first, Dense if flat else Conv2D):
-        return None
-    if not flat and (first.channels_first or first.groups != 1):
-        return None
-    count, activation = 1, first.activation
-    if activation is activations.linear and len(layers) > 1 and is_just(layers[1], Activation):
-        count, activation = 2, layers[1].activation
-    known, rest = activations.split(activation)
-    after = None if rest is activations.linear else rest
-    kernel, bias = first.kernel.value, None if first.bias is None else first.bias.value
-    if flat:
-        return _Found(Stage(kernel, bias, known), count, after)
-    pool_size = (1, 1)
-    if after is None and len(layers) > count and _pools_side_by_side(layers[count]):
-        pool_size = layers[count].pool_size
-        count += 1
-    stage = Stage(kernel, bias, known, first.strides, first.padding, first.dilation_rate, pool_size)
-    return _Found(stage, count, after)
+class FusedLoss:
+    """The loss of a model that its last chain computes, with the gradients, as the model is called.
 
-
-def is_just(layer: Any, kind: type[Layer]) -> bool:
-    """Return whether it is a layer of exactly this class, which computes what its class does."""
-    return type(layer) is kind and "call" not in vars(layer)
-
-
-def _pools_side_by_side(layer: Any) -> bool:
-    """Return whether it is max pooling by windows that lie side by side, without padding."""
-    return (
-        is_just(layer, MaxPooling2D)
-        and layer.strides == layer.pool_size
-        and layer.padding in ("valid", 0)
-        and not layer.channels_first
-    )
-
-
-class LeftLoss:
-    """The loss of a model that the last chain computes, with its gradients, as it is called.
+    Arguments:
+        loss: a cross-entropy of probabilities.
+        targets: of the batch.
 
     Attributes:
-        result: what came out; None while nothing did, and the loss is still to be computed.
+        result: None until it is computed.
     """
 
-    def __init__(self, model: Any, loss: Any, y: Array) -> None:
-        self.model, self.loss, self.y = model, loss, y
+    def __init__(self, loss: Any, targets: Array) -> None:
+        self.loss, self.targets = loss, targets
         self.result: primitives.LossAndGrads | None = None
         self._input: Tensor | None = None
         self._parameters: Sequence[Tensor] = ()
 
+    @property
+    def losses(self) -> Array:
+        """The loss of each sample, (batch,)."""
+        assert self.result is not None
+        return self.result.losses
+
+    @property
+    def correct(self) -> Array | None:
+        """uint8 (batch,), whether each sample is classified correctly; None if not known."""
+        assert self.result is not None
+        # Of smoothed labels, the largest may be another.
+        return None if self.loss.label_smoothing else self.result.hits
+
     def compute(self, x: Tensor, chain: Chain) -> Tensor:
         """Compute the loss of a chain's softmax; return the probabilities."""
         shape = len(x), chain.stages[-1].kernel.shape[1]
-        labels = self.loss.class_labels(self.y, shape, x.dtype)
+        try:
+            labels = self.loss.class_labels(self.targets, shape, x.dtype)
+        except (TypeError, ValueError) as error:
+            error.names_layer = True  # type: ignore[union-attr]  # no layer is at fault
+            raise
         wants = is_recording() and (x.node is not None or x.requires_grad)
         self.result = primitives.chain_cross_entropy(
             x.value, chain.stages, labels, with_input_grad=wants
@@ -211,7 +377,7 @@ class LeftLoss:
         return Tensor(self.result.probabilities)
 
     def backward(self) -> None:
-        """Hand the gradients on to the weights, and to what comes before the chain."""
+        """Pass the gradients on to the weights, and to what comes before the chain."""
         assert self.result is not None
         grads = [grad for pair in self.result.grads for grad in pair if grad is not None]
         for parameter, grad in zip(self._parameters, grads, strict=True):
@@ -219,21 +385,3 @@ class LeftLoss:
                 parameter.accumulate(grad)
         if self._input is not None:
             self._input.backward(self.result.input_grad)
-
-
-@contextmanager
-def loss_left_to(model: Any, loss: Any, y: Array) -> Iterator[LeftLoss]:
-    """Let `model`, if it ends with a softmax, compute its loss while it is called inside.
-
-    Arguments:
-        model: a `Sequential`, or any other model, which leaves it undone.
-        loss: a loss; it must be a cross-entropy of gpunet's own.
-        y: the targets, where the model's weights are.
-    """
-    left = LeftLoss(model, loss, y)
-    known = type(loss) in (CategoricalCrossentropy, SparseCategoricalCrossentropy)
-    token = _left.set(left if known and not loss.from_logits else None)
-    try:
-        yield left
-    finally:
-        _left.reset(token)

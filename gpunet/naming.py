@@ -1,13 +1,14 @@
-"""Look names up, and say what was meant when a name is unknown."""
+"""Look names up, and suggest the nearest one where a name is unknown."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["check_arguments", "find", "suggest"]
+__all__ = ["check_arguments", "find", "snake_case", "suggest", "unknown_argument"]
 
 T = TypeVar("T")
 
@@ -19,16 +20,24 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
 
 def find(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return ``table[name]``; an unknown name is a `ValueError` that suggests the nearest one.
+    """Return ``table[name]``.
 
     Arguments:
-        kind: what is looked for, as the error shall call it, such as ``"optimizer"``.
+        kind: the kind of thing, for the message, such as ``"optimizer"``.
         name: the name to look up.
-        table: the known names and what they stand for.
+        table: the known names and their objects.
+
+    Raises:
+        TypeError: if `name` is no string.
+        ValueError: if `name` is unknown; the message suggests the nearest one.
     """
+    known = ", ".join(sorted(table))
+    if not isinstance(name, str):
+        raise TypeError(
+            f"Expected the name of a {kind}, received {name!r}; the names are: {known}."
+        )
     if name in table:
         return table[name]
-    known = ", ".join(sorted(table))
     raise ValueError(
         f"Unknown {kind} {name!r}: {suggest(name, table)}The known names are: {known}."
     )
@@ -37,7 +46,7 @@ def find(kind: str, name: str, table: Mapping[str, T]) -> T:
 def check_arguments(function: Callable[..., Any], where: str, keywords: Iterable[str]) -> None:
     """Raise `TypeError` if `function` takes no argument of one of these `keywords`.
 
-    Python's own message does not say which argument was meant; this one does.
+    Python's own message does not suggest the argument that was meant; this one does.
     """
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -45,7 +54,23 @@ def check_arguments(function: Callable[..., Any], where: str, keywords: Iterable
     allowed = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.name != "self"]
     for keyword in keywords:
         if keyword not in allowed:
-            raise TypeError(
-                f"{where} takes no argument {keyword!r}: {suggest(keyword, allowed)}"
-                f"Its arguments are: {', '.join(allowed)}."
-            )
+            raise unknown_argument(where, keyword, allowed)
+
+
+def unknown_argument(where: str, keyword: str, allowed: Iterable[str]) -> TypeError:
+    """Return the error for a keyword that `where` does not take."""
+    allowed = list(allowed)
+    return TypeError(
+        f"{where} takes no argument {keyword!r}: {suggest(keyword, allowed)}"
+        f"Its arguments are: {', '.join(allowed)}."
+    )
+
+
+def snake_case(name: str) -> str:
+    """Return the default name of a class, as Keras has it.
+
+    >>> snake_case("MaxPooling2D"), snake_case("SGD")
+    ('max_pooling2d', 'sgd')
+    """
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

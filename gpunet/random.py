@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gpunet.fork import reset_on_fork
+
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
@@ -79,6 +81,9 @@ _FAR_TAIL = (
 # fmt: on
 
 
+# One lock for all generators; a signal handler may draw while its own thread holds it.
+_lock = reset_on_fork(threading.RLock())
+
 _key_source: ContextVar[Callable[[Any], Any] | None] = ContextVar("key_source", default=None)
 
 
@@ -110,7 +115,6 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self._lock = threading.Lock()
         self._seed = None if seed is None else _check_word(seed, "seed")
         self._draw = 0
 
@@ -120,7 +124,7 @@ class Generator:
 
     def get_state(self) -> State:
         """Return the seed and the number of the next draw; `set_state` takes it back."""
-        with self._lock:
+        with _lock:
             return State(self._known_seed(), self._draw)
 
     def set_state(self, state: Sequence[int]) -> None:
@@ -135,7 +139,7 @@ class Generator:
                 "Pass what get_state() returned."
             )
         new_seed, new_draw = _check_word(state[0], "seed"), _check_word(state[1], "draw")
-        with self._lock:
+        with _lock:
             self._seed, self._draw = new_seed, new_draw
 
     def next_key(self) -> NDArray[np.uint64]:
@@ -147,10 +151,10 @@ class Generator:
         source = _key_source.get()
         if source is not None and (key := source(self)) is not None:
             return key
-        with self._lock:
-            key = np.array([self._known_seed(), self._draw], dtype=np.uint64)
+        with _lock:
+            seed, draw = self._known_seed(), self._draw
             self._draw += 1
-        return key
+        return np.array([seed, draw], dtype=np.uint64)
 
     def uniform(
         self,
@@ -256,10 +260,9 @@ class Generator:
         return self._seed
 
     def __getstate__(self) -> State:
-        return self.get_state()  # a lock can be neither copied nor pickled
+        return self.get_state()  # with a seed: a copy draws what the original will
 
     def __setstate__(self, state: State) -> None:
-        self.__init__()  # type: ignore[misc]
         self.set_state(state)
 
 

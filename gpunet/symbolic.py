@@ -85,17 +85,22 @@ class Node:
         operation: a layer, a model or a function.
         args, kwargs: what it was called with; nested structures may contain symbols.
         structure: of its outputs, with the index of each in place of its symbol.
+        shapes: of its outputs, in flat order.
         inputs: the symbols in `args` and `kwargs`, in order.
+        takes_one_symbol: whether one symbol is all that it was called with.
     """
 
-    __slots__ = ("args", "inputs", "kwargs", "operation", "structure")
+    __slots__ = ("args", "inputs", "kwargs", "operation", "shapes", "structure", "takes_one_symbol")
 
     def __init__(
         self, operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        self.operation, self.args, self.kwargs = operation, args, kwargs
+        self.operation: Any = operation
+        self.args, self.kwargs = args, kwargs
         self.inputs = symbols_in((args, kwargs))
         self.structure: Any = None
+        self.shapes: list[Shape] = []
+        self.takes_one_symbol = len(args) == 1 and not kwargs and type(args[0]) is Symbol
 
     @property
     def name(self) -> str:
@@ -105,7 +110,7 @@ class Node:
 
     def call(self, values: Iterator[Any]) -> Any:
         """Call the operation with values in place of its input symbols, in order."""
-        if len(self.args) == 1 and not self.kwargs and type(self.args[0]) is Symbol:
+        if self.takes_one_symbol:
             return self.operation(next(values))
         args, kwargs = map_structure(
             lambda item: next(values) if isinstance(item, Symbol) else item,
@@ -143,13 +148,14 @@ class Graph:
                 "a symbol, Input(...), of its own."
             )
         self.nodes = self._order()
+        self.cache: Any = None  # what fusion finds out about the graph
 
     def _order(self) -> list[Node]:
         """Return the nodes between inputs and outputs, each after those that it depends on."""
         given = {symbol_key(symbol) for symbol in self.inputs}
         ordered: list[Node] = []
         done: set[int] = set()
-        waiting = [symbol for symbol in reversed(self.outputs)]
+        waiting = list(reversed(self.outputs))
         while waiting:
             symbol = waiting[-1]
             node = symbol.node
@@ -183,13 +189,6 @@ class Graph:
         found = {id(operation): operation for operation in sources}
         found.update({id(node.operation): node.operation for node in self.nodes})
         return list(found.values())
-
-    def consumers(self) -> dict[tuple[int, int], int]:
-        """Return how often each symbol is used, by nodes and as an output."""
-        counts: dict[tuple[int, int], int] = {}
-        for symbol in (*(s for node in self.nodes for s in node.inputs), *self.outputs):
-            counts[symbol_key(symbol)] = counts.get(symbol_key(symbol), 0) + 1
-        return counts
 
 
 def _check_symbols(argument: str, symbols: list[Any]) -> None:
@@ -240,10 +239,10 @@ def record(
     node = Node(operation, args, kwargs)
     if outputs is None:
         outputs = infer(operation, args, kwargs)
-    node.structure = pack(outputs, range(len(flatten(outputs))))
+    leaves = flatten(outputs)
+    node.structure, node.shapes = pack(outputs, range(len(leaves))), [x.shape for x in leaves]
     symbols = [
-        Symbol(item.shape, item.dtype, node, index, node.name)
-        for index, item in enumerate(flatten(outputs))
+        Symbol(item.shape, item.dtype, node, index, node.name) for index, item in enumerate(leaves)
     ]
     return pack(outputs, symbols)
 

@@ -1,21 +1,17 @@
 // Purpose: gathers the samples of a batch from all of the data, as they are or as scaled numbers of
-//          another type; of two arrays at once, such as inputs and labels; and rescales numbers of
-//          any type.
+//          another type; and rescales numbers of any type.
 //
 // Formula: batch[i] = data[rows[i]], or T(data[rows[i]]) * scale. No row outside of the data is
-//          read: such a sample is filled with `missing`, or with NaN. For gather_pair the rows
-//          are those from rows[first[0]] on, so that a captured step can be run again for others.
+//          read: such a sample is filled with `missing`, or with NaN.
 //          y[i] = T(x[i]) * scale + offset, product and sum each rounded, as NumPy rounds them.
 //
 // Layout:  data is (samples, size), batch (count, size), rows (count,); all contiguous. For
 //          gather_copy an element is T, an unsigned integer of as many bits as the real one has;
-//          for gather_pair those of x are T and those of y are D, likewise; for gather_convert that
-//          of data is D. For rescale x is (count,) of D and y of T.
+//          for gather_convert that of data is D. For rescale x is (count,) of D and y of T.
 //
 // Threads: blocks of two dimensions: threads along y take samples, those along x take VECTOR
 //          elements each; so do the axes of the grid, the other way round, since its x reaches
-//          further. Threads loop over the elements of a sample, not over samples. For gather_pair
-//          blocks with blockIdx.z 0 take x, the others y. For rescale
+//          further. Threads loop over the elements of a sample, not over samples. For rescale
 //          all is one-dimensional: thread i takes VECTOR elements from i * VECTOR, and so on in
 //          steps of the whole grid, and the first threads one each of those left over.
 //
@@ -56,28 +52,6 @@ extern "C" __global__ void gather_copy(
 ) {
     gather<VECTOR>(samples, count, size, missing, data, rows, batch, [](const T x) { return x; });
 }
-
-#ifdef VECTOR_Y
-
-extern "C" __global__ void gather_pair(
-    const int64 samples, const int64 count, const int64 size_x, const int64 size_y,
-    const int64* first, const int64* rows, const T* x, const D* y, T* batch_x, D* batch_y
-) {
-    const int64* chosen = rows + first[0];
-    if (blockIdx.z == 0) {
-        const T missing = static_cast<T>(~T(0));
-        gather<VECTOR>(samples, count, size_x, missing, x, chosen, batch_x, [](const T v) {
-            return v;
-        });
-    } else {
-        const D missing = static_cast<D>(~D(0));
-        gather<VECTOR_Y>(samples, count, size_y, missing, y, chosen, batch_y, [](const D v) {
-            return v;
-        });
-    }
-}
-
-#endif
 
 // A number of any type in A: an integer is rounded once.
 template <typename Number>

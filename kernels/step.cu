@@ -6,8 +6,9 @@
 //          (a weight) and each i below its size; a segment without parts is only looked at.
 //          totals[0] += weight * sum of losses, totals[1] += sum of hits,
 //          counters[i] += increments[i].
-//          failed[0] is set if a loss is NaN or infinite, failed[1] if a gradient is; neither is
-//          ever set back here, so that what follows can leave the weights alone.
+//          failed[0] is set if a loss is NaN or infinite, failed[1] if a gradient or its square is:
+//          an optimizer that keeps squares would divide by infinity from then on. Neither is ever
+//          set back here, so that what follows can leave the weights alone.
 //
 // Layout:  table is (segments, 6) of int64: first block, destination, size, first, stride, parts.
 //          parts and gradients are flat, of type T; losses (samples,) of type T; hits (samples,) or
@@ -53,7 +54,7 @@ __device__ inline void add_parts(
     for (int64 p = 0; p < count; ++p) sum += part[p * stride];
     if (count > 0) *gradient = sum;
     else sum = *gradient;
-    if (!is_finite(sum)) failed[1] = 1;
+    if (!is_finite(sum * sum)) failed[1] = 1;
 }
 
 // The sum of what the threads of the block have; the first thread gets it.

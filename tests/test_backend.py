@@ -31,7 +31,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUNET_BACKEND", raising=False)
 
 
-class PlayedArray:
+class FakeArray:
     """Stands in for cupy.ndarray: holds its numbers where NumPy cannot take them by itself."""
 
     def __init__(self, value: Any) -> None:
@@ -45,7 +45,7 @@ class PlayedArray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
 
-PlayedArray.__name__, PlayedArray.__module__ = "ndarray", "cupy"
+FakeArray.__name__, FakeArray.__module__ = "ndarray", "cupy"
 
 
 def run_as_probe(grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
@@ -61,13 +61,13 @@ def fake_cupy(
     """Return a module with as much of CuPy as the backend uses, over NumPy arrays."""
     cupy: Any = ModuleType("cupy")
     cupy.__version__ = "99.0"
-    cupy.ndarray, cupy.float32 = PlayedArray, np.float32
+    cupy.ndarray, cupy.float32 = FakeArray, np.float32
     cupy.cuda = SimpleNamespace(is_available=is_available)
-    cupy.zeros = lambda shape, dtype: PlayedArray(np.zeros(shape, dtype))
+    cupy.zeros = lambda shape, dtype: FakeArray(np.zeros(shape, dtype))
     cupy.asnumpy = lambda array: array.get()
 
-    def asarray(x: Any, dtype: Any = None) -> PlayedArray:
-        return PlayedArray(np.asarray(backend.to_numpy(x), dtype=dtype))
+    def asarray(x: Any, dtype: Any = None) -> FakeArray:
+        return FakeArray(np.asarray(backend.to_numpy(x), dtype=dtype))
 
     def raw_module(code: str) -> Any:
         assert 'extern "C" __global__ void probe(' in code
@@ -189,7 +189,7 @@ def test_auto_takes_a_gpu_that_works(install: Any) -> None:
     assert backend.backend_fix() == ""
     assert backend.require_gpu() is None
     made = backend.asarray([1, 2], dtype="float32")
-    assert type(made) is PlayedArray
+    assert type(made) is FakeArray
     assert made.dtype == np.float32
     np.testing.assert_array_equal(backend.to_numpy(made), [1, 2])
 
@@ -291,7 +291,7 @@ def test_leaving_a_context_leaves_the_variable_in_force(
 
 def test_get_array_module_goes_by_the_arrays(install: Any) -> None:
     cupy = install()
-    on_gpu, on_cpu = PlayedArray([1.0]), np.ones(1)
+    on_gpu, on_cpu = FakeArray([1.0]), np.ones(1)
     assert backend.get_array_module(on_gpu) is cupy
     assert backend.get_array_module(None, 2.0, np.float32(3), "same", on_gpu, on_gpu) is cupy
     assert backend.get_array_module(on_cpu, None, on_cpu) is np
@@ -303,7 +303,7 @@ def test_get_array_module_goes_by_the_arrays(install: Any) -> None:
 
 
 def test_mixed_arrays_are_an_error_that_names_both() -> None:
-    arrays = (PlayedArray(np.ones((2, 3), np.float32)), None, np.ones(4))
+    arrays = (FakeArray(np.ones((2, 3), np.float32)), None, np.ones(4))
     expected = r"NumPy and CuPy.*array 0 is CuPy float32\(2, 3\), array 2 is NumPy float64\(4,\)"
     with pytest.raises(TypeError, match=expected):
         backend.get_array_module(*arrays)
@@ -316,12 +316,12 @@ def test_asarray_and_to_numpy_copy_only_across() -> None:
         x = np.ones((2, 3))
         assert backend.asarray(x) is x
         assert backend.asarray(x, "float32").dtype == np.float32
-        made = backend.asarray(PlayedArray([1, 2]), "float64")
+        made = backend.asarray(FakeArray([1, 2]), "float64")
         assert type(made) is np.ndarray
         assert made.dtype == np.float64
     assert backend.to_numpy(x) is x
     assert backend.to_numpy(3.5).shape == ()
-    np.testing.assert_array_equal(backend.to_numpy(PlayedArray([1, 2])), [1, 2])
+    np.testing.assert_array_equal(backend.to_numpy(FakeArray([1, 2])), [1, 2])
 
 
 def test_kernel_sources() -> None:

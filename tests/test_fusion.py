@@ -11,13 +11,16 @@ from gpunet import functions, fusion, losses, random
 from gpunet.autograd import Tensor, no_grad
 from gpunet.layers import (
     Activation,
+    Add,
     AveragePooling2D,
     Conv2D,
     Dense,
     Dropout,
     Flatten,
+    Input,
     Layer,
     MaxPooling2D,
+    Subtract,
 )
 from gpunet.models import Model, Sequential
 from gpunet.utils import to_categorical
@@ -50,13 +53,12 @@ def compiled(fuse: bool, layers: Any = program, loss: Any = "categorical_crossen
 
 def joined(layers: list[Any], training: bool = True) -> list[int]:
     """Return how many layers each step of a model of these layers runs."""
-    model = Sequential(layers)
+    graph = Sequential(layers).graph
     seen = []
 
     class Probe(Layer):
         def call(self, x: Any) -> Any:
-            steps = fusion.steps(model, model.layers, 4)
-            seen.extend(len(s.layers) if isinstance(s, fusion.Chain) else 1 for s in steps)
+            seen.extend(len(step.nodes) for step in fusion.steps(graph))
             return x
 
     Probe()(np.zeros(1), training=training)
@@ -138,11 +140,10 @@ def test_gradients_of_both_ways_agree() -> None:
     gradients = []
     for fuse in (True, False):
         model = compiled(fuse)
-        with fusion.loss_left_to(model, model.loss, y) as left:
-            prediction = model(Tensor(x), training=True)
-        assert (left.result is not None) == fuse
-        if fuse:
-            left.backward()
+        prediction, fused = fusion.call_with_loss(model, Tensor(x), model.loss, y)
+        assert (fused is not None) == fuse
+        if fused is not None:
+            fused.backward()
         else:
             model.loss(y, prediction).backward()
         gradients.append([weight.grad for weight in model.weights])
@@ -177,24 +178,23 @@ def test_the_last_chain_computes_the_loss(loss: Any, labels: Any) -> None:
     x, y = data()
     model = compiled(True, loss=loss)
     expected = model.predict(x, verbose=0)
-    with fusion.loss_left_to(model, model.loss, labels(y)) as left:
-        prediction = model(Tensor(x), training=True)
-    assert left.result is not None
+    prediction, fused = fusion.call_with_loss(model, Tensor(x), model.loss, labels(y))
+    assert fused is not None
     np.testing.assert_allclose(prediction.value, expected, rtol=1e-5)
     alone = model.loss(labels(y), model(Tensor(x), training=True))
-    assert left.result.losses.mean() == pytest.approx(alone.item(), rel=1e-6)
-    hits = expected.argmax(-1) == y.argmax(-1)
-    np.testing.assert_array_equal(left.result.hits, hits)
+    assert fused.losses.mean() == pytest.approx(alone.item(), rel=1e-6)
+    assert fused.result is not None
+    correct = expected.argmax(-1) == y.argmax(-1)
+    np.testing.assert_array_equal(fused.result.hits, correct)
+    assert (fused.correct is None) == bool(model.loss.label_smoothing)
 
 
-def test_labels_that_do_not_fit_are_the_loss_to_tell() -> None:
+def test_labels_that_do_not_fit_are_an_error_of_the_loss() -> None:
     x, _ = data()
     model = compiled(True)
-    with fusion.loss_left_to(model, model.loss, np.zeros((len(x), 7), "float32")) as left:
-        prediction = model(Tensor(x), training=True)
-    assert left.result is None
-    with pytest.raises(ValueError, match=r"shape"):
-        model.loss(np.zeros((len(x), 7), "float32"), prediction)
+    wrong = np.zeros((len(x), 7), "float32")
+    with pytest.raises(ValueError, match=r"^categorical_crossentropy expects y_true .*shape"):
+        fusion.call_with_loss(model, Tensor(x), model.loss, wrong)
 
 
 class OwnCrossentropy(losses.CategoricalCrossentropy):
@@ -205,16 +205,15 @@ class OwnCrossentropy(losses.CategoricalCrossentropy):
 @pytest.mark.parametrize(
     "loss", ["mse", OwnCrossentropy(), losses.CategoricalCrossentropy(from_logits=True)]
 )
-def test_no_other_loss_is_left_to_the_chain(loss: Any) -> None:
+def test_no_other_loss_is_fused(loss: Any) -> None:
     x, y = data()
     model = compiled(True, loss=loss)
-    with fusion.loss_left_to(model, model.loss, y) as left:
-        prediction = model(Tensor(x), training=True)
-    assert left.result is None
+    prediction, fused = fusion.call_with_loss(model, Tensor(x), model.loss, y)
+    assert fused is None
     np.testing.assert_allclose(prediction.value, model.predict(x, verbose=0), rtol=1e-6)
 
 
-def test_only_the_model_itself_leaves_its_softmax() -> None:
+def test_an_inner_softmax_is_computed() -> None:
     gate = Sequential([Dense(4, activation="softmax")])
 
     class Gated(Model):
@@ -252,3 +251,47 @@ def test_errors_name_the_layer_that_does_not_fit() -> None:
         model(np.zeros((1, 10, 10, 3), "float32"))
     with no_grad(), pytest.raises(ValueError, match=r"'out'.*received \(1, 64\)"):
         model(np.zeros((1, 10, 10, 3), "float32"))
+
+
+def test_a_layer_without_a_role_costs_only_itself() -> None:
+    class Double(Layer):
+        def call(self, x: Any) -> Any:
+            return x * 2.0
+
+    layers = [Dense(8, input_shape=(4,)), Double(), Dense(6), Dense(3, activation="softmax")]
+    assert joined(layers) == [1, 1, 2]
+    model = Sequential([Dense(8, input_shape=(4,)), Double(), Dense(6), Dense(3, "softmax")])
+    model.compile("sgd", "categorical_crossentropy")
+    x, y = np.ones((2, 4), "float32"), np.eye(3, dtype="float32")[:2]
+    _, fused = fusion.call_with_loss(model, Tensor(x), model.loss, y)
+    assert fused is not None
+
+
+def test_branches_and_inner_models_are_fused_too() -> None:
+    image = Input((8, 8, 2))
+    trunk = Sequential([Conv2D(4, 3, activation="relu", input_shape=(8, 8, 2)), MaxPooling2D(2)])
+    shared = Dense(6, activation="relu")
+    features = Flatten()(trunk(image))
+    left, right = shared(features), Dense(6)(features)
+    outputs = Dense(3, activation="softmax")(Dense(5)(Add()([left, right])))
+    model = Model(image, outputs)
+    names = [[node.name for node in step.nodes] for step in fusion.steps(model.graph)]
+    assert sorted(names) == sorted(
+        [["conv2d", "max_pooling2d", "flatten"], ["dense"], ["dense_1"], ["add"],
+         ["dense_2", "dense_3"]]
+    )  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((5, 8, 8, 2)).astype("float32")
+    fused = model(x).numpy()
+    model.fuse = trunk.fuse = False
+    np.testing.assert_allclose(model(x).numpy(), fused, rtol=1e-5, atol=1e-6)
+    trunk.add(Activation("tanh"))  # the graph of an inner model changes
+    assert not np.allclose(model(x).numpy(), fused)
+
+
+def test_one_model_called_twice_is_run_twice() -> None:
+    encoder = Sequential([Dense(3, activation="tanh", input_shape=(4,))])
+    a, b = Input((4,)), Input((4,))
+    model = Model([a, b], Subtract()([encoder(a), encoder(b)]))
+    x, y = np.ones((2, 4), "float32"), np.zeros((2, 4), "float32")
+    expected = encoder(x).numpy() - encoder(y).numpy()
+    np.testing.assert_allclose(model([x, y]).numpy(), expected, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The floors of the house, what `import gpunet` may load, and the public names."""
+"""The floors of the house, no import circle, what `import gpunet` loads, and the public names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import importlib
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,122 +15,210 @@ import gpunet
 
 PACKAGE = Path(gpunet.__file__).parent
 
-# A module imports from floors below its own, and from its own floor where that makes no circle.
+# A module belongs to the longest prefix of its name. It imports from floors below its own, and from
+# its own floor where that makes no circle. "" is gpunet itself, the front door.
 FLOORS = [
-    ["naming"],
-    ["backend", "random"],
+    ["arguments", "naming", "random"],
+    ["backend", "callbacks", "configurable", "progress", "symbolic"],
     ["primitives"],
     ["autograd"],
     ["functions"],
     [
         "activations",
-        "callbacks",
+        "constraints",
         "gradients",
         "initializers",
-        "layers",
         "losses",
         "metrics",
         "optimizers",
-        "progress",
+        "regularizers",
         "utils",
     ],
+    ["layers"],
+    ["fusion"],
+    ["training"],
     ["models"],
-    ["datasets", "cli", "__main__"],
+    ["profiling"],
+    ["datasets", "distribution", "interop", "interpret"],
+    ["", "cli", "__main__"],
 ]
-FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+FLOOR_OF = {
+    ".".join(filter(None, ["gpunet", prefix])): floor
+    for floor, prefixes in enumerate(FLOORS)
+    for prefix in prefixes
+}
 
-# Heavy or optional packages: each is imported by what needs it, when it needs it.
-NOT_AT_IMPORT = {"cupy", "keras", "matplotlib", "numba", "pooch", "sklearn", "torch", "tqdm"}
+# What is still wrong; each entry goes with what it names, or the tests below fail.
+KNOWN_CIRCLES: list[set[str]] = [
+    {"gpunet.models.model", "gpunet.training.capture.steps", "gpunet.training.loops"},
+    {"gpunet.primitives.cuda.step", "gpunet.primitives.partial_sums"},
+    {"gpunet.primitives.launch.cupy", "gpunet.primitives.launch.kernel"},
+]
+KNOWN_ABOVE: set[tuple[str, str]] = {
+    ("gpunet.training.capture.steps", "gpunet.models.model"),
+    ("gpunet.training.loops", "gpunet.models.model"),
+}
+
+# Of the standard library: each takes long to import, or starts something.
+HEAVY = {"asyncio", "email", "http", "multiprocessing", "sqlite3", "ssl", "unittest", "xml"}
+
+Graph = dict[str, set[str]]
 
 
-def imported_parts(source: str, module: str, is_package: bool) -> Iterator[str]:
-    """Yield the parts of gpunet, such as "layers", that a module imports anywhere in its source.
+def modules() -> dict[str, Path]:
+    """Return the file of each module of gpunet."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
-    `import gpunet` and `from gpunet import name` with a name that is no part yield "".
+
+def imported(source: str, module: str, is_package: bool, known: set[str]) -> set[str]:
+    """Return the modules in `known` that a source imports, wherever in it.
+
+    An import counts within a function, and for types alone. Of `from package import name` the
+    module is package.name if there is one, else the package. That importing a module runs the
+    packages around it is left out: these only gather names.
     """
+    targets: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            targets = [alias.name for alias in node.names]
+            targets += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
+            base = [node.module] if node.module else []
             if node.level:
                 parents = module.split(".")
-                parents = parents[: len(parents) - node.level + is_package]
-                base = ".".join([*parents, *filter(None, [node.module])])
-            targets = [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for target in targets:
-            path = target.split(".")
-            if path[0] == "gpunet":
-                yield path[1] if len(path) > 1 and path[1] in FLOOR_OF else ""
+                base = parents[: len(parents) - node.level + is_package] + base
+            targets += [".".join([*base, alias.name]) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            targets += [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+    return {found for target in targets if (found := _known_part(target, known))} - {module}
 
 
-def part_imports() -> Iterator[tuple[str, str, str]]:
-    """Yield (file, part it belongs to, part it imports) over the whole of gpunet."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        names = list(relative.with_suffix("").parts)
-        if names[0] not in FLOOR_OF:
-            continue  # gpunet/__init__.py, the front door, re-exports from all floors
-        is_package = names[-1] == "__init__"
-        module = ".".join(["gpunet", *names[: len(names) - is_package]])
-        for target in imported_parts(path.read_text(encoding="utf-8"), module, is_package):
-            yield str(relative), names[0], target
+def _known_part(target: str, known: set[str]) -> str:
+    """Return the longest beginning of a dotted name that is a known module, or ""."""
+    while target and target not in known:
+        target = target.rpartition(".")[0]
+    return target
 
 
-def test_imported_parts_sees_every_form_of_import() -> None:
+def import_graph() -> Graph:
+    files = modules()
+    return {
+        name: imported(
+            path.read_text(encoding="utf-8"), name, path.name == "__init__.py", set(files)
+        )
+        for name, path in files.items()
+    }
+
+
+def reached(graph: Graph, start: str) -> set[str]:
+    """Return the modules that `start` imports, directly or through others."""
+    found: set[str] = set()
+    edge = graph[start]
+    while edge:
+        found |= edge
+        edge = set().union(*(graph[name] for name in edge)) - found
+    return found
+
+
+def circles(graph: Graph) -> list[set[str]]:
+    """Return the groups of modules of which each imports each, directly or through others."""
+    reach = {name: reached(graph, name) for name in graph}
+    found: list[set[str]] = []
+    for name in graph:
+        group = {other for other in reach[name] if name in reach[other]}
+        if group and group not in found:
+            found.append(group)
+    return found
+
+
+def described(graph: Graph, group: set[str]) -> str:
+    """Return the imports within a circle, one a line."""
+    lines = [f"  {name} imports {', '.join(sorted(graph[name] & group))}" for name in sorted(group)]
+    return "\n".join(["an import circle:", *lines])
+
+
+def floor_of(module: str) -> int:
+    return FLOOR_OF[_known_part(module, set(FLOOR_OF))]
+
+
+def test_imported_sees_every_form_of_import() -> None:
     source = """
 import gpunet.losses
 from gpunet import metrics, __version__
-from gpunet.models import Sequential
-from . import dense
+from gpunet.models.model import Model
+from . import dense, Layer
 from .. import optimizers
 from ..backend import asarray
 import numpy
 def lazy():
     from gpunet.datasets import mnist
+    importlib.import_module("gpunet.primitives.cuda")
 if TYPE_CHECKING:
     from gpunet.autograd import Tensor
 """
-    found = imported_parts(source, "gpunet.layers.core", False)
-    parts = ["losses", "metrics", "", "models", "layers", "optimizers", "backend"]
-    assert sorted(found) == sorted([*parts, "datasets", "autograd"])
-    assert list(imported_parts("from .core import x", "gpunet.layers", True)) == ["layers"]
+    known = {
+        "gpunet", "gpunet.autograd", "gpunet.backend", "gpunet.datasets", "gpunet.datasets.mnist",
+        "gpunet.layers", "gpunet.layers.core", "gpunet.layers.dense", "gpunet.losses",
+        "gpunet.metrics", "gpunet.models", "gpunet.models.model", "gpunet.optimizers",
+        "gpunet.primitives.cuda",
+    }  # fmt: skip
+    found = imported(source, "gpunet.layers.core", False, known)
+    assert found == known - {"gpunet.layers.core", "gpunet.models", "gpunet.datasets"}
+    assert imported("from .core import x", "gpunet.layers", True, known) == {"gpunet.layers.core"}
 
 
-def test_each_part_has_a_floor() -> None:
-    parts = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    parts |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert parts - FLOOR_OF.keys() == set(), "give each of these a floor in FLOORS"
+def test_circles_are_found() -> None:
+    graph = {"a": {"b", "x"}, "b": {"c"}, "c": {"a"}, "x": {"y"}, "y": set(), "z": {"a"}}
+    assert circles(graph) == [{"a", "b", "c"}]
+    assert described(graph, {"a", "b", "c"}).splitlines()[1:] == [
+        "  a imports b",
+        "  b imports c",
+        "  c imports a",
+    ]
+
+
+def test_each_module_has_a_floor() -> None:
+    others = set(FLOOR_OF) - {"gpunet"}
+    without = [name for name in modules() if name != "gpunet" and not _known_part(name, others)]
+    assert not without, f"give each of these a floor in FLOORS: {without}"
 
 
 def test_no_module_imports_from_a_floor_above() -> None:
+    graph = import_graph()
+    found = {
+        (name, target)
+        for name, targets in graph.items()
+        for target in targets
+        if floor_of(target) > floor_of(name)
+    }
     wrong = [
-        f"gpunet/{file} (floor {FLOOR_OF[part]}) imports {target or 'gpunet itself'}"
-        for file, part, target in part_imports()
-        if FLOOR_OF.get(target, len(FLOORS) - 1) > FLOOR_OF[part]
+        f"{name} (floor {floor_of(name)}) imports {target} (floor {floor_of(target)})"
+        for name, target in sorted(found - KNOWN_ABOVE)
     ]
     assert not wrong, "\n".join(wrong)
+    assert found >= KNOWN_ABOVE, f"remove from KNOWN_ABOVE: {sorted(KNOWN_ABOVE - found)}"
 
 
-def test_no_circle_within_a_floor() -> None:
-    above: dict[str, set[str]] = {}
-    for _, part, target in part_imports():
-        if target != part and FLOOR_OF.get(target) == FLOOR_OF[part]:
-            above.setdefault(target, set()).add(part)
-    for start in above:
-        reached, edge = set(), {start}
-        while edge:
-            edge = {part for name in edge for part in above.get(name, ())} - reached
-            reached |= edge
-        assert start not in reached, f"gpunet.{start} imports itself by way of {sorted(reached)}"
+def test_no_import_circle() -> None:
+    graph = import_graph()
+    found = circles(graph)
+    wrong = [described(graph, group) for group in found if group not in KNOWN_CIRCLES]
+    assert not wrong, "\n".join(wrong)
+    gone = [sorted(group) for group in KNOWN_CIRCLES if group not in found]
+    assert not gone, f"remove from KNOWN_CIRCLES: {gone}"
 
 
 def test_import_is_silent_and_light() -> None:
-    code = (
-        f"import sys, gpunet; found = {NOT_AT_IMPORT} & sys.modules.keys(); assert not found, found"
-    )
+    """Beside the standard library, `import gpunet` loads NumPy alone."""
+    code = """
+import sys, numpy
+before = set(sys.modules)
+import gpunet
+print(*sorted({name.partition(".")[0] for name in sys.modules.keys() - before}))
+"""
     child = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=PACKAGE.parent,
@@ -139,8 +226,13 @@ def test_import_is_silent_and_light() -> None:
         text=True,
         check=False,
     )
-    assert (child.stdout, child.stderr.strip()) == ("", ""), "printed, or loaded a heavy package"
-    assert child.returncode == 0
+    assert (child.returncode, child.stderr) == (0, "")
+    (line,) = child.stdout.splitlines()  # gpunet prints nothing of its own
+    loaded = set(line.split())
+    assert loaded - sys.stdlib_module_names <= {"gpunet", "numpy"}, (
+        "load these when they are needed"
+    )
+    assert not loaded & HEAVY, "load these when they are needed"
 
 
 def test_nothing_in_gpunet_draws_from_numpy_random() -> None:

@@ -26,7 +26,7 @@ import gpunet
 from gpunet.backend import kernel_folder, kernel_source
 from gpunet.layers import Dense
 from gpunet.models import Sequential
-from gpunet.primitives.launch.kernel import full_source, kernel_names
+from gpunet.primitives.launch import full_source, kernel_names
 
 assert "void probe(" in kernel_source("probe.cu")
 sources = sorted(path.name for path in kernel_folder().glob("*.cu"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from gpunet.folders import user_cache_folder
 
 __all__ = ["RemoteFile", "cache_folder", "fetch"]
 
@@ -30,18 +31,10 @@ class RemoteFile(NamedTuple):
 def cache_folder() -> Path:
     """Return the folder of downloaded data; it need not exist yet.
 
-    It is ``GPUNET_HOME`` if that is set, else ``gpunet`` in the cache folder of the user: that of
-    ``XDG_CACHE_HOME`` or ``~/.cache``, on macOS ``~/Library/Caches``, on Windows ``LOCALAPPDATA``.
+    It is ``GPUNET_HOME`` if that is set, else `gpunet.folders.user_cache_folder`.
     """
     home = os.environ.get(_VARIABLE, "").strip()
-    if home:
-        return Path(home).expanduser()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        return Path(local) / "gpunet" / "gpunet" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "gpunet"
-    return Path(os.environ.get("XDG_CACHE_HOME", "").strip() or Path.home() / ".cache") / "gpunet"
+    return Path(home).expanduser() if home else user_cache_folder()
 
 
 def fetch(file: RemoteFile) -> Path:

@@ -134,7 +134,8 @@ def _softmax(x: Array, *, axis: int) -> Result:
 def sigmoid(x: Any) -> Tensor:
     """Return ``1 / (1 + exp(-x))``; the result's `logits` is `x`, for a loss that wants it."""
     y: Tensor = _sigmoid(x)
-    y.activation, y.logits = "sigmoid", x if isinstance(x, Tensor) else Tensor(x)
+    if isinstance(y, Tensor):
+        y.activation, y.logits = "sigmoid", x if isinstance(x, Tensor) else Tensor(x)
     return y
 
 
@@ -144,7 +145,7 @@ def softmax(x: Any, *, axis: int = -1) -> Tensor:
     The result's `logits` is `x` if `axis` is the last one, for a loss that wants it.
     """
     y: Tensor = _softmax(x, axis=axis)
-    if axis in (-1, y.ndim - 1):
+    if isinstance(y, Tensor) and axis in (-1, y.ndim - 1):
         y.activation, y.logits = "softmax", x if isinstance(x, Tensor) else Tensor(x)
     return y
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunet.autograd import Tensor
 from gpunet.functions import elementwise, network, reduction, shaping
+from gpunet.symbolic import Symbol
 
 __all__: list[str] = []
 
@@ -100,3 +101,5 @@ _METHODS: dict[str, Any] = {
 
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)
+    if _name != "__array_function__":
+        setattr(Symbol, _name, _method)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.layers.core import positive_integer
+from gpunet.arguments import positive_integer
 from gpunet.layers.layer import Shape
 from gpunet.layers.pooling import ImageLayer
+from gpunet.layers.roles import Product, Role
 from gpunet.primitives import shapes
 
 __all__ = ["Conv2D"]
@@ -49,15 +50,9 @@ class Conv2D(ImageLayer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
-        *,
-        input_shape: tuple[int | None, ...] | None = None,
-        name: str | None = None,
-        trainable: bool = True,
-        dtype: Any = "float32",
+        **options: Any,
     ) -> None:
-        super().__init__(
-            data_format, input_shape=input_shape, name=name, trainable=trainable, dtype=dtype
-        )
+        super().__init__(data_format, **options)
         self.filters = positive_integer(filters, "filters", "Conv2D")
         self.kernel_size = shapes.pair(kernel_size, "kernel_size")
         self.strides = shapes.pair(strides, "strides")
@@ -113,3 +108,8 @@ class Conv2D(ImageLayer):
             (height, width), self.kernel_size, self.strides, self.padding, self.dilation_rate
         )
         return (*sizes, self.filters)
+
+    def fusion_role(self) -> Role | None:
+        if self.channels_first or self.groups != 1:
+            return None
+        return Product(self.activation, self.strides, self.padding, self.dilation_rate)

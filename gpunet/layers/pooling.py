@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions
-from gpunet.layers.core import check_data_format
+from gpunet.arguments import check_data_format
 from gpunet.layers.layer import Layer, Shape
+from gpunet.layers.roles import Pool, Role
 from gpunet.primitives import shapes
 
 __all__ = ["AveragePooling2D", "ImageLayer", "MaxPooling2D"]
@@ -87,11 +88,9 @@ class _Pooling2D(ImageLayer):
         strides: Any = None,
         padding: Any = "valid",
         data_format: str = "channels_last",
-        *,
-        input_shape: tuple[int | None, ...] | None = None,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(data_format, input_shape=input_shape, name=name)
+        super().__init__(data_format, **options)
         self.pool_size = shapes.pair(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else shapes.pair(strides, "strides")
         self.padding = padding
@@ -121,6 +120,10 @@ class MaxPooling2D(_Pooling2D):
         return functions.max_pool2d(
             x, pool_size=self.pool_size, strides=self.strides, padding=self.padding
         )
+
+    def fusion_role(self) -> Role | None:
+        side_by_side = self.strides == self.pool_size and self.padding in ("valid", 0)
+        return Pool(self.pool_size) if side_by_side and not self.channels_first else None
 
 
 class AveragePooling2D(_Pooling2D):

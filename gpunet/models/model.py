@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 
 from gpunet import optimizers
+from gpunet.arguments import positive_integer
 from gpunet.callbacks import Callback, CallbackList, History, check_callbacks
-from gpunet.layers.core import positive_integer
-from gpunet.layers.layer import Layer, Shape
-from gpunet.models import summary
+from gpunet.layers.building import unbuilt_on_error
 from gpunet.models.preparation import Preparation
 from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
@@ -52,12 +51,11 @@ class Model(Preparation):
     2
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+        super().__init__(inputs, outputs, **options)
         self.history: History | None = None
         # A callback sets these to end `fit`, `evaluate` or `predict` after the batch or epoch.
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
-        self.fuse = True  # `compile` sets it, and the next
         self.precision: str | None = None
 
     # Setting up
@@ -126,17 +124,10 @@ class Model(Preparation):
         self._parameters = self._captured_steps = None
         self._dry_outputs = {}
         self.capture, self.precision = False if run_eagerly else capture, precision
-        for layer in self._with_sublayers():
+        for layer in self.with_sublayers():
             if isinstance(layer, Model):
                 layer.fuse = bool(fuse)
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
-        print_fn(summary.table(self, self._rows()))
-
-    def _rows(self) -> list[tuple[Layer, Shape | None]]:
-        """The layers of `summary()` with their output shapes, where they are known."""
-        return [(layer, None) for layer in self.sublayers]
 
     # Training
 
@@ -201,7 +192,7 @@ class Model(Preparation):
         adapter = DataAdapter(self, "fit", "training data", class_weight=class_weight)
         sizes = validation_batch_size, batch_size
         validation = None
-        with self.unbuilt_on_error():
+        with unbuilt_on_error(self):
             if validation_split:
                 if validation_data is not None:
                     raise ValueError(
@@ -371,10 +362,6 @@ class Model(Preparation):
         batch = adapter.prepare(adapter.flatten(x))
         with memory_for(batch.size), use_precision(self.precision):
             return loops.predict_batch(self, batch, adapter.structure)
-
-    def _samples_at_once(self) -> int:
-        """Return how many samples inference runs at a time; 0 to keep the batches as they are."""
-        return 0
 
 
 def _due_epochs(validation_freq: Any, epochs: int) -> Collection[int]:

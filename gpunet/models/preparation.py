@@ -11,15 +11,17 @@ import numpy as np
 from gpunet import optimizers, random
 from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import array_module, get_array_module
-from gpunet.layers.layer import Layer, Shape, collect_updates
+from gpunet.layers.building import unbuilt_on_error
+from gpunet.layers.layer import Shape, collect_updates
 from gpunet.metrics import Metric
+from gpunet.models.functional import Functional
 from gpunet.models.steps import StepMethods
 from gpunet.symbolic import flatten, pack
 from gpunet.training.adapter import Outputs
 from gpunet.training.capture.steps import CaptureError, DeviceSteps
 from gpunet.training.memory import memory_for
 from gpunet.training.objective import NO_LOSS, Objective
-from gpunet.training.state import FlatParameters, Trainability, TrainingState, build_optimizer
+from gpunet.training.state import FlatParameters, Trainability, TrainingState
 
 __all__ = ["Preparation"]
 
@@ -27,11 +29,10 @@ __all__ = ["Preparation"]
 class Preparation(StepMethods):
     """The state of a model between `compile` and the first step."""
 
-    graph: Any = None  # a `gpunet.symbolic.Graph` of models that have one
     _takes_one_input = False
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+        super().__init__(inputs, outputs, **options)
         self.optimizer: optimizers.Optimizer | None = None
         self.capture: bool | str = "auto"
         self._objective = Objective()
@@ -44,7 +45,7 @@ class Preparation(StepMethods):
 
     def __getstate__(self) -> dict[str, Any]:
         # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
-        return vars(self) | {"_captured_steps": None}
+        return super().__getstate__() | {"_captured_steps": None}
 
     @property
     def loss(self) -> Any:
@@ -65,16 +66,6 @@ class Preparation(StepMethods):
         self._objective = self._objective.replaced(metrics=metrics)
 
     # Shapes
-
-    @property
-    def output_shape(self) -> Shape:
-        """The shape of the output, its batch size None; known once the model is built."""
-        if self.input_shape is None:
-            raise RuntimeError(
-                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
-                "or call it on data."
-            )
-        return self.compute_output_shape(self.input_shape)
 
     def _input_count(self) -> int | None:
         """Return the number of inputs, None where only the model's `call` knows."""
@@ -98,18 +89,19 @@ class Preparation(StepMethods):
 
     def _build_for(self, structure: Any, inputs: tuple[Array, ...]) -> None:
         """Build the model for inputs, and raise `ValueError` unless it takes them."""
-        with nullcontext() if self.built else self.unbuilt_on_error():
+        with nullcontext() if self.built else unbuilt_on_error(self):
             if structure == 0:
                 shape = inputs[0].shape
-                self.build_once((None, *shape[1:]))
+                self.build((None, *shape[1:]))
                 self.check_input(shape)
             elif not self.built:
                 self._dry_call(structure, [(x.shape[1:], x.dtype) for x in inputs])
 
     def _outputs_for(self, structure: Any, inputs: tuple[Array, ...]) -> Outputs:
         """Return the names and shapes of the outputs for inputs, after building the model."""
-        has_formula = type(self).compute_output_shape is not Layer.compute_output_shape
-        with nullcontext() if self.built else self.unbuilt_on_error():
+        formula, without = type(self).compute_output_shape, Functional.compute_output_shape
+        has_formula = self.graph is not None or formula is not without
+        with nullcontext() if self.built else unbuilt_on_error(self):
             self._build_for(structure, inputs)
             if structure == 0 and has_formula and self._output_count() in (None, 1):
                 shape = self.compute_output_shape((None, *inputs[0].shape[1:]))
@@ -192,7 +184,7 @@ class Preparation(StepMethods):
         else:
             with memory_for(None):
                 parameters = FlatParameters(self)
-                build_optimizer(optimizer, parameters, earlier)
+                optimizer.build_buffer(parameters.values, parameters.segments, parameters.trainable)
         self._parameters = parameters
 
     def _check_optimizer_is_free(self, optimizer: optimizers.Optimizer) -> None:
@@ -206,7 +198,7 @@ class Preparation(StepMethods):
 
     def _build_sublayers(self) -> None:
         """Build the layers that are built only when they are called, by calls on zeros."""
-        if all(layer.built for layer in self._with_sublayers()):
+        if all(layer.built for layer in self.with_sublayers()):
             return
         if self._dry_inputs is None:
             if self.input_shape is None:

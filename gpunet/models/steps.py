@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from gpunet.autograd import Tensor
-from gpunet.layers.layer import Layer
+from gpunet.models.functional import Functional
 from gpunet.symbolic import flatten, pack
 from gpunet.training.adapter import DataAdapter, unpack
 from gpunet.training.batches import Batch, Batches
@@ -20,7 +20,7 @@ from gpunet.training.step import evaluate_batch, step
 __all__ = ["StepMethods"]
 
 
-class StepMethods(Layer):
+class StepMethods(Functional):
     """`train_step`, `test_step`, `predict_step`, `compute_loss` and `compute_metrics`.
 
     `fit`, `evaluate` and `predict` call those that a subclass defines. Steps of a custom

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from gpunet.layers.layer import Layer, Shape
+from typing import Any
+
+from gpunet.layers.layer import Layer
+from gpunet.symbolic import Graph, Node
 
 __all__ = ["table"]
 
 
-def table(model: Layer, rows: list[tuple[Layer, Shape | None]]) -> str:
-    """Return a table of layers, their output shapes and numbers of weights, with the totals.
+def table(model: Any) -> str:
+    """Return a table of the nodes of a model with their output shapes and numbers of weights.
 
     Arguments:
-        model: the model, for its name and the totals.
-        rows: its layers with their output shapes, None where not known.
+        model: with a graph; else its layers are listed, without shapes.
     """
-    lines = [("Layer (type)", "Output shape", "Param #")]
-    for layer, shape in rows:
-        lines.append(
-            (
-                f"{layer.name} ({type(layer).__name__})",
-                "?" if shape is None else str(shape),
-                f"{layer.count_params():,}" if layer.built else "0 (unbuilt)",
-            )
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    text = [
-        f"{line[0]:<{widths[0]}}  {line[1]:<{widths[1]}}  {line[2]:>{widths[2]}}" for line in lines
-    ]
-    rule = "-" * len(text[0])
+    lines = [["Layer (type)", "Output shape", "Param #"], *map(list, _rows(model))]
+    if model.graph is not None and _branches(model.graph):
+        sources = [", ".join(_sources(node)) or "-" for node in _nodes(model.graph)]
+        for line, cell in zip(lines, ["Connected to", *sources], strict=True):
+            line.append(cell)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = [_aligned(line, widths) for line in lines]
+    rule = "-" * max(map(len, text))
     trainable = sum(parameter.size for parameter in model.trainable_weights)
     frozen = sum(parameter.size for parameter in model.non_trainable_weights)
     size = sum(parameter.value.nbytes for parameter in model.weights)
@@ -39,6 +35,57 @@ def table(model: Layer, rows: list[tuple[Layer, Shape | None]]) -> str:
     return "\n".join(
         [f"Model: {model.name!r}", rule, text[0], rule, *text[1:], rule, *totals, rule]
     )
+
+
+def _aligned(line: list[str], widths: list[int]) -> str:
+    puts = [str.ljust, str.ljust, str.rjust, str.ljust]
+    cells = [put(cell, width) for put, cell, width in zip(puts, line, widths, strict=False)]
+    return "  ".join(cells).rstrip()
+
+
+def _rows(model: Any) -> list[tuple[str, str, str]]:
+    if model.graph is None:
+        return [_row(layer, "?") for layer in model.layers]
+    rows, seen = [], set()
+    for node in _nodes(model.graph):
+        shapes = node.shapes
+        text = str(shapes[0]) if len(shapes) == 1 else ", ".join(map(str, shapes))
+        rows.append(_row(node.operation, text, node.name, id(node.operation) in seen))
+        seen.add(id(node.operation))
+    return rows
+
+
+def _row(operation: Any, shape: str, name: str = "", again: bool = False) -> tuple[str, str, str]:
+    if not isinstance(operation, Layer):
+        return f"{name} (function)", shape, "0"
+    count = f"{operation.count_params():,}" if operation.built else "0 (unbuilt)"
+    return (
+        f"{operation.name} ({type(operation).__name__})",
+        shape,
+        "shared" if again and operation.weights else count,
+    )
+
+
+def _nodes(graph: Graph) -> list[Node]:
+    """Return the nodes to list: a single input is told by the first shape alone."""
+    inputs = [s.node for s in graph.inputs if s.node is not None and not s.node.inputs]
+    return [*(inputs if len(inputs) > 1 or _branches(graph) else []), *graph.nodes]
+
+
+def _branches(graph: Graph) -> bool:
+    """Return whether the nodes do not simply follow one another."""
+    if len(graph.inputs) > 1 or len(graph.outputs) > 1:
+        return True
+    before = graph.inputs[0].node
+    for node in graph.nodes:
+        if [symbol.node for symbol in node.inputs] != [before]:
+            return True
+        before = node
+    return False
+
+
+def _sources(node: Node) -> list[str]:
+    return [symbol.node.name for symbol in node.inputs if symbol.node is not None]
 
 
 def _bytes(count: int) -> str:

@@ -8,39 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.naming import find
+from gpunet.configurable import Registry
+from gpunet.optimizers import schedules
 from gpunet.optimizers.adam import Adam
-from gpunet.optimizers.optimizer import Optimizer
+from gpunet.optimizers.optimizer import Optimizer, Segment
 from gpunet.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adam", "Optimizer", "get"]
+__all__ = ["SGD", "Adam", "Optimizer", "Segment", "deserialize", "get", "schedules", "serialize"]
 
-_OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD}
+_REGISTRY = Registry("optimizer", Optimizer, [Adam, SGD])
+serialize = _REGISTRY.serialize
+deserialize = _REGISTRY.deserialize
 
 
 def get(identifier: Any) -> Optimizer:
-    """Return the optimizer of a name, with its default arguments, or the optimizer given.
-
-    Arguments:
-        identifier: a name, in upper or lower case, or an optimizer.
+    """Return the optimizer of a name, a class or a config, or the optimizer given.
 
     Raises:
         ValueError: if the name is unknown.
-        TypeError: if it is neither a name nor an optimizer.
+        TypeError: if `identifier` is none of these.
 
     >>> get("adam").get_config()["learning_rate"]
     0.001
     """
-    if isinstance(identifier, Optimizer):
-        return identifier
-    if isinstance(identifier, str):
-        return find("optimizer", identifier.lower(), _OPTIMIZERS)()
-    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        raise TypeError(
-            f"optimizer must be an instance, received the class {identifier.__name__}: "
-            f"pass {identifier.__name__}()."
-        )
-    raise TypeError(
-        f"optimizer must be a name or an Optimizer, received {identifier!r}: "
-        "for example optimizer='adam' or optimizer=gpunet.optimizers.SGD(0.1)."
-    )
+    return _REGISTRY.get(identifier)

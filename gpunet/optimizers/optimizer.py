@@ -1,225 +1,420 @@
-"""What all optimizers share: step count, learning rate, slots, checks."""
+"""The base of optimizers: step count, learning rate, slots, weight decay, skipped steps."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-import math
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import check_number
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module, to_numpy
-from gpunet.naming import check_arguments
+from gpunet.configurable import Configurable
+from gpunet.naming import snake_case
+from gpunet.optimizers.rate import Rate, as_schedule
+from gpunet.optimizers.slots import Segment, Slots, lay_out, value_of, with_gradients
+from gpunet.variable import Variable
 
-__all__ = ["Optimizer", "check_number"]
+__all__ = ["Optimizer", "Segment"]
 
-
-def check_number(
-    where: str, name: str, value: Any, below: float = math.inf, *, or_equal: bool = False
-) -> float:
-    """Return `value` as a float if it is a number from 0 to `below`, else raise.
-
-    Arguments:
-        where: the function that takes the argument, for the message.
-        name: the argument's name, for the message.
-        value: what was received.
-        below: the bound the number must be under.
-        or_equal: whether the number may be the bound itself.
-
-    Raises:
-        TypeError: if it is no number.
-        ValueError: if it is out of range, or NaN.
-    """
-    is_number = isinstance(value, Real) or getattr(value, "size", 0) == 1
-    if isinstance(value, bool) or not is_number:
-        raise TypeError(f"{where} expects a number for {name}, received {value!r}.")
-    number = float(to_numpy(value).reshape(()))
-    if not (0 <= number < below or (or_equal and number == below)):
-        bound = f"at least 0 and finite, as {name}=0.01"
-        if below < math.inf:
-            bound = f"from 0 to {'' if or_equal else 'below '}{below:g}"
-        raise ValueError(f"{where} expects {name} {bound}, received {number!r}.")
-    return number
+_NO_LR = "optimizers have no attribute 'lr': use learning_rate, as optimizer.learning_rate = 0.01."
 
 
-class Optimizer:
+class Optimizer(Configurable):
     """Base class of optimizers: a subclass names its slots and writes its update rule.
 
-    A *slot* is a buffer as long as the parameters, zero at first, such as a running mean of the
-    gradients. A subclass keeps the arguments of its ``__init__`` in attributes of the same names.
+    All parameters are one flat buffer, and so are their gradients and each slot. A *slot* is a
+    buffer as long as the parameters, zero at first, such as a running mean of the gradients.
 
     Arguments:
-        learning_rate: how far a step goes; at least 0.
-        name: what the optimizer is called; by default the name of its class in lower case.
+        learning_rate: at least 0; or a schedule, a function of the number of steps so far.
+        weight_decay: share of each weight, times the learning rate, that a step takes away; None
+            for none.
+        name: the optimizer's name; by default its class name in snake_case.
 
     Attributes:
-        iterations: int64 array of shape (1,), the number of updates so far. During an update
-            that update is counted already: the first has 1.
-        state: the slots, a dictionary of flat arrays; empty before `build`.
+        count: int64 array of shape (1,), the number of steps. During an update that update is
+            counted: the first has 1.
 
     >>> class SignSGD(Optimizer):
     ...     slots = ("mean",)
     ...
-    ...     def update(self, parameters, gradients, slots):
+    ...     def update(self, parameters, gradients, slots, segments):
     ...         slots["mean"] += 0.1 * (gradients - slots["mean"])
     ...         parameters -= self.learning_rate * np.sign(slots["mean"])
-    >>> parameters = np.zeros(2)
+    >>> weights = [np.zeros(2)]
     >>> optimizer = SignSGD(learning_rate=0.5)
-    >>> optimizer.build(parameters)
-    >>> optimizer.apply(parameters, np.array([3.0, -0.2]))
-    >>> parameters
-    array([-0.5,  0.5])
+    >>> optimizer.apply([np.array([3.0, -0.2])], weights)
+    >>> weights
+    [array([-0.5,  0.5])]
     """
 
     slots: tuple[str, ...] = ()
+    _set_by_init = "count"
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Optimizer:
-        """Refuse unknown arguments by a message that says which was meant."""
-        check_arguments(cls.__init__, cls.__name__, kwargs)
-        return super().__new__(cls)
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        weight_decay: float | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(**unknown)
+        where = type(self).__name__
+        self.name = name or snake_case(where)
+        # Arrays from the start: `build` moves them to the parameters' device.
+        self._learning_rate: Array = np.zeros(1)
+        self._schedule: Callable[[Any], Any] | None = None
+        self.count: Array = np.zeros(1, np.int64)
+        self.weight_decay = (
+            None if weight_decay is None else check_number(where, "weight_decay", weight_decay)
+        )
+        self._spared: tuple[list[Any], list[str]] = ([], [])  # from decay: variables, patterns
+        self._slots: Slots | None = None
+        self._stepping = False
+        self._set_rate(learning_rate)
 
-    def __init__(self, learning_rate: float = 0.01, name: str | None = None) -> None:
-        self.name = name or type(self).__name__.lower()
-        rate = check_number(type(self).__name__, "learning_rate", learning_rate)
-        # Arrays from the start: `build` moves them to where the parameters are.
-        self._learning_rate: Array = np.array([rate])
-        self.iterations: Array = np.zeros(1, np.int64)
-        self.state: dict[str, Array] = {}
-        self._built_for: tuple[tuple[int, ...], Any] | None = None
+    # The learning rate and the count
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate: a number, which on a GPU stays there as an array of no dimensions.
+        """The learning rate of the next step, within an update that of the step: a `Variable`.
 
-        Assigning a number writes it into the array that the updates read.
+        A number or a schedule can be assigned at any time. A captured step on a GPU reads it
+        there.
         """
-        return self._learning_rate[0]
+        return Rate(self._current_rate, self._set_rate)
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
+    def learning_rate(self, value: Any) -> None:
+        self._set_rate(value)
+
+    def _set_rate(self, value: Any) -> None:
+        schedule = as_schedule(value)
+        if schedule is not None:
+            self._schedule = schedule
+            return
         rate = check_number(type(self).__name__, "learning_rate", value)
+        if self._schedule is not None:
+            raise TypeError(
+                f"The learning rate of {self.name!r} follows the schedule {self._schedule!r} and "
+                f"cannot be set to {rate!r}: assign another schedule, or make the optimizer with a "
+                "number."
+            )
         self._learning_rate[0] = rate
 
+    def _current_rate(self) -> Array:
+        """Return the learning rate as an array of no axes, where the parameters live."""
+        if self._schedule is None or self._stepping:
+            return self._learning_rate.reshape(())
+        xp = get_array_module(self.count)
+        return xp.asarray(self._schedule(self.count[0]), self._learning_rate.dtype).reshape(())
+
     @property
-    def built(self) -> bool:
-        """Whether `build` has made the slots."""
-        return self._built_for is not None
+    def iterations(self) -> Any:
+        """The number of steps, a `Variable`."""
+        return Variable(self.count.reshape(()), "iteration")
 
-    def build(self, parameters: Array) -> None:
-        """Make the slots for these parameters, all zero, and start counting steps anew.
+    def __getattr__(self, name: str) -> Any:
+        if name == "lr":
+            raise AttributeError(_NO_LR)
+        return super().__getattr__(name)  # type: ignore[misc]
 
-        Arguments:
-            parameters: float32 or float64 array of shape (n,).
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "lr":
+            raise AttributeError(_NO_LR)
+        super().__setattr__(name, value)
 
-        Raises:
-            ValueError: if it is not flat.
-            TypeError: if it is not of floating-point numbers.
-        """
-        if parameters.ndim != 1:
-            raise ValueError(
-                f"{self.name}.build expects one flat buffer of parameters, shape (n,), received "
-                f"shape {parameters.shape}: pass parameters.reshape(-1)."
-            )
-        if parameters.dtype.kind != "f":
-            raise TypeError(
-                f"{self.name}.build expects parameters of float32 or float64, received "
-                f"{parameters.dtype}: pass parameters.astype('float32')."
-            )
-        xp = get_array_module(parameters)
-        rate = float(to_numpy(self._learning_rate)[0])
-        self._learning_rate = xp.full(1, rate, dtype=parameters.dtype)
-        self.iterations = xp.zeros(1, dtype=xp.int64)
-        self.state = {slot: xp.zeros_like(parameters) for slot in self.slots}
-        self._built_for = (parameters.shape, parameters.dtype)
+    # The rule, which subclasses write
 
-    def apply(self, parameters: Array, gradients: Array) -> None:
-        """Change the parameters by one step, in place.
-
-        Arguments:
-            parameters: array of shape (n,), as given to `build`.
-            gradients: array of the same shape and dtype.
-
-        Raises:
-            RuntimeError: before `build`.
-            ValueError: if a buffer has another shape or dtype than the slots; nothing is changed.
-        """
-        if self._built_for is None:
-            raise RuntimeError(
-                f"{self.name}.apply needs the optimizer's slots, which are not there yet: "
-                "call build(parameters) first."
-            )
-        shape, dtype = self._built_for
-        for argument, buffer in (("parameters", parameters), ("gradients", gradients)):
-            if buffer.shape != shape or buffer.dtype != dtype:
-                raise ValueError(
-                    f"{self.name}.apply expects {argument} as the optimizer was built for, "
-                    f"{dtype}{shape}, received {buffer.dtype}{buffer.shape}: "
-                    "call build(parameters) with the new buffer."
-                )
-        self.iterations += 1
-        try:
-            self.update(parameters, gradients, self.state)
-        except BaseException:
-            self.iterations -= 1
-            raise
-
-    def update(self, parameters: Array, gradients: Array, slots: Mapping[str, Array]) -> None:
+    def update(
+        self,
+        parameters: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        segments: Sequence[Segment],
+    ) -> None:
         """Change `parameters` and `slots` in place; a subclass writes this.
 
-        So that a step can be captured on a GPU, use the learning rate and `iterations` as the
-        arrays they are there, and not as Python numbers.
+        So that a step can be captured on a GPU, use the learning rate and `iterations` in array
+        expressions, not as Python numbers. A rule that also takes ``skip=`` must leave everything
+        as it is where `skip` says so, as the kernels of `gpunet.primitives` do.
 
         Arguments:
             parameters: array of shape (n,).
             gradients: array of shape (n,).
             slots: an array of shape (n,) for each name in the class' `slots`.
+            segments: where each weight is; may be left out of the signature.
         """
         raise NotImplementedError(
             f"{type(self).__name__} has no update rule: "
-            "define update(self, parameters, gradients, slots)."
+            "define update(self, parameters, gradients, slots, segments)."
         )
 
-    def update_unless(
-        self, failed: Array, parameters: Array, gradients: Array, slots: Mapping[str, Array]
-    ) -> None:
-        """Do what `update` does, but leave everything as it is where the step has failed.
+    # Flat buffers
 
-        That is known on the device alone. This way takes copies; a subclass whose kernels can look
-        for themselves has a shorter one.
+    @property
+    def built(self) -> bool:
+        """Whether `build` or `build_buffer` has made the slots."""
+        return self._slots is not None
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """The slots, flat arrays by name; empty before `build`."""
+        return {} if self._slots is None else self._slots.arrays
+
+    def build_buffer(
+        self,
+        parameters: Array,
+        segments: Sequence[Segment] | None = None,
+        variables: Sequence[Any] = (),
+    ) -> None:
+        """Make the slots for one flat buffer of parameters.
+
+        The count and the slots of weights that the optimizer knows from an earlier call are kept.
+        Without `variables` steps are counted anew, and slots are zero.
 
         Arguments:
-            failed: int64 (3,); the step has failed unless the first two are 0, and the third
-                counts the steps that were left out.
-            parameters, gradients, slots: as in `update`.
+            parameters: float32 or float64 array of shape (n,).
+            segments: where each weight is; by default the buffer is one weight.
+            variables: the weights, in the order of `segments`.
+
+        Raises:
+            ValueError: if the buffer is not flat, or the optimizer was built for other weights;
+                nothing is changed.
+            TypeError: if the buffer holds no floating-point numbers.
         """
+        if parameters.ndim != 1:
+            raise ValueError(
+                f"{self.name}.build_buffer expects one flat buffer of parameters, shape (n,), "
+                f"received shape {parameters.shape}: pass parameters.reshape(-1)."
+            )
+        if parameters.dtype.kind != "f":
+            raise TypeError(
+                f"{self.name}.build_buffer expects parameters of float32 or float64, received "
+                f"{parameters.dtype}: pass parameters.astype('float32')."
+            )
+        if segments is None:
+            segments = [Segment("parameters", 0, parameters.size, parameters.shape)]
+        count = np.zeros(1, np.int64)
+        if self._slots is None or not self._slots.variables or not variables:
+            slots = Slots(self.slots, parameters, segments, variables)
+        else:
+            self._slots.check_known(f"The optimizer {self.name!r}", variables)
+            slots, count = self._slots.moved(parameters, segments, variables), self.count
         xp = get_array_module(parameters)
-        changed = [parameters, *slots.values()]
+        rate = to_numpy(self._learning_rate)
+        # New arrays: a copy of the optimizer may share the old ones.
+        self._learning_rate = xp.array(rate, dtype=parameters.dtype)
+        self.count = xp.array(to_numpy(count))
+        self._slots = slots
+
+    def step(
+        self,
+        parameters: Array,
+        gradients: Array,
+        *,
+        skip: Array | None = None,
+        counted: bool = False,
+    ) -> None:
+        """Change a flat buffer of parameters by one step, in place.
+
+        Arguments:
+            parameters: array of shape (n,), as given to `build_buffer`.
+            gradients: array of the same shape and dtype.
+            skip: int64 (3,) or None. Where its first or second element is not 0, nothing is
+                changed but its third, which counts the steps that were left out.
+            counted: whether `count` includes this step already, as that of a captured step does.
+
+        Raises:
+            RuntimeError: before `build_buffer`.
+            ValueError: if a buffer has another shape or dtype than the slots; nothing is changed.
+        """
+        if self._slots is None:
+            raise RuntimeError(
+                f"{self.name}.step needs the optimizer's slots, which do not exist yet: "
+                "call build_buffer(parameters) first."
+            )
+        shape, dtype = self._slots.shape, self._slots.dtype
+        for argument, buffer in (("parameters", parameters), ("gradients", gradients)):
+            if buffer.shape != shape or buffer.dtype != dtype:
+                raise ValueError(
+                    f"{self.name}.step expects {argument} as the optimizer was built for, "
+                    f"{dtype}{shape}, received {buffer.dtype}{buffer.shape}: "
+                    "call build_buffer(parameters) with the new buffer."
+                )
+        with self._counted(skip, counted):
+            self._step(parameters, gradients, self._slots, skip)
+
+    @contextmanager
+    def _counted(self, skip: Array | None = None, counted: bool = False) -> Iterator[None]:
+        """Count a step and set its learning rate; a step that fails is not counted."""
+        # (1,): 0 for a step that is skipped
+        one: Any = 0
+        if not counted:
+            one = 1 if skip is None else (skip[:2] == 0).all(keepdims=True)
+            self.count += one
+        try:
+            if self._schedule is not None:
+                self._learning_rate[...] = self._schedule((self.count - 1)[0])
+            self._stepping = True
+            yield
+        except BaseException:
+            if not counted:
+                self.count -= one
+            raise
+        finally:
+            self._stepping = False
+
+    def _step(self, parameters: Array, gradients: Array, slots: Slots, skip: Array | None) -> None:
+        """Do one step: what all optimizers do before and after their rule has its place here."""
+        takes = _parameters_of(type(self).update)
+        options: dict[str, Any] = {"segments": slots.segments} if "segments" in takes else {}
+        if "skip" in takes:  # the rule is a fused kernel, which checks before it writes
+            self._decay(parameters, slots, skip)
+            self.update(parameters, gradients, slots.arrays, **options | {"skip": skip})
+            return
+        changed = [parameters, *slots.arrays.values()]
         before = [array.copy() for array in changed]
-        self.update(parameters, gradients, slots)
-        bad = (failed[:2] != 0).any()
-        for array, kept in zip(changed, before, strict=True):
-            array[...] = xp.where(bad, kept, array)
-        failed[2:] += bad
+        try:
+            self._decay(parameters, slots, None)
+            self.update(parameters, gradients, slots.arrays, **options)
+        except BaseException:
+            for array, kept in zip(changed, before, strict=True):
+                with suppress(Exception):  # a capture that was broken off refuses
+                    array[...] = kept
+            raise
+        if skip is not None:
+            failed = (skip[:2] != 0).any()
+            xp = get_array_module(parameters)
+            for array, kept in zip(changed, before, strict=True):
+                array[...] = xp.where(failed, kept, array)
+            skip[2:] += failed
+
+    # Weight decay
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Choose weights that decay leaves alone; call it before the optimizer is built.
+
+        Arguments:
+            var_list: weights.
+            var_names: regular expressions; a weight is left alone if one is found in its path.
+
+        Raises:
+            ValueError: if the optimizer is built.
+        """
+        if self.built:
+            raise ValueError(
+                f"{self.name}.exclude_from_weight_decay must be called before the optimizer is "
+                "built, that is before the first step."
+            )
+        self._spared = list(var_list or ()), list(var_names or ())
+
+    def _decay(self, parameters: Array, slots: Slots, skip: Array | None) -> None:
+        if not self.weight_decay:
+            return
+        share = self._learning_rate * self.weight_decay
+        if skip is not None:
+            share = share * (skip[:2] == 0).all()
+        for part in slots.parts_without(*self._spared):
+            parameters[part] -= parameters[part] * share
+
+    # Keras' calls, on lists of weights
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Make the slots for a list of weights, as `apply` does at its first call.
+
+        Arguments:
+            variables: parameters, tensors or arrays, all of one dtype.
+        """
+        if not isinstance(variables, list | tuple):
+            raise TypeError(
+                f"{self.name}.build expects a list of weights, such as model.trainable_weights, "
+                f"received {type(variables).__name__}: for one flat buffer use build_buffer."
+            )
+        values = [value_of(variable) for variable in variables]
+        dtypes = {str(value.dtype) for value in values}
+        if len(dtypes) != 1:
+            raise ValueError(
+                f"{self.name}.build expects at least one weight, and all of one dtype, received "
+                f"{sorted(dtypes) or 'an empty list'}."
+            )
+        xp = get_array_module(*values)
+        buffer = xp.empty(sum(value.size for value in values), values[0].dtype)
+        self.build_buffer(buffer, lay_out(variables), variables)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Change weights by one step, in place; the first call builds the optimizer.
+
+        Arguments:
+            grads: a gradient for each weight. None leaves a weight as it is, with a warning.
+            trainable_variables: parameters, tensors or arrays; by default those of `build`.
+
+        Raises:
+            ValueError: if gradients and weights do not fit each other, or the optimizer was built
+                for other weights; nothing is changed.
+        """
+        if not isinstance(grads, list | tuple):
+            raise TypeError(
+                f"{self.name}.apply expects a list of gradients and a list of weights, received "
+                f"{type(grads).__name__}: for one flat buffer use step(parameters, gradients)."
+            )
+        given = trainable_variables
+        if given is None:
+            given = [] if self._slots is None else self._slots.variables
+        given = list(given)
+        variables, gradients = with_gradients(f"{self.name}.apply", given, grads)
+        if self._slots is None:
+            self.build(given)
+        assert self._slots is not None
+        self._slots.check_known(f"The optimizer {self.name!r}", variables)
+        slots = self._slots.only(variables)
+        parameters = slots.flat([value_of(variable) for variable in variables])
+        with self._counted():
+            self._step(parameters, slots.flat(gradients), slots, None)
+            slots.spread(parameters)
+            if slots is not self._slots:
+                self._slots.copy_from(slots)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> Any:
+        """Change weights by one step, given pairs of a gradient and a weight; Keras' name."""
+        pairs = list(grads_and_vars)
+        self.apply([grad for grad, _ in pairs], [variable for _, variable in pairs])
+        return self.iterations
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The step count, the learning rate if it is a number, and each weight's slots."""
+        found = [self.iterations]
+        if self._schedule is None:
+            found.append(self.learning_rate)
+        for segment in () if self._slots is None else self._slots.segments:
+            for name, slot in self.state.items():
+                view = slot[segment.part].reshape(segment.shape)
+                found.append(Variable(view, f"{segment.path}_{name}"))
+        return found
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make an optimizer like this one.
+        """Return the arguments that make an optimizer like this one, with today's learning rate.
 
         >>> Optimizer(0.5).get_config()
-        {'learning_rate': 0.5, 'name': 'optimizer'}
+        {'learning_rate': 0.5, 'weight_decay': None, 'name': 'optimizer'}
         """
-        arguments = list(inspect.signature(type(self).__init__).parameters.values())[1:]
-        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        names = [argument.name for argument in arguments if argument.kind not in variadic]
-        missing = [name for name in names if not hasattr(self, name)]
-        if missing:
-            raise AttributeError(
-                f"{type(self).__name__}.get_config expects each argument of __init__ in an "
-                f"attribute of its name, found no self.{missing[0]}: set it in __init__."
-            )
-        config = {name: getattr(self, name) for name in names}
+        config = super().get_config()
         if "learning_rate" in config:
-            config["learning_rate"] = float(config["learning_rate"])
+            rate = self._schedule
+            config["learning_rate"] = float(self._learning_rate[0]) if rate is None else rate
+        if "name" in config:
+            config["name"] = self.name
         return config
+
+
+@functools.cache
+def _parameters_of(rule: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(rule).parameters)

@@ -8,15 +8,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunet import naming, random
-from gpunet.primitives.shapes import Pool2DGeometry
+from gpunet.backend import get_array_module
+from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
     "are_class_numbers",
     "check_activation",
+    "check_array",
+    "check_conv_grad",
     "check_convolution",
     "check_dropout",
-    "check_fused_output",
     "check_gather",
     "check_has_output",
     "check_matmul",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+
+_NUMPY_FLOATS = frozenset(map(np.dtype, ("float32", "float64")))
 
 OUTPUT_ACTIVATIONS = (
     "relu",
@@ -53,6 +57,30 @@ class _HasDtype(Protocol):
 class _HasShape(Protocol):
     @property
     def shape(self) -> Shape: ...
+
+
+def check_array(where: str, array: Any, twins: Any, *, any_numbers: bool = False) -> None:
+    """Raise `TypeError` unless `array` is an array of an element type that the twins take.
+
+    Arguments:
+        where: the primitive, named in the error.
+        array: its first argument.
+        twins: the twins module; its `FLOATS` are the names of floating-point types it takes.
+        any_numbers: whether integers and bools are allowed too.
+    """
+    if type(array) is np.ndarray and array.dtype in _NUMPY_FLOATS:  # the usual case, fast
+        return
+    if not isinstance(array, (get_array_module(array).ndarray, np.generic)):
+        raise TypeError(
+            f"{where}: expected an array as its first argument, received {type(array).__name__}: "
+            "make one with gpunet.backend.asarray(x, dtype='float32')."
+        )
+    if array.dtype.name in twins.FLOATS or (any_numbers and array.dtype.kind in "biuf"):
+        return
+    raise TypeError(
+        f"{where}: expected an array of {' or '.join(twins.FLOATS)} as its first argument, "
+        f"received {array.dtype}: convert it with x.astype('float32')."
+    )
 
 
 def are_class_numbers(logits_shape: Shape, labels: Any) -> bool:
@@ -237,8 +265,17 @@ def _check_int64(where: str, name: str, array: Any) -> None:
         )
 
 
-def check_fused_output(output_grad: Any, output: Any, activation: str | None) -> None:
-    """Raise unless a fused activation is known and what it returned is there, of its shape."""
+def check_conv_grad(
+    output_grad: Any, operand: Any, output: Any, activation: str | None, g: Conv2DGeometry
+) -> None:
+    """Raise unless the gradient of a convolution's output fits its geometry and operand."""
+    check_same_dtype("conv2d", operand, output_grad=output_grad)
+    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
+    _check_fused_output(output_grad, output, activation)
+
+
+def _check_fused_output(output_grad: Any, output: Any, activation: str | None) -> None:
+    """Raise unless a fused activation is known and its output is given, of its shape."""
     check_activation(activation)
     if output is not None:
         check_shape("conv2d", "output", output.shape, output_grad.shape)
@@ -248,10 +285,16 @@ def check_fused_output(output_grad: Any, output: Any, activation: str | None) ->
 
 
 def check_pooled_grad(
-    output_grad: Any, indices: Any, output: Any, activation: str | None, pool: Pool2DGeometry
+    output_grad: Any,
+    indices: Any,
+    operand: Any,
+    output: Any,
+    activation: str | None,
+    pool: Pool2DGeometry,
 ) -> None:
-    """Raise unless what the backward pass of a pooled convolution is given fits its geometry."""
+    """Raise unless the gradient of a pooled convolution's output fits its geometry and operand."""
     where = "conv2d_max_pool"
+    check_same_dtype(where, operand, output_grad=output_grad)
     check_shape(where, "output_grad", output_grad.shape, pool.output_shape)
     check_shape(where, "indices", indices.shape, pool.output_shape)
     if indices.dtype != pool.index_dtype:
@@ -259,7 +302,7 @@ def check_pooled_grad(
             f"{where}: expected indices of {pool.index_dtype}, received {indices.dtype}: "
             "give the second result of conv2d_max_pool_forward."
         )
-    check_fused_output(output_grad, output, activation)
+    _check_fused_output(output_grad, output, activation)
 
 
 def check_has_output(output: Any, activation: str | None) -> None:
@@ -272,8 +315,8 @@ def check_has_output(output: Any, activation: str | None) -> None:
 
 def check_matmul(
     a: Any, b: Any, bias: Any, transpose_a: bool, transpose_b: bool, activation: str | None
-) -> tuple[int, int, int]:
-    """Return the rows, columns and inner size of a matrix product, or raise if there is none."""
+) -> None:
+    """Raise unless two matrices, or two stacks of them, can be multiplied."""
     check_same_dtype("matmul", a, b=b, bias=bias)
     check_activation(activation)
     if not (2 <= a.ndim == b.ndim <= 3) or a.shape[:-2] != b.shape[:-2]:
@@ -290,4 +333,3 @@ def check_matmul(
         )
     if bias is not None:
         check_shape("matmul", "bias", bias.shape, right[1:])
-    return left[0], right[1], left[1]

@@ -1,8 +1,8 @@
-"""Gradients of weights in parts, whose sum is left to a later launch."""
+"""Gradients of weights as partial sums, which a later launch adds up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _left: ContextVar[bool] = ContextVar("parts_left", default=False)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A gradient as its parts, one of each block that worked on it; the gradient is their sum.
+    """A gradient as its partial sums, one of each block that computed it.
 
     Attributes:
         buffer: flat array that holds them, and those of other gradients.
@@ -25,6 +25,7 @@ class Parts:
         stride: elements from the beginning of a part to that of the next.
         count: how many parts there are.
         shape: of the gradient; a part has its elements in this order.
+        add_up: computes their sum.
     """
 
     buffer: Array
@@ -32,6 +33,7 @@ class Parts:
     stride: int
     count: int
     shape: tuple[int, ...]
+    add_up: Callable[[Parts], Array]
 
     @property
     def dtype(self) -> Any:
@@ -39,19 +41,17 @@ class Parts:
         return self.buffer.dtype
 
     def astype(self, dtype: Any, copy: bool = True) -> Parts | Array:
-        """Return the gradient in a type: as the parts they are, if that is theirs."""
+        """Return the gradient in `dtype`: these parts if they have it, else the converted sum."""
         return self if dtype == self.dtype else self.total().astype(dtype, copy=copy)
 
     def total(self) -> Array:
         """Return the gradient."""
-        from gpunet.primitives.cuda.step import add_up
-
-        return add_up(self)
+        return self.add_up(self)
 
 
 @contextmanager
 def leaving_parts() -> Iterator[None]:
-    """Let CUDA twins give the gradients of weights as `Parts` inside, where they come in parts."""
+    """Let CUDA twins return the gradients of weights as `Parts` inside the block, if in parts."""
     token = _left.set(True)
     try:
         yield
@@ -60,5 +60,5 @@ def leaving_parts() -> Iterator[None]:
 
 
 def parts_are_left() -> bool:
-    """Return whether gradients of weights may be given as `Parts` here."""
+    """Return whether gradients of weights may be returned as `Parts`."""
     return _left.get()

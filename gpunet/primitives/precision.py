@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpunet.naming import find
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch
 
 __all__ = [
     "PRECISIONS",
@@ -92,7 +92,7 @@ def check_precision(name: str, where: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"{where}: expected 'fp32', 'tf32' or 'bf16', received {name!r}.")
     find("precision", name, PRECISIONS)
-    capability = None if name == "fp32" else launcher.compute_capability()
+    capability = None if name == "fp32" else launch.compute_capability()
     if capability is not None and capability < _LEAST_CAPABILITY:
         raise ValueError(
             f"{where}: {name} needs a GPU of compute capability 8.0 or later (Ampere, 2020), this "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from functools import cache
 from types import ModuleType
 from typing import NamedTuple
 
+from gpunet.background import call_in_background
+from gpunet.fork import wait_before_fork
 from gpunet.naming import find
 from gpunet.primitives import reference
 
@@ -15,6 +18,8 @@ __all__ = ["NumpyTwins", "numpy_twins"]
 
 _VARIABLE = "GPUNET_FAST"
 _SETTINGS = {"": True, "auto": True, "1": True, "0": False}
+
+_importing = wait_before_fork(threading.RLock())
 
 
 class NumpyTwins(NamedTuple):
@@ -39,7 +44,7 @@ def numpy_twins() -> NumpyTwins:
     if not find(f"value of the environment variable {_VARIABLE}:", setting, _SETTINGS):
         return NumpyTwins(reference, f"{_VARIABLE}=0 asks for NumPy alone.", f"Unset {_VARIABLE}.")
     try:
-        fast = importlib.import_module("gpunet.primitives.fast")
+        fast = _import_whole("gpunet.primitives.fast")
     except ModuleNotFoundError as error:
         if error.name != "numba":
             raise
@@ -53,3 +58,13 @@ def numpy_twins() -> NumpyTwins:
 
     threads = importlib.import_module("gpunet.primitives.fast.threads").thread_count()
     return NumpyTwins(fast, f"Numba {numba.__version__}, {threads} threads.")
+
+
+def _import_whole(name: str) -> ModuleType:
+    """Import a module so that no interrupt leaves it, or what it imports, half imported."""
+
+    def work() -> ModuleType:
+        with _importing:
+            return importlib.import_module(name)
+
+    return call_in_background(work)

@@ -1,30 +1,27 @@
-"""Sizes and padding of the primitives, the same for every kind of array.
-
-Geometries are worked out once per set of arguments and kept, because they are needed at each step.
-"""
+"""Sizes and padding of windows, the same for every kind of array."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from gpunet import naming
 
 __all__ = [
-    "Conv2DGeometry",
+    "AxisPadding",
     "Padding",
-    "Pool2DGeometry",
+    "Pair",
+    "Shape",
     "Window",
-    "conv2d_geometry",
-    "conv2d_max_pool_geometry",
     "frozen",
+    "is_integer",
+    "matmul_sizes",
     "output_size",
     "output_sizes",
     "pair",
-    "pool2d_geometry",
+    "resolve_padding",
     "split_axis",
     "split_padding",
 ]
@@ -42,39 +39,12 @@ _PADDING_FORMS = (
 )
 
 
-class Conv2DGeometry(NamedTuple):
-    """What a 2-D convolution needs to know, all sizes resolved."""
-
-    input_shape: Shape  # (batch, height, width, channels)
-    kernel_shape: Shape  # (height, width, channels / groups, filters)
-    output_shape: Shape  # (batch, out_height, out_width, filters)
-    strides: Pair
-    padding: tuple[Pair, Pair]  # ((top, bottom), (left, right))
-    dilation: Pair
-    groups: int
-
-
-class Pool2DGeometry(NamedTuple):
-    """What 2-D pooling needs to know, all sizes resolved."""
-
-    input_shape: Shape  # (batch, height, width, channels)
-    output_shape: Shape  # (batch, out_height, out_width, channels)
-    pool_size: Pair
-    strides: Pair
-    padding: tuple[Pair, Pair]  # ((top, bottom), (left, right))
-
-    @property
-    def index_dtype(self) -> str:
-        """The type of numbers that count the elements of a window."""
-        return "uint8" if self.pool_size[0] * self.pool_size[1] <= 256 else "int32"
-
-
 def pair(value: Window, name: str, minimum: int = 1) -> Pair:
     """Return `value` as (vertical, horizontal); one integer stands for both.
 
     Arguments:
         value: an integer or two of them.
-        name: what the value is, as the error shall call it, such as ``"strides"``.
+        name: the value's name in errors, such as ``"strides"``.
         minimum: the least value allowed.
 
     Raises:
@@ -104,7 +74,7 @@ def split_padding(padding: Padding) -> tuple[AxisPadding, AxisPadding]:
     """Return the vertical and the horizontal part of `padding`, each as `output_size` takes it.
 
     Raises:
-        TypeError, ValueError: `padding` has none of the forms that are known.
+        TypeError, ValueError: `padding` has an unknown form.
 
     >>> split_padding((1, 2))
     ((1, 1), (2, 2))
@@ -113,7 +83,7 @@ def split_padding(padding: Padding) -> tuple[AxisPadding, AxisPadding]:
         name = naming.find("padding", padding, _PADDING_NAMES)
         return name, name
     try:
-        if isinstance(padding, (tuple, list)) and any(not _is_integer(item) for item in padding):
+        if isinstance(padding, (tuple, list)) and any(not is_integer(item) for item in padding):
             vertical, horizontal = padding
             return pair(vertical, "padding", 0), pair(horizontal, "padding", 0)
         top, left = pair(padding, "padding", 0)  # type: ignore[arg-type]
@@ -148,7 +118,7 @@ def output_size(
         return None
     if padding == "same":
         return -(-size // stride)
-    before, after = _resolve(size, window, stride, padding, dilation)
+    before, after = resolve_padding(size, window, stride, padding, dilation)
     span = dilation * (window - 1) + 1
     if span > size + before + after:
         spread = f" ({window} at dilation {dilation})" if dilation > 1 else ""
@@ -173,7 +143,7 @@ def output_sizes(
         sizes: (height, width); None where it is not known yet, and then so is the result.
         window: elements of the window; an integer or (vertical, horizontal).
         strides: from one position to the next; likewise.
-        padding: as for `conv2d_geometry`.
+        padding: as in `geometry.conv2d_geometry`.
         dilation: from one element of the window to its next; likewise.
 
     Raises:
@@ -198,119 +168,8 @@ def output_sizes(
     return results[0], results[1]
 
 
-def conv2d_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    where: str = "conv2d",
-) -> Conv2DGeometry:
-    """Check the arguments of a 2-D convolution and return its geometry.
-
-    Arguments:
-        input_shape: (batch, height, width, channels).
-        kernel_shape: (height, width, channels / groups, filters).
-        strides: pixels from one output to the next; an integer or (vertical, horizontal).
-        padding: ``'valid'``, ``'same'``, an integer, (vertical, horizontal) or
-            ((top, bottom), (left, right)).
-        dilation: pixels from one tap of the kernel to the next; as `strides`.
-        groups: parts into which the channels and the filters are divided; part i of the filters
-            sees part i of the channels.
-        where: the layer or function that the error shall name.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-
-    >>> conv2d_geometry((8, 28, 28, 1), (3, 3, 1, 32)).output_shape
-    (8, 26, 26, 32)
-    """
-    return _conv2d_geometry(
-        input_shape,
-        kernel_shape,
-        frozen(strides),
-        frozen(padding),
-        frozen(dilation),
-        groups,
-        where,
-    )
-
-
-def pool2d_geometry(
-    input_shape: Shape,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-    where: str = "pool2d",
-) -> Pool2DGeometry:
-    """Check the arguments of 2-D pooling and return its geometry.
-
-    Arguments:
-        input_shape: (batch, height, width, channels).
-        pool_size: an integer or (vertical, horizontal).
-        strides: likewise; None for the size of the window.
-        padding: as for `conv2d_geometry`, but less than the window, so that none is all padding.
-        where: the layer or function that the error shall name.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-
-    >>> pool2d_geometry((8, 26, 26, 32), 2).output_shape
-    (8, 13, 13, 32)
-    """
-    strides = pool_size if strides is None else strides
-    return _pool2d_geometry(input_shape, frozen(pool_size), frozen(strides), frozen(padding), where)
-
-
-def conv2d_max_pool_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    pool_size: Window = 2,
-    where: str = "conv2d_max_pool",
-) -> tuple[Conv2DGeometry, Pool2DGeometry]:
-    """Return the geometries of a convolution and of the max pooling of its output.
-
-    The windows lie side by side. Rows and columns of the convolution's output that fill no window
-    are left out of its `output_shape`: they need not be computed.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-
-    >>> conv, pool = conv2d_max_pool_geometry((8, 13, 13, 32), (3, 3, 32, 64))
-    >>> conv.output_shape, pool.output_shape
-    ((8, 10, 10, 64), (8, 5, 5, 64))
-    """
-    window = frozen(strides), frozen(padding), frozen(dilation)
-    return _conv2d_max_pool_geometry(
-        input_shape, kernel_shape, *window, groups, frozen(pool_size), where
-    )
-
-
-@lru_cache(maxsize=1024)
-def _conv2d_max_pool_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window,
-    padding: Padding,
-    dilation: Window,
-    groups: int,
-    pool_size: Window,
-    where: str,
-) -> tuple[Conv2DGeometry, Pool2DGeometry]:
-    conv = conv2d_geometry(input_shape, kernel_shape, strides, padding, dilation, groups, where)
-    pool = pool2d_geometry(conv.output_shape, pool_size, where=where)
-    (batch, height, width, filters), (rows, columns) = pool.output_shape, pool.pool_size
-    pooled = (batch, height * rows, width * columns, filters)
-    return conv._replace(output_shape=pooled), pool._replace(input_shape=pooled)
-
-
 def split_axis(shape: Shape, axis: int, where: str) -> tuple[int, int, int]:
-    """Return the elements before an axis, along it and after it, which the axis must have some of.
+    """Return how many elements there are before an axis, along it, and after it.
 
     Raises:
         ValueError: there is no such axis, or its length is 0.
@@ -331,115 +190,19 @@ def split_axis(shape: Shape, axis: int, where: str) -> tuple[int, int, int]:
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
-@lru_cache(maxsize=1024)
-def _conv2d_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window,
-    padding: Padding,
-    dilation: Window,
-    groups: int,
-    where: str,
-) -> Conv2DGeometry:
-    batch, _, _, channels = _images(input_shape, where)
-    if len(kernel_shape) != 4 or min(kernel_shape) < 1:
-        raise ValueError(
-            f"{where}: expected a kernel of 4 dimensions, none of them 0, "
-            f"(height, width, channels / groups, filters), received shape {kernel_shape}."
-        )
-    _check_groups(channels, kernel_shape, groups, where)
-    *window, _, filters = kernel_shape
-    placed = _place(input_shape, window, strides, padding, dilation, where)
-    output_shape = (batch, *placed.sizes, filters)
-    return Conv2DGeometry(
-        input_shape,
-        kernel_shape,
-        output_shape,
-        placed.strides,
-        placed.padding,
-        placed.dilation,
-        groups,
-    )
+def matmul_sizes(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> tuple[int, int, int]:
+    """Return the rows, columns and inner size of the product of matrices of shapes `a` and `b`.
+
+    >>> matmul_sizes((2, 3), (4, 3), False, True)
+    (2, 4, 3)
+    """
+    rows, inner = (a[-1], a[-2]) if transpose_a else (a[-2], a[-1])
+    return rows, b[-2] if transpose_b else b[-1], inner
 
 
-@lru_cache(maxsize=1024)
-def _pool2d_geometry(
-    input_shape: Shape, pool_size: Window, strides: Window, padding: Padding, where: str
-) -> Pool2DGeometry:
-    batch, _, _, channels = _images(input_shape, where)
-    placed = _place(input_shape, pool_size, strides, padding, 1, where)
-    for sides, size in zip(placed.padding, placed.window, strict=True):
-        if max(sides) >= size:
-            raise ValueError(
-                f"{where}: padding {padding!r} is not less than the window {placed.window}: a "
-                "window could hold nothing but padding. Use less padding or a larger window."
-            )
-    output_shape = (batch, *placed.sizes, channels)
-    return Pool2DGeometry(input_shape, output_shape, placed.window, placed.strides, placed.padding)
-
-
-class _Placed(NamedTuple):
-    sizes: Pair
-    window: Pair
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    dilation: Pair
-
-
-def _place(
-    input_shape: Shape,
-    window: Window,
-    strides: Window,
-    padding: Padding,
-    dilation: Window,
-    where: str,
-) -> _Placed:
-    """Return what the arguments of a window come to; an error names `where`."""
-    try:
-        sizes = cast(Pair, output_sizes(input_shape[1:3], window, strides, padding, dilation))
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: input of shape {input_shape}: {error}") from None
-    vertical, horizontal = split_padding(padding)
-    (height, width), steps = pair(window, "window"), pair(strides, "strides")
-    spreads = pair(dilation, "dilation")
-    resolved = (
-        _resolve(input_shape[1], height, steps[0], vertical, spreads[0]),
-        _resolve(input_shape[2], width, steps[1], horizontal, spreads[1]),
-    )
-    return _Placed(sizes, (height, width), steps, resolved, spreads)
-
-
-def _images(shape: tuple[Any, ...], where: str) -> tuple[Any, Any, Any, Any]:
-    if len(shape) != 4:
-        raise ValueError(
-            f"{where}: expected an input of 4 dimensions (batch, height, width, channels), "
-            f"received shape {shape}: reshape it; images of one channel end in a dimension of 1."
-        )
-    if min(shape[1:]) < 1:
-        raise ValueError(f"{where}: expected images with pixels and channels, received {shape}.")
-    return shape
-
-
-def _check_groups(channels: int, kernel_shape: Shape, groups: int, where: str) -> None:
-    if not _is_integer(groups) or groups < 1:
-        raise ValueError(
-            f"{where}: expected groups to be an integer of at least 1, not {groups!r}."
-        )
-    filters = kernel_shape[3]
-    if channels % groups or filters % groups:
-        raise ValueError(
-            f"{where}: groups={groups} does not divide the {channels} channels of the input and "
-            f"the {filters} filters: choose a divisor of both."
-        )
-    if kernel_shape[2] * groups != channels:
-        raise ValueError(
-            f"{where}: the kernel of shape {kernel_shape} with groups={groups} expects "
-            f"{kernel_shape[2] * groups} input channels, received {channels}: the last dimension "
-            "of the input is that of the channels."
-        )
-
-
-def _resolve(size: int, window: int, stride: int, padding: AxisPadding, dilation: int) -> Pair:
+def resolve_padding(
+    size: int, window: int, stride: int, padding: AxisPadding, dilation: int
+) -> Pair:
     """Return (before, after); 'same' is TensorFlow's, which puts the odd element at the end."""
     if not isinstance(padding, str):
         return padding
@@ -451,9 +214,10 @@ def _resolve(size: int, window: int, stride: int, padding: AxisPadding, dilation
 
 
 def frozen(value: Any) -> Any:
-    """Return `value` with lists as tuples, so that it can be a key."""
+    """Return `value` with lists as tuples, so that it is hashable."""
     return tuple(frozen(item) for item in value) if isinstance(value, list) else value
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Return whether `value` can be an index, and is no bool."""
     return hasattr(value, "__index__") and not isinstance(value, bool)

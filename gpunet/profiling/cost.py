@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from gpunet.primitives import Stage, reference
-from gpunet.primitives.launch.kernel import Launch
-from gpunet.primitives.stages import output_shape
+from gpunet.primitives.geometry import Conv2DGeometry
+from gpunet.primitives.launch import Launch
 
 __all__ = ["Work", "work_of_call", "work_of_launch"]
 
@@ -55,10 +55,9 @@ def _of_kernel(name: str, sizes: dict[str, int], given: dict[str, Any]) -> int |
     return None
 
 
-def work_of_call(name: str, arguments: Sequence[Any], options: dict[str, Any], result: Any) -> Work:
-    """Return the work of a primitive, by its arguments."""
-    bound = inspect.signature(getattr(reference, name)).bind(*arguments, **options)
-    bound.apply_defaults()
+def work_of_call(name: str, arguments: Sequence[Any], result: Any) -> Work:
+    """Return the work of a twin, by its arguments."""
+    bound = inspect.signature(getattr(reference, name)).bind(*arguments)
     moved = _bytes_in([*bound.arguments.values(), result])
     return Work(_of_primitive(name, bound.arguments, result), moved)
 
@@ -68,12 +67,7 @@ def _of_primitive(name: str, given: dict[str, Any], result: Any) -> int | None:
         a, inner = given["a"], given["a"].shape[-2 if given["transpose_a"] else -1]
         return 2 * result.size * inner if a.size else 0
     if name.startswith("conv2d"):
-        x = given["input_shape"] if "input_shape" in given else given["x"].shape
-        shape = given["kernel_shape"] if "kernel_shape" in given else given["kernel"].shape
-        window = given.get("pool_size", 1)
-        stage = [given["strides"], given["padding"], given["dilation"], window]
-        # A filter sees the channels of its group, as many as its kernel has.
-        return _of_stage((*x[:3], shape[2]), shape, stage)
+        return _of_convolution(given["conv" if "max_pool" in name else "g"])
     if name.startswith("chain"):
         return _of_chain(name, given)
     return None
@@ -81,26 +75,16 @@ def _of_primitive(name: str, given: dict[str, Any], result: Any) -> int | None:
 
 def _of_chain(name: str, given: dict[str, Any]) -> int:
     """Return the operations of a chain: those of its gradients are as many for each, as forward."""
-    sample, each = given["x"].shape[1:], []
-    for stage in given["stages"]:
-        shape, options = stage.kernel.shape, stage[3:]
-        each.append(_of_stage((len(given["x"]), *sample), shape, options))
-        sample = output_shape(sample, shape, *options)
+    each = [_of_convolution(stage.conv) for stage in given["g"].stages]
     times = {"chain_backward": 2, "chain_cross_entropy": 3}.get(name, 1)
     without_input = times > 1 and not given["with_input_grad"]
     return times * sum(each) - (each[0] if without_input else 0)
 
 
-def _of_stage(shape: tuple[int, ...], kernel: tuple[int, ...], options: Sequence[Any]) -> int:
-    """Return the operations of a convolution, of what reaches its pool, or of a dense layer."""
-    if len(kernel) == 2:
-        return 2 * shape[0] * math.prod(kernel)
-    strides, padding, dilation, window = options
-    pooled = output_shape(shape[1:], kernel, strides, padding, dilation, window)
-    places = math.prod(pooled[:2]) * math.prod(
-        window if isinstance(window, tuple) else (window,) * 2
-    )
-    return 2 * shape[0] * places * math.prod(kernel)
+def _of_convolution(g: Conv2DGeometry) -> int:
+    """Return the operations of a convolution, or a dense layer; only what reaches its pool."""
+    # A filter sees the channels of its group, as many as its kernel has.
+    return 2 * math.prod(g.output_shape[:3]) * math.prod(g.kernel_shape)
 
 
 def _bytes_in(values: Iterable[Any]) -> int:

@@ -19,7 +19,7 @@ from gpunet.training.capture.steps import DeviceSteps
 from gpunet.training.finite import NonFiniteLossError
 from gpunet.training.logs import Scores
 from gpunet.training.loops import add_to_scores
-from gpunet.training.state import FlatParameters, build_optimizer
+from gpunet.training.state import FlatParameters
 from gpunet.training.step import step
 
 __all__ = ["DryRun", "dtype_of", "sample_shape", "unchanged"]
@@ -53,7 +53,7 @@ def sample_shape(model: Model, x: Any, where: str) -> tuple[int, ...]:
             f"{'unknown' if shape is None else shape}: give its first layer input_shape= with all "
             f"sizes, or call {where}(model, x=...) with inputs like those of fit."
         )
-    model.build_once((None, *shape))
+    model.build((None, *shape))
     model._build_sublayers()
     return shape
 
@@ -112,7 +112,7 @@ class DryRun:
         model.optimizer, model.capture = copy.copy(model.optimizer), False
         with model._as_compiled():
             model._parameters = FlatParameters(model)
-        build_optimizer(model.optimizer, model._parameters, None)
+        model.optimizer.build_buffer(model._parameters.values, model._parameters.segments)
         # Two batches, so that they are taken from data as those of an epoch are.
         self.data = Batch((x,), (targets,)).map(lambda array: library.concatenate([array, array]))
         self.on_gpu = None if library is np else DeviceSteps(model)

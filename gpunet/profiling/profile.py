@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from gpunet import primitives
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import array_module, asarray, get_array_module
-from gpunet.layers.core import positive_integer
 from gpunet.models.model import Model
 from gpunet.models.sequential import Sequential
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Executor, Launch
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Executor, Launch
 from gpunet.primitives.precision import use_precision
 from gpunet.profiling.cost import Work, work_of_call, work_of_launch
 from gpunet.profiling.dry_run import DryRun, dtype_of, sample_shape, unchanged
@@ -159,26 +159,23 @@ def _primitives_of(dry_run: DryRun, steps: int) -> list[OperationTime]:
 @contextmanager
 def _timed_primitives(calls: list[tuple[str, float, Work]]) -> Iterator[None]:
     """Add the name, time and work of each primitive for NumPy arrays to `calls`."""
-    twins = primitives._twins("numpy")
+    twins = primitives.twins_for(np.empty(0))
 
     def timed(name: str) -> Callable[..., Any]:
         function = getattr(twins, name)
 
-        def call(*arguments: Any, **options: Any) -> Any:
+        def call(*arguments: Any) -> Any:
             start = perf_counter()
-            result = function(*arguments, **options)
+            result = function(*arguments)
             seconds = perf_counter() - start
-            calls.append((name, seconds, work_of_call(name, arguments, options, result)))
+            calls.append((name, seconds, work_of_call(name, arguments, result)))
             return result
 
         return call
 
-    played = SimpleNamespace(**{name: timed(name) for name in twins.__all__})
-    primitives._TWINS["numpy"] = played  # type: ignore[assignment]
-    try:
+    timed_twins = {name: timed(name) for name in twins.__all__}
+    with primitives.use_twins(SimpleNamespace(**timed_twins, FLOATS=twins.FLOATS)):
         yield
-    finally:
-        primitives._TWINS["numpy"] = twins
 
 
 class _Keeper:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import array_module, get_array_module
-from gpunet.layers.core import positive_integer
 from gpunet.models.model import Model
+from gpunet.primitives import launch as launcher
 from gpunet.primitives import reference, selection
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Build, Executor, Kernel, Launch
+from gpunet.primitives.launch import Build, Executor, KernelSource, Launch
 from gpunet.primitives.precision import use_precision
 from gpunet.profiling.dry_run import DryRun, dtype_of, sample_shape, unchanged
 from gpunet.training.memory import memory_for
@@ -92,7 +92,7 @@ class _Recorder:
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
-        self.launches: dict[tuple[str, str, Build], tuple[Kernel, Build]] = {}
+        self.launches: dict[tuple[str, str, Build], tuple[KernelSource, Build]] = {}
         self.contiguous, self.address = executor.contiguous, executor.address
         self.multiprocessors, self.check_array = executor.multiprocessors, executor.check_array
         self.compile, self.constant = executor.compile, executor.constant
@@ -110,7 +110,9 @@ class _Recorder:
         self.launches.setdefault((kernel.source, kernel.name, build), (kernel, build))
 
 
-def _compile(executor: Executor, launches: list[tuple[Kernel, Build]], verbose: int | str) -> int:
+def _compile(
+    executor: Executor, launches: list[tuple[KernelSource, Build]], verbose: int | str
+) -> int:
     since, compiled = perf_counter(), 0
     for kernel, build in _shown(launches, verbose):
         compiled += executor.compile(kernel, build)
@@ -121,8 +123,8 @@ def _compile(executor: Executor, launches: list[tuple[Kernel, Build]], verbose: 
 
 
 def _shown(
-    launches: list[tuple[Kernel, Build]], verbose: int | str
-) -> Iterable[tuple[Kernel, Build]]:
+    launches: list[tuple[KernelSource, Build]], verbose: int | str
+) -> Iterable[tuple[KernelSource, Build]]:
     """Yield the kernels, and show how far it is."""
     if verbose in ("auto", 1) and sys.stdout.isatty():
         with suppress(ImportError):
@@ -132,7 +134,7 @@ def _shown(
     return _printed(launches) if verbose == 2 else launches
 
 
-def _printed(launches: list[tuple[Kernel, Build]]) -> Iterator[tuple[Kernel, Build]]:
+def _printed(launches: list[tuple[KernelSource, Build]]) -> Iterator[tuple[KernelSource, Build]]:
     for number, (kernel, build) in enumerate(launches, start=1):
         print(f"{number}/{len(launches)} {kernel.name} ({kernel.source})", flush=True)
         yield kernel, build

@@ -6,8 +6,8 @@ import math
 from numbers import Real
 from typing import Any, NamedTuple
 
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
-from gpunet.layers.core import positive_integer
 from gpunet.symbolic import flatten, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches

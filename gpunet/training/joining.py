@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
-from gpunet.fusion import Chain
+from gpunet import fusion
+from gpunet.layers.layer import Layer
+from gpunet.symbolic import Graph
 
 __all__ = ["samples_at_once"]
 
-_MOST_BYTES = 1 << 24  # of the input and the output of a step
+_MOST_BYTES = 1 << 24  # of the values that are in memory at one time
 _MOST_SAMPLES = 1 << 10  # beyond which more at a time are no faster
 
 
-def samples_at_once(layers: Sequence[Any], steps: Iterable[Any]) -> int:
+def samples_at_once(graph: Graph, fuse: bool = True) -> int:
     """Return how many samples are best run at a time; 0 where that is not known.
 
     Only layers of gpunet are known: others may need much memory, or mix the samples of a batch.
 
     Arguments:
-        layers: built ones, of a `Sequential`.
-        steps: each is a `Chain` or a layer; they run in turn.
+        graph: of built layers.
+        fuse: whether it is run with several nodes as one.
     """
-    if not all(_is_of_gpunet(layer) for layer in layers):
+    if not all(_is_of_gpunet(operation) for operation in graph.operations):
         return 0
-    firsts = [step.layers[0] if isinstance(step, Chain) else step for step in steps]
-    shapes = [layer.input_shape for layer in firsts]
-    shapes.append(layers[-1].compute_output_shape(layers[-1].input_shape))
-    samples = [shape[1:] for shape in shapes]
-    if any(None in sample for sample in samples):
+    alive = {slot: _size(symbol.shape) for slot, symbol in enumerate(graph.inputs)}
+    largest = 0.0
+    for step in fusion.steps(graph, fuse=fuse):
+        for slot, shape in zip(step.outputs, step.nodes[-1].shapes, strict=True):
+            alive[slot] = _size(shape)
+        largest = max(largest, sum(alive[slot] for slot in {*step.inputs, *step.outputs}))
+    itemsize = 8 if any(_is_double(operation) for operation in graph.operations) else 4
+    if not math.isfinite(largest) or not largest:
         return 0
-    sizes = [math.prod(sample) for sample in samples]
-    largest = max(before + after for before, after in pairwise(sizes))
-    return min(_MOST_SAMPLES, _MOST_BYTES // (largest * layers[0].compute_dtype.itemsize))
+    return min(_MOST_SAMPLES, _MOST_BYTES // (int(largest) * itemsize))
 
 
-def _is_of_gpunet(layer: Any) -> bool:
-    return type(layer).__module__.startswith("gpunet.layers.") and "call" not in vars(layer)
+def _size(shape: tuple[int | None, ...]) -> float:
+    sample = shape[1:]
+    return math.inf if None in sample else math.prod(size for size in sample if size is not None)
+
+
+def _is_of_gpunet(operation: Any) -> bool:
+    module = type(operation).__module__ if isinstance(operation, Layer) else ""
+    in_layers = module.startswith(("gpunet.layers.", "gpunet.models."))
+    return in_layers and "call" not in vars(operation)
+
+
+def _is_double(operation: Any) -> bool:
+    return bool(operation.compute_dtype.itemsize == 8)

@@ -17,10 +17,11 @@ from gpunet.primitives.precision import use_precision
 from gpunet.symbolic import flatten, pack
 from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.finite import NonFiniteLossError
+from gpunet.training.interrupts import deferred_interrupts
 from gpunet.training.logs import Scores, current_scores, fresh_metrics
 from gpunet.training.memory import memory_for
 from gpunet.training.state import TrainingState
-from gpunet.training.step import Outcome, evaluate_batch, holding_interrupts_back, step
+from gpunet.training.step import Outcome, evaluate_batch, step
 
 __all__ = ["add_to_scores", "evaluate", "predict", "predict_batch", "train_epoch"]
 
@@ -45,7 +46,7 @@ def train_epoch(
         steps = model._device_steps()
         train = _train_on_cpu if steps is None else _train_on_gpu
     with (
-        holding_interrupts_back(),
+        deferred_interrupts(),
         use_precision(model.precision),
         fresh_metrics(model, restore=nested),
         scores.active(),

@@ -5,36 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from gpunet.autograd import Array, Parameter
 from gpunet.backend import array_module, get_array_module
-from gpunet.optimizers import Optimizer
+from gpunet.optimizers.slots import Segment
 from gpunet.symbolic import pack
 from gpunet.training.batches import Batch
 from gpunet.training.finite import check_finite
 from gpunet.training.objective import Objective
 
-__all__ = ["FlatParameters", "Segment", "Trainability", "TrainingState", "build_optimizer"]
+__all__ = ["FlatParameters", "Trainability", "TrainingState"]
 
 _ALIGNMENT = 32  # elements: each weight starts on a boundary of 128 bytes, as vector loads want
 
 Updates = Sequence[tuple[Parameter, Array]]
-
-
-class Segment(NamedTuple):
-    """The place of a weight in the flat buffer.
-
-    Attributes:
-        path: unique in the model, such as "dense/kernel".
-        offset, size: in elements.
-        shape: of the weight.
-    """
-
-    path: str
-    offset: int
-    size: int
-    shape: tuple[int, ...]
 
 
 class FlatParameters:
@@ -69,7 +54,7 @@ class FlatParameters:
         self.buffer = xp.zeros(offsets[-1], dtypes.pop())
         self.gradients = xp.zeros(trained, self.buffer.dtype)
         self._offsets = offsets[:-1]
-        paths = _paths(model)
+        paths = {id(weight): path for path, weight in model.weight_paths().items()}
         self.segments = [
             Segment(paths[id(parameter)], offset, parameter.size, parameter.shape)
             for parameter, offset in zip(self.trainable, offsets, strict=False)
@@ -123,42 +108,6 @@ def _same(ours: list[Parameter], theirs: list[Parameter]) -> bool:
     return len(ours) == len(theirs) and all(a is b for a, b in zip(ours, theirs, strict=True))
 
 
-def _paths(model: Any) -> dict[int, str]:
-    """Return the paths of the weights by their identity."""
-    paths: dict[int, str] = {}
-    for layer in model._with_sublayers():
-        for weight in layer._weights:
-            paths[id(weight)] = f"{layer.name}/{weight.name}"
-    return {id(weight): paths.get(id(weight), weight.name) for weight in model.weights}
-
-
-def build_optimizer(
-    optimizer: Optimizer, parameters: FlatParameters, before: FlatParameters | None
-) -> None:
-    """Make the slots for the trained weights.
-
-    Arguments:
-        optimizer: changed.
-        parameters: the weights.
-        before: those that it was built for, whose slots and step count are kept.
-    """
-    iterations, slots = optimizer.iterations, optimizer.state
-    optimizer.build(parameters.values)
-    if before is None:
-        return
-    optimizer.iterations[...] = iterations
-    places = {
-        id(weight): segment
-        for weight, segment in zip(before.trainable, before.segments, strict=True)
-    }
-    for weight, segment in zip(parameters.trainable, parameters.segments, strict=True):
-        old = places.get(id(weight))
-        for name in slots if old is not None else ():
-            assert old is not None
-            part = slots[name][old.offset : old.offset + old.size]
-            optimizer.state[name][segment.offset : segment.offset + segment.size] = part
-
-
 class Trainability:
     """Which layers of a model were trainable when it was compiled.
 
@@ -171,7 +120,7 @@ class Trainability:
 
     def __init__(self, model: Any) -> None:
         self.own = model.trainable
-        self.layers = model._with_sublayers()[1:]  # without the model: no cycle
+        self.layers = model.with_sublayers()[1:]  # without the model: no cycle
         self.flags = [layer.trainable for layer in self.layers]
         for layer in (model, *self.layers):
             layer._trainable_at_compile = layer.trainable
@@ -263,6 +212,6 @@ class TrainingState:
     def update(self, updates: Updates) -> None:
         """Change the weights: by the optimizer, and by what layers registered in the step."""
         if self.parameters.trainable:
-            self.optimizer.apply(self.parameters.values, self.parameters.gradients)
+            self.optimizer.step(self.parameters.values, self.parameters.gradients)
         for parameter, value in updates:
             parameter.value[...] = value

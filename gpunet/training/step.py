@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray
-from gpunet.fusion import loss_left_to
+from gpunet.fusion import FusedLoss, call_with_loss
 from gpunet.layers.layer import collect_updates
 from gpunet.symbolic import flatten, pack
 from gpunet.training.batches import Batch
+from gpunet.training.interrupts import uninterruptible
 from gpunet.training.state import TrainingState, Updates
 
 __all__ = [
@@ -21,9 +19,7 @@ __all__ = [
     "compute_gradients",
     "compute_loss",
     "evaluate_batch",
-    "holding_interrupts_back",
     "step",
-    "whole",
 ]
 
 
@@ -65,7 +61,7 @@ def step(
     if scored is not None:
         scored(outcome)
     state.finish(outcome.losses, outcome.correct, batch.size)
-    with whole():
+    with uninterruptible():
         state.update(outcome.updates)
     return outcome
 
@@ -122,27 +118,13 @@ def _beside(batch: Batch, buffer: Array) -> Batch:
     return Batch(batch.inputs, targets, weights)
 
 
-class _Fused(NamedTuple):
-    """The loss of a batch that was computed together with the predictions."""
-
-    losses: Array
-    correct: Array | None
-    backward: Callable[[], None]
-
-
-def _call(state: TrainingState, inputs: Any, batch: Batch) -> tuple[Any, _Fused | None]:
+def _call(state: TrainingState, inputs: Any, batch: Batch) -> tuple[Any, FusedLoss | None]:
     """Return the outputs of the model in training, and their loss where it comes along."""
     model, objective = state.model, state.objective
     is_plain = objective.weights == [1.0] and not batch.weights
     if not is_plain or model._defines("compute_loss"):
         return model(inputs, training=True), None
-    with loss_left_to(model, objective.losses[0], batch.targets[0]) as left:
-        prediction = model(inputs, training=True)
-    if left.result is None:
-        return prediction, None
-    # Where labels are smoothed, the largest may be another.
-    correct = None if left.loss.label_smoothing else left.result.hits
-    return prediction, _Fused(left.result.losses, correct, left.backward)
+    return call_with_loss(model, inputs, objective.losses[0], batch.targets[0])
 
 
 def compute_loss(
@@ -154,65 +136,3 @@ def compute_loss(
         return state.model._own_loss(x, y, outputs, sample_weight, training), ()
     loss, each = state.objective.compute(batch.targets, flatten(outputs), batch.weights)
     return loss, [None if value is None else value.value for value in each]
-
-
-class _Handler:
-    """What an interrupt (Ctrl-C) calls while a model trains: used as a context, it waits inside."""
-
-    def __init__(self, usual: Callable[[int, Any], Any]) -> None:
-        self.usual = usual
-        self.depth, self.held_back = 0, False
-
-    def __call__(self, number: int, frame: Any) -> None:
-        """Note the interrupt within the context, else do what is usual."""
-        if self.depth:
-            self.held_back = True
-        else:
-            self.usual(number, frame)
-
-    def __enter__(self) -> None:
-        self.depth += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self.depth -= 1
-        if self.held_back and not self.depth:
-            self.held_back = False
-            signal.raise_signal(signal.SIGINT)
-
-
-class _Here(threading.local):
-    handler: _Handler | None = None
-
-
-_here = _Here()
-_nothing = nullcontext()
-
-
-def whole() -> AbstractContextManager[None]:
-    """Return a context that an interrupt waits for, within `holding_interrupts_back`."""
-    return _here.handler or _nothing
-
-
-@contextmanager
-def holding_interrupts_back() -> Iterator[None]:
-    """Let an interrupt (Ctrl-C) wait for a block of `whole`, so that nothing is half done.
-
-    At any other time it comes at once. A handler that is set meanwhile is left in place.
-    """
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    usual = signal.getsignal(signal.SIGINT) if on_main_thread else None
-    # Only the main thread is interrupted, and only by Python's handlers.
-    if not callable(usual) or usual is _here.handler:
-        yield
-        return
-    handler, outer = _Handler(usual), _here.handler
-    try:
-        with handler:
-            signal.signal(signal.SIGINT, handler)
-            _here.handler = handler
-        yield
-    finally:
-        with handler:
-            _here.handler = outer
-            if signal.getsignal(signal.SIGINT) is handler:
-                signal.signal(signal.SIGINT, usual)

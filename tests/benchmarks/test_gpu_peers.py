@@ -210,10 +210,10 @@ def test_pytorch_steps_in_bfloat16() -> None:
 
 def test_epochs_need_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GPUNET_HOME", raising=False)
-    (found,) = gpu_steps.compare_epochs(Deadline(60))
+    (found,) = gpu_steps.compare_epochs(Deadline(600))
     assert found == {"absent": "mnist.npz", "why": "GPUNET_HOME is not set"}
     monkeypatch.setenv("GPUNET_HOME", str(tmp_path))
-    (found,) = gpu_steps.compare_epochs(Deadline(60))
+    (found,) = gpu_steps.compare_epochs(Deadline(600))
     assert found["why"] == f"there is none in GPUNET_HOME={tmp_path}"
 
 

@@ -157,11 +157,11 @@ def test_profiles_are_recorded_or_why_there_is_none(
 ) -> None:
     sizes = Sizes(batches=(2,))
     monkeypatch.setattr("gpunet.profile", MadeUpProfile, raising=False)
-    (found,) = JOBS["profile"](Deadline(60), sizes)
+    (found,) = JOBS["profile"](Deadline(600), sizes)
     assert (found["batch"], found["text"]) == (2, "made up")
     assert found["table"] == {"shapes": [[2, 28, 28, 1], [2, 10]]}
     monkeypatch.delattr("gpunet.profile")
-    (found,) = JOBS["profile"](Deadline(60), sizes)
+    (found,) = JOBS["profile"](Deadline(600), sizes)
     assert "no attribute 'profile'" in found["error"]
     (found,) = JOBS["profile"](Deadline(0), sizes)
     assert found == {"left_out": "profile, batch 2"}

@@ -12,7 +12,7 @@ import pytest
 from gpunet import backend, functions, primitives
 from gpunet.layers import Dense, Flatten
 from gpunet.models import Sequential
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.launch.cupy import DeviceMemoryError, KernelCompileError
 
 pytestmark = pytest.mark.gpu

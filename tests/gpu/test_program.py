@@ -13,7 +13,7 @@ import gpunet
 from examples.mnist_cnn import build_model
 from gpunet import backend, functions
 from gpunet.datasets import mnist
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.launch.cupy import CupyExecutor
 from gpunet.utils import to_categorical
 

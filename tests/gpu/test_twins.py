@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpunet.primitives import cuda
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
 from tests.support.cuda_on_cpu.cases import (
     Case,
     all_cases,

@@ -111,8 +111,8 @@ def test_what_cannot_be_added():
 
 def test_inputs_of_another_shape_name_the_model_and_the_fix():
     model = build_model()
-    with pytest.raises(ValueError, match=r"'sequential'.*\(28, 28, 1\).*x\[\.\.\., None\]"):
-        model(np.ones((2, 28, 28)))
+    with pytest.raises(ValueError, match=r"'sequential'.*\(28, 28, 1\).*received \(2, 28\)"):
+        model(np.ones((2, 28)))
     with pytest.raises(ValueError, match=r"x\[None\]"):
         model(np.ones((28, 28, 1)))
     with pytest.raises(ValueError, match=r"received \(2, 32, 32, 1\)"):
@@ -122,3 +122,10 @@ def test_inputs_of_another_shape_name_the_model_and_the_fix():
 def test_no_layers():
     with pytest.raises(ValueError, match="no layers"):
         Sequential()(np.ones((2, 3)))
+
+
+def test_a_missing_channel_axis_is_added_where_the_shape_is_known():
+    model, x = build_model(), np.random.default_rng(0).random((2, 28, 28, 1)).astype("float32")
+    np.testing.assert_array_equal(model(x[..., 0]).numpy(), model(x).numpy())
+    line = Sequential([Dense(1, input_shape=(1,))])
+    np.testing.assert_array_equal(line(x[0, 0, :, 0]).numpy(), line(x[0, 0]).numpy())

@@ -31,10 +31,10 @@ def draw(dtype: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def run(optimizer: Optimizer, parameters: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     """Return the parameters after one step for each row of `gradients`."""
     parameters = parameters.copy()
-    optimizer.build(parameters)
+    optimizer.build_buffer(parameters)
     for step in gradients:
         kept = step.copy()
-        optimizer.apply(parameters, step)
+        optimizer.step(parameters, step)
         assert np.array_equal(step, kept), "an optimizer must not write into the gradients"
     return parameters
 
@@ -96,7 +96,7 @@ def test_adam_by_hand(
     assert found.dtype == dtype
     # The moments are divided by 1 - beta, at least 0.001: their rounding grows by as much.
     assert np.abs(found - expected).max() <= 20 * TOLERANCE[found.dtype]
-    assert optimizer.iterations.tolist() == [STEPS]
+    assert int(optimizer.iterations) == STEPS
 
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -174,7 +174,11 @@ def test_a_subclass_writes_its_slots_and_its_rule() -> None:
     expected = parameters - 0.5 * (gradients / np.sqrt(squares)).sum(axis=0)
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() <= TOLERANCE[found.dtype]
-    assert optimizer.get_config() == {"learning_rate": 0.5, "name": "adagrad"}
+    assert optimizer.get_config() == {
+        "learning_rate": 0.5,
+        "weight_decay": None,
+        "name": "ada_grad",
+    }
     assert optimizers.get(optimizer) is optimizer
 
 
@@ -182,7 +186,7 @@ def test_an_update_sees_its_own_number() -> None:
     class Counts(Optimizer):
         seen: tuple[int, ...] = ()
 
-        def update(self, parameters: Any, gradients: Any, slots: Any) -> None:
+        def update(self, parameters: Any, gradients: Any, slots: Any, segments: Any) -> None:
             self.seen += (int(self.iterations[0]),)
 
     optimizer = Counts()
@@ -205,11 +209,11 @@ def test_the_learning_rate_can_be_set_at_any_time() -> None:
     parameters, gradients = draw(np.float64)
     optimizer = SGD(1.0)
     optimizer.learning_rate = 0.5
-    optimizer.build(parameters)
+    optimizer.build_buffer(parameters)
     before, array = parameters.copy(), optimizer._learning_rate
-    optimizer.apply(parameters, gradients[0])
+    optimizer.step(parameters, gradients[0])
     optimizer.learning_rate = np.float32(0.25)
-    optimizer.apply(parameters, gradients[1])
+    optimizer.step(parameters, gradients[1])
     optimizer.learning_rate *= 2
     assert optimizer.learning_rate == 0.5
     assert optimizer._learning_rate is array, "a captured step reads this array"
@@ -219,12 +223,12 @@ def test_the_learning_rate_can_be_set_at_any_time() -> None:
 def test_the_learning_rate_has_the_parameters_dtype() -> None:
     optimizer = Adam(0.001)
     assert optimizer.learning_rate == 0.001
-    optimizer.build(np.zeros(3, np.float32))
+    optimizer.build_buffer(np.zeros(3, np.float32))
     assert optimizer.learning_rate == np.float32(0.001)
     assert optimizer._learning_rate.dtype == np.float32
     assert optimizer._learning_rate.shape == (1,)
-    assert optimizer.iterations.dtype == np.int64
-    assert optimizer.iterations.shape == (1,)
+    assert optimizer.count.dtype == np.int64
+    assert optimizer.count.shape == (1,)
 
 
 def test_build_begins_anew() -> None:
@@ -239,7 +243,7 @@ def test_build_begins_anew() -> None:
 
 def test_slots_are_made_only_where_they_are_used() -> None:
     for optimizer, slots in ((SGD(), set()), (SGD(momentum=0.5), {"velocity"})):
-        optimizer.build(np.zeros(3, np.float32))
+        optimizer.build_buffer(np.zeros(3, np.float32))
         assert set(optimizer.state) == slots
 
 
@@ -255,13 +259,12 @@ def test_a_config_makes_the_same_optimizer() -> None:
     }
 
 
-def test_a_config_needs_its_arguments_as_attributes() -> None:
-    class Forgets(Optimizer):
-        def __init__(self, rho: float = 0.9) -> None:
-            super().__init__()
+def test_a_config_needs_no_attributes() -> None:
+    class Rho(Optimizer):
+        def __init__(self, rho: float = 0.9, **options: Any) -> None:
+            super().__init__(0.5, **options)
 
-    with pytest.raises(AttributeError, match=r"found no self\.rho"):
-        Forgets().get_config()
+    assert Rho(0.8, name="mine").get_config() == {"rho": 0.8, "name": "mine"}
 
 
 def test_a_copy_is_independent() -> None:
@@ -270,8 +273,8 @@ def test_a_copy_is_independent() -> None:
     run(optimizer, parameters, gradients)
     twin = copy.deepcopy(optimizer)
     one, other = parameters.copy(), parameters.copy()
-    optimizer.apply(one, gradients[0])
-    twin.apply(other, gradients[0])
+    optimizer.step(one, gradients[0])
+    twin.step(other, gradients[0])
     assert np.array_equal(one, other)
 
 
@@ -283,17 +286,18 @@ def test_get() -> None:
     assert type(optimizers.get("SGD")) is SGD
     with pytest.raises(ValueError, match="Unknown optimizer 'adm': did you mean 'adam'"):
         optimizers.get("adm")
-    with pytest.raises(TypeError, match=r"received the class Adam: pass Adam\(\)"):
-        optimizers.get(Adam)
-    with pytest.raises(TypeError, match="must be a name or an Optimizer, received 3"):
+    assert type(optimizers.get(Adam)) is Adam
+    again = optimizers.get(optimizers.serialize(SGD(0.25, momentum=0.5)))
+    assert again.get_config() == SGD(0.25, momentum=0.5).get_config()
+    with pytest.raises(TypeError, match=r"Expected an optimizer: a name.*received 3 of type int"):
         optimizers.get(3)
 
 
 def test_unknown_arguments() -> None:
     with pytest.raises(TypeError, match="Adam takes no argument 'beta1': did you mean 'beta_1'"):
-        Adam(beta1=0.5)  # type: ignore[call-arg]
+        Adam(beta1=0.5)
     with pytest.raises(TypeError, match=r"SGD takes no argument 'lr'.*learning_rate"):
-        SGD(lr=0.5)  # type: ignore[call-arg]
+        SGD(lr=0.5)
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
@@ -307,7 +311,7 @@ def test_a_learning_rate_out_of_range(value: float) -> None:
     assert optimizer.learning_rate == 0.5
 
 
-@pytest.mark.parametrize("value", ["0.1", None, True, [0.1], np.ones(2), lambda step: 0.1])
+@pytest.mark.parametrize("value", ["0.1", None, True, [0.1], np.ones(2)])
 def test_a_learning_rate_that_is_no_number(value: Any) -> None:
     with pytest.raises(TypeError, match="SGD expects a number for learning_rate, received"):
         SGD(value)
@@ -329,9 +333,11 @@ def test_settings_out_of_range(make: Any, message: str) -> None:
         make()
 
 
-def test_apply_before_build() -> None:
-    with pytest.raises(RuntimeError, match=r"adam\.apply needs .*call build\(parameters\) first"):
-        Adam().apply(np.zeros(3), np.zeros(3))
+def test_step_before_build() -> None:
+    with pytest.raises(
+        RuntimeError, match=r"adam\.step needs .*call build_buffer\(parameters\) first"
+    ):
+        Adam().step(np.zeros(3), np.zeros(3))
 
 
 @pytest.mark.parametrize(
@@ -342,19 +348,19 @@ def test_apply_before_build() -> None:
         (np.zeros(3), np.zeros(3, np.float32), r"gradients .*received float32\(3,\)"),
     ],
 )
-def test_apply_with_other_buffers_changes_nothing(
+def test_step_with_other_buffers_changes_nothing(
     parameters: np.ndarray, gradients: np.ndarray, named: str
 ) -> None:
     optimizer = Adam()
-    optimizer.build(np.zeros(3))
+    optimizer.build_buffer(np.zeros(3))
     with pytest.raises(ValueError, match=named):
-        optimizer.apply(parameters, gradients + 1)
+        optimizer.step(parameters, gradients + 1)
     assert not parameters.any()
-    assert optimizer.iterations.tolist() == [0]
+    assert int(optimizer.iterations) == 0
 
 
 def test_build_needs_a_flat_buffer_of_floats() -> None:
     with pytest.raises(ValueError, match=r"one flat buffer.*received shape \(2, 2\)"):
-        Adam().build(np.zeros((2, 2)))
+        Adam().build_buffer(np.zeros((2, 2)))
     with pytest.raises(TypeError, match="float32 or float64, received int64"):
-        Adam().build(np.zeros(3, np.int64))
+        Adam().build_buffer(np.zeros(3, np.int64))

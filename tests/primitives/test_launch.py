@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from gpunet import backend
-from gpunet.primitives import cuda
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Build, Kernel, Parameter, use_executor
 from gpunet.primitives.launch import cupy as cupy_executor
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Build, Kernel, Parameter, use_executor
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
+from tests.support.doors import cuda
 
 FORWARD = Kernel("activation.cu", "activation_forward")
 MACROS = {"ACTIVATION": "RELU", "VECTOR": 1}
@@ -306,14 +306,14 @@ def test_a_threads_executor_is_its_own() -> None:
         seen.append(launcher.current_executor())
         with use_executor(there):
             inside.set()
-            leave.wait(10)
+            leave.wait(600)
             seen.append(launcher.current_executor())
 
     before = launcher.current_executor()
     thread = threading.Thread(target=elsewhere)
     with use_executor(here):
         thread.start()
-        inside.wait(10)
+        inside.wait(600)
         assert launcher.current_executor() is here
     assert launcher.current_executor() is before
     leave.set()

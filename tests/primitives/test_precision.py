@@ -12,11 +12,12 @@ import pytest
 
 import gpunet
 from gpunet.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D
-from gpunet.primitives import precision, reference
+from gpunet.primitives import precision
+from gpunet.primitives.launch import use_executor
 from gpunet.primitives.launch.cupy import CupyExecutor
-from gpunet.primitives.launch.kernel import use_executor
 from gpunet.primitives.precision import PRECISIONS, precision_of, use_precision
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
+from tests.support.doors import reference
 from tests.support.fake_cupy import gpu as fake_gpu
 
 
@@ -144,6 +145,6 @@ def test_cupy_says_what_the_device_can(cupy: Any) -> None:
 
 
 def test_without_a_gpu_any_precision_can_be_chosen() -> None:
-    with mock.patch.object(precision.launcher, "compute_capability", return_value=None):
+    with mock.patch.object(precision.launch, "compute_capability", return_value=None):
         gpunet.set_precision("bf16")
     assert gpunet.get_precision() == "bf16"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpunet.primitives import checks, shapes
+from gpunet.primitives import checks, geometry, shapes
 
 sizes = st.integers(1, 30)
 small = st.integers(1, 5)
@@ -34,13 +34,13 @@ def test_output_size_counts_the_positions_of_a_window(
 def test_same_padding_gives_size_over_stride_with_the_odd_pixel_at_the_end(
     size: int, window: int, stride: int, dilation: int
 ) -> None:
-    geometry = shapes.conv2d_geometry(
+    conv = geometry.conv2d_geometry(
         (1, size, 1, 1), (window, 1, 1, 1), (stride, 1), "same", (dilation, 1)
     )
     count = math.ceil(size / stride)
-    assert geometry.output_shape[1] == count
+    assert conv.output_shape[1] == count
     assert shapes.output_size(size, window, stride, "same", dilation) == count
-    top, bottom = geometry.padding[0]
+    top, bottom = conv.padding[0]
     assert bottom - top in (0, 1)
     # the windows reach the end of the padding exactly, and none is there without need
     reach = (count - 1) * stride + dilation * (window - 1) + 1
@@ -59,10 +59,10 @@ def test_same_padding_gives_size_over_stride_with_the_odd_pixel_at_the_end(
     ],
 )
 def test_forms_of_padding(padding: object, resolved: object) -> None:
-    geometry = shapes.conv2d_geometry((1, 9, 9, 1), (3, 3, 1, 1), 1, padding)
-    assert geometry.padding == resolved
-    assert shapes.pool2d_geometry((1, 9, 9, 1), 4, 1, padding).padding == resolved
-    assert shapes.output_sizes((9, 9), 3, 1, padding) == geometry.output_shape[1:3]
+    conv = geometry.conv2d_geometry((1, 9, 9, 1), (3, 3, 1, 1), 1, padding)
+    assert conv.padding == resolved
+    assert geometry.pool2d_geometry((1, 9, 9, 1), 4, 1, padding).padding == resolved
+    assert shapes.output_sizes((9, 9), 3, 1, padding) == conv.output_shape[1:3]
 
 
 def test_unknown_sizes_stay_unknown() -> None:
@@ -71,12 +71,12 @@ def test_unknown_sizes_stay_unknown() -> None:
 
 
 def test_geometry_is_kept_and_takes_lists() -> None:
-    first = shapes.conv2d_geometry((2, 9, 9, 4), (3, 3, 2, 6), [2, 1], "same", [1, 2], 2)
-    again = shapes.conv2d_geometry((2, 9, 9, 4), (3, 3, 2, 6), (2, 1), "same", (1, 2), 2)
+    first = geometry.conv2d_geometry((2, 9, 9, 4), (3, 3, 2, 6), [2, 1], "same", [1, 2], 2)
+    again = geometry.conv2d_geometry((2, 9, 9, 4), (3, 3, 2, 6), (2, 1), "same", (1, 2), 2)
     assert first is again
     assert first.output_shape == (2, 5, 9, 6)
     assert (first.strides, first.dilation, first.groups) == ((2, 1), (1, 2), 2)
-    pool = shapes.pool2d_geometry((2, 9, 9, 4), [3, 2])
+    pool = geometry.pool2d_geometry((2, 9, 9, 4), [3, 2])
     assert (pool.strides, pool.output_shape) == ((3, 2), (2, 3, 4, 4))
 
 
@@ -140,7 +140,7 @@ def test_conv2d_errors_name_the_place_and_the_argument(
     arguments: tuple[object, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^Conv2D 'first': .*{message}"):
-        shapes.conv2d_geometry(*arguments, where="Conv2D 'first'")  # type: ignore[arg-type]
+        geometry.conv2d_geometry(*arguments, where="Conv2D 'first'")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_pool2d_errors_name_the_place_and_the_argument(
     arguments: tuple[object, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^MaxPooling2D 'second': .*{message}"):
-        shapes.pool2d_geometry(*arguments, where="MaxPooling2D 'second'")  # type: ignore[arg-type]
+        geometry.pool2d_geometry(*arguments, where="MaxPooling2D 'second'")  # type: ignore[arg-type]
 
 
 def test_check_activation() -> None:

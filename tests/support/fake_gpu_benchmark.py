@@ -47,7 +47,7 @@ class BusyEvent(Event):
     done = False  # type: ignore[assignment]
 
 
-class PlayedDevice(Device):
+class FakeDevice(Device):
     """cupy.cuda.Device with what a machine is described by; none of it is of a real one."""
 
     pci_bus_id = "0000:FF:00.0"
@@ -60,7 +60,7 @@ class PlayedDevice(Device):
 def complete(cupy: Any) -> None:
     """Give a fake CuPy what only measuring needs."""
     cuda = cupy.cuda
-    cuda.Event, cuda.Device = BusyEvent, PlayedDevice
+    cuda.Event, cuda.Device = BusyEvent, FakeDevice
     cuda.runtime.getDeviceProperties = lambda device: {"name": b"Fake GPU"}
     cuda.runtime.driverGetVersion = lambda: 12090
     cuda.runtime.runtimeGetVersion = lambda: 12080

@@ -1,4 +1,4 @@
-"""A library that stands for one in the tests of `python -m benchmarks.cpu`: it waits."""
+"""A fake library for the tests of `python -m benchmarks.cpu`: it sleeps instead of computing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Library:
         self, threads: int, seconds: float = 0.001, fails: str = "", dies: str = ""
     ) -> None:
         self.seconds, self.fails, self.dies = seconds, fails, dies
-        self.versions = {"Played": f"{threads}.0"}
+        self.versions = {"Fake": f"{threads}.0"}
 
     def __getattr__(self, part: str) -> Any:
         return lambda case: self._ways(part)
@@ -38,5 +38,5 @@ class Library:
             time.sleep(self.seconds)
             return 0.5
 
-        slow = Way(lambda: time.sleep(10 * self.seconds))
+        slow = Way(lambda: time.sleep(100 * self.seconds))
         return {"slow": slow, "quick": Way(call)} if part == "train" else {"": Way(call)}

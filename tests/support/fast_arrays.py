@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from tests.support.sums import assert_sums_close, unit_roundoff
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
-EPSILON = 2.0**-24  # the greatest relative error of rounding to float32
+EPSILON = unit_roundoff(np.float32)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -62,17 +64,9 @@ def numbers(seed: int, shape: tuple[int, ...], *, whole: bool = False) -> Array:
 
 
 def check_sums(found: Array, expected: Array, terms: int, sizes: Array) -> None:
-    """Assert that sums of products are right to what rounding can do.
+    """Assert that sums of products in float32 are right to what rounding can do.
 
-    Arguments:
-        found: float32.
-        expected: the same in float64.
-        terms: products in a sum; each addition and each product may be off by `EPSILON`, and a
-            few more roundings come with what is done to a sum.
-        sizes: the same sums of absolute values, which the errors are relative to.
+    Arguments are those of `assert_sums_close`.
     """
     assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    np.testing.assert_array_less(
-        np.abs(found - expected), (terms + 8) * EPSILON * np.abs(sizes) + 1e-30
-    )
+    assert_sums_close(found, expected, terms, sizes)

@@ -1,4 +1,4 @@
-"""The CuPy that tests play is CuPy: no more than it has, and as strict."""
+"""The fake CuPy has no more than CuPy has, and is as strict."""
 
 from __future__ import annotations
 

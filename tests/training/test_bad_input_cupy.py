@@ -12,7 +12,7 @@ from gpunet import backend, functions, losses, metrics, primitives
 from gpunet.backend import GpuUnavailableError
 from gpunet.layers import Conv2D, Dense, Flatten, Input
 from gpunet.models import Sequential
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.launch.cupy import DeviceMemoryError, KernelCompileError
 from tests.support.cuda_on_cpu.cpu_executor import compiler
 from tests.support.fake_cupy.module import Gpu, fake_gpu, install

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from gpunet.layers import (
     Reshape,
 )  # fmt: skip
 from gpunet.models import Model, Sequential
-from gpunet.primitives import reference
+from gpunet.models.functional import Functional
+from gpunet.primitives import reference, use_twins
 from gpunet.progress import ProgressLine
 from gpunet.training.batches import ArrayBatches, Batch
 from tests.support.memory_use import peak_bytes
@@ -126,24 +127,20 @@ def one_by_one(model: Sequential, x: Any) -> Any:
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_chained(name: str) -> None:
     model = made(name)
-    chained = [
-        len(step.layers) if isinstance(step, fusion.Chain) else 1
-        for step in fusion.steps(model, model.layers, 4)
-    ]
-    assert chained == MODELS[name][1]
+    assert model.graph is not None
+    assert [len(step.nodes) for step in fusion.steps(model.graph)] == MODELS[name][1]
 
 
 @pytest.fixture(params=["numpy", "numba", "cuda"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let arrays run by each kind of twins."""
-    if request.param == "numpy":
-        monkeypatch.setitem(primitives._TWINS, "numpy", reference)
-    elif request.param == "numba":
-        fast = pytest.importorskip("gpunet.primitives.fast")
-        monkeypatch.setitem(primitives._TWINS, "numpy", fast)
-    else:
+def library(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run primitives by each kind of twins."""
+    if request.param == "cuda":
         request.getfixturevalue("cupy")
-    return request.param
+        yield request.param
+        return
+    fast = request.param == "numba" and pytest.importorskip("gpunet.primitives.fast")
+    with use_twins(fast or reference):
+        yield request.param
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -285,13 +282,13 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.samples: list[int] = []
-        call = Sequential.call
+        run_graph = Functional.run_graph
 
-        def noted(model: Sequential, x: Any) -> Any:
+        def noted(model: Functional, x: Any, loss: Any = None) -> Any:
             self.samples.append(len(x))
-            return call(model, x)
+            return run_graph(model, x, loss)
 
-        monkeypatch.setattr(Sequential, "call", noted)
+        monkeypatch.setattr(Functional, "run_graph", noted)
 
     def taken(self, run: Callable[..., Any], *arguments: Any, **options: Any) -> list[int]:
         self.samples.clear()
@@ -371,7 +368,7 @@ def test_how_many_samples() -> None:
     assert Sequential([Input((1000,)), Dense(100_000)])._samples_at_once() == 41
     assert Sequential([Input((None, 9, 1)), Conv2D(2, 3)])._samples_at_once() == 0
     assert Sequential([Dense(3)])._samples_at_once() == 0
-    assert Sequential([Input((3,)), Sequential([Dense(3)])])._samples_at_once() == 0
+    assert Sequential([Input((3,)), Sequential([Dense(3)])])._samples_at_once() == 1024
     assert Model()._samples_at_once() == 0
 
 

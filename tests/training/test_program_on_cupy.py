@@ -6,6 +6,7 @@ that losses and weights of a few steps agree to about a hundred roundings of 6e-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -39,9 +40,10 @@ TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture(autouse=True)
-def numpy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def numpy_alone() -> Iterator[None]:
     """Compare with NumPy's twins, whose sums come in no other order on another processor."""
-    monkeypatch.setitem(primitives._TWINS, "numpy", primitives.reference)
+    with primitives.use_twins(primitives.reference):
+        yield
 
 
 rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The primitives on CuPy arrays: each checks its arguments, makes its result and launches."""
+"""Twins for CuPy arrays: each makes its result and launches kernels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ from gpunet.primitives.cuda.convolution import (
 )
 from gpunet.primitives.cuda.dropout import dropout_backward, dropout_forward
 from gpunet.primitives.cuda.linear import matmul
-from gpunet.primitives.cuda.optimizer import adam_update, sgd_update
 from gpunet.primitives.cuda.pooling import (
     average_pool2d_backward,
     average_pool2d_forward,
@@ -60,6 +59,9 @@ from gpunet.primitives.cuda.softmax import (
     softmax_cross_entropy_forward,
     softmax_forward,
 )
+from gpunet.primitives.cuda.update import adam_update, sgd_update, squares_are_finite
+
+FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 __all__ = [
     "activation_backward",
@@ -109,6 +111,7 @@ __all__ = [
     "softmax_forward",
     "softplus_backward",
     "softplus_forward",
+    "squares_are_finite",
     "tanh_backward",
     "tanh_forward",
 ]

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet.naming import find
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.checks import (
     check_has_output,
     check_not_negative,
     check_same_dtype,
     check_same_shape,
 )
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives.launch import Kernel
 
 __all__ = [
     "activation_backward",

@@ -1,107 +1,105 @@
-"""What a model is fed, gathered and rescaled by CUDA kernels."""
+"""Samples of a batch, gathered and rescaled by CUDA kernels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.checks import check_gather, check_rescale
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives import launch
+from gpunet.primitives.launch import Kernel
 
-__all__ = ["gather_batch", "gather_pair", "rescale_forward"]
+__all__ = ["gather_batch", "gather_batches", "rescale_forward"]
 
 Array = Any
 
 _COPY = Kernel("batch.cu", "gather_copy")
 _CONVERT = Kernel("batch.cu", "gather_convert")
-_PAIR = Kernel("batch.cu", "gather_pair")
+_BATCHES = Kernel("gather.cu", "gather_batches")
 _RESCALE = Kernel("batch.cu", "rescale")
 
 _BLOCK = 256
+_MOST_ARRAYS = 8  # of one launch
 _MOST_PARTS = 65_535  # the longest second axis of a grid
 
 
-def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 1.0) -> Array:
-    """Return data[rows], copied as it is, or as floating-point numbers of `dtype` times `scale`.
+def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -> Array:
+    """Return data[rows] in `dtype`, times `scale`.
 
-    A row that is not there is never read: its sample is NaN; where the result is of integers it
-    is -1, the largest number of an unsigned type, or True.
+    A row that does not exist is never read: its sample is NaN; in integers -1, the largest number
+    of an unsigned type, or True.
     """
-    result = check_gather(data, rows, dtype, scale)
-    batch = launcher.empty((*rows.shape, *data.shape[1:]), result)
-    data, rows = launcher.contiguous(data), launcher.contiguous(rows)
+    batch = launch.empty((*rows.shape, *data.shape[1:]), dtype)
+    data, rows = launch.contiguous(data), launch.contiguous(rows)
     size = math.prod(data.shape[1:])
-    vector = math.gcd(launcher.vector_width(data, batch), size)
-    grid, block = _launch_size(rows.size, launcher.ceil_div(size, max(1, vector)))
+    vector = math.gcd(launch.vector_width(data, batch), size)
+    grid, block = _launch_size(rows.size, launch.ceil_div(size, max(1, vector)))
     shape = (len(data), rows.size, size)
-    if result == data.dtype and scale == 1:
-        word = np.dtype(f"u{result.itemsize}")
+    if dtype == data.dtype and scale == 1:
+        word = np.dtype(f"u{dtype.itemsize}")
         # All ones are NaN in every floating-point type, and -1; but a bool is only 0 or 1.
-        missing = 1 if result.kind == "b" else np.iinfo(word).max
+        missing = 1 if dtype.kind == "b" else np.iinfo(word).max
         arrays = (data.view(word), rows, batch.view(word))
         _COPY(grid, block, *shape, missing, *arrays, types={"T": word, "D": word}, VECTOR=vector)
     else:
         data = _as_numbers(data)
-        types = {"T": result, "D": data.dtype}
+        types = {"T": dtype, "D": data.dtype}
         _CONVERT(grid, block, *shape, scale, data, rows, batch, types=types, VECTOR=vector)
     return batch
 
 
-def gather_pair(x: Array, y: Array, rows: Array, first: Array, count: int) -> tuple[Array, Array]:
-    """Return copies of the same rows of two arrays, by one launch.
+def gather_batches(
+    arrays: Sequence[Array], order: Array, position: Array, size: int
+) -> tuple[Array, ...]:
+    """Return copies of the same rows of several arrays, such as inputs and targets.
+
+    One launch gathers from up to 8 arrays. A row that does not exist is never read: all its bits
+    are 1, which is NaN or -1.
 
     Arguments:
-        x, y: contiguous, with one row a sample.
-        rows: int64 (samples,), which rows there are to choose from, in their order.
-        first: int64 (1,), the first of `rows` that is chosen; read on the device.
-        count: how many are chosen.
+        arrays: contiguous, of as many samples each, of any types.
+        order: int64 (samples,), the rows to choose from.
+        position: int64 (1,), where the chosen rows begin in `order`; read on the device.
+        size: how many rows are chosen.
     """
-    batch_x = launcher.empty((count, *x.shape[1:]), x.dtype)
-    batch_y = launcher.empty((count, *y.shape[1:]), y.dtype)
-    sizes = [math.prod(array.shape[1:]) for array in (x, y)]
-    vectors = [
-        math.gcd(launcher.vector_width(data, batch), size)
-        for data, batch, size in zip((x, y), (batch_x, batch_y), sizes, strict=True)
-    ]
-    longest = max(
-        launcher.ceil_div(size, vector) for size, vector in zip(sizes, vectors, strict=True)
-    )
-    (blocks, parts), block = _launch_size(count, longest)
-    word_x, word_y = (np.dtype(f"u{array.dtype.itemsize}") for array in (x, y))
-    _PAIR(
-        (blocks, parts, 2),
-        block,
-        len(x),
-        count,
-        *sizes,
-        first,
-        rows,
-        x.view(word_x),
-        y.view(word_y),
-        batch_x.view(word_x),
-        batch_y.view(word_y),
-        types={"T": word_x, "D": word_y},
-        VECTOR=vectors[0],
-        VECTOR_Y=vectors[1],
-    )
-    return batch_x, batch_y
+    batches = tuple([launch.empty((size, *array.shape[1:]), array.dtype) for array in arrays])
+    pairs = list(zip(arrays, batches, strict=True))
+    for first in range(0, len(pairs), _MOST_ARRAYS):
+        _gather(pairs[first : first + _MOST_ARRAYS], order, position, size)
+    return batches
 
 
-def rescale_forward(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Array:
-    """Return x * scale + offset: `x` is converted to `dtype`, and each result rounded in it.
+def _gather(pairs: list[tuple[Array, Array]], order: Array, position: Array, size: int) -> None:
+    """Gather all data of `pairs` into their batches, by one launch."""
+    samples = len(pairs[0][0])
+    arguments: list[Any] = []
+    longest = 0
+    for data, batch in pairs:
+        count = math.prod(data.shape[1:]) * data.itemsize
+        aligned = launch.vector_width(data.view("u1"), batch.view("u1"))
+        width = math.gcd(aligned if aligned > 1 else data.itemsize, count)
+        arguments += [count, width, data.view("u1"), batch.view("u1")]
+        longest = max(longest, launch.ceil_div(count, max(1, width)))
+    (blocks, parts), block = _launch_size(size, longest)
+    arguments += [0, 1, None, None] * (_MOST_ARRAYS - len(pairs))
+    _BATCHES(
+        (blocks, parts, len(pairs)), block, samples, size, position, order, *arguments, types={}
+    )
+
+
+def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any]) -> Array:
+    """Return x * scale + offset in `dtype`.
 
     The bits are NumPy's, but for float32 numbers below 1.2e-38. Of 16-bit types only the sum is
     rounded.
     """
-    result = check_rescale(x, scale, offset, dtype)
-    y = launcher.empty(x.shape, result)
-    x = _as_numbers(launcher.contiguous(x))
-    vector = launcher.vector_width(x, y)
-    grid = launcher.blocks_for(launcher.ceil_div(y.size, vector), _BLOCK)
-    types = {"T": result, "D": x.dtype}
+    y = launch.empty(x.shape, dtype)
+    x = _as_numbers(launch.contiguous(x))
+    vector = launch.vector_width(x, y)
+    grid = launch.blocks_for(launch.ceil_div(y.size, vector), _BLOCK)
+    types = {"T": dtype, "D": x.dtype}
     _RESCALE(grid, _BLOCK, y.size, scale, offset, x, y, types=types, VECTOR=vector)
     return y
 
@@ -114,5 +112,5 @@ def _as_numbers(array: Array) -> Array:
 def _launch_size(count: int, vectors: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return a grid and a block: threads side by side have one sample, as far as it reaches."""
     along = min(_BLOCK, 1 << max(0, vectors - 1).bit_length())
-    parts = min(_MOST_PARTS, launcher.ceil_div(vectors, along))
-    return (launcher.ceil_div(count, _BLOCK // along), parts), (along, _BLOCK // along)
+    parts = min(_MOST_PARTS, launch.ceil_div(vectors, along))
+    return (launch.ceil_div(count, _BLOCK // along), parts), (along, _BLOCK // along)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
+from gpunet.primitives import launch
 from gpunet.primitives.cuda import head
 from gpunet.primitives.cuda.activation import activation_backward
 from gpunet.primitives.cuda.conv_pool import (
@@ -25,13 +25,12 @@ from gpunet.primitives.cuda.softmax import (
     softmax_cross_entropy_forward,
 )
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
-from gpunet.primitives.launch import kernel as launcher
 from gpunet.primitives.stages import (
+    ChainGeometry,
     Kept,
     LossAndGrads,
     Operations,
     Stage,
-    cross_entropy_by,
     rows_of,
 )
 
@@ -49,17 +48,19 @@ _OPERATIONS = Operations(
     matmul,
     activation_backward,
     bias_backward,
+    softmax_cross_entropy_forward,
+    softmax_cross_entropy_backward,
 )
 
 
-def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
-    """Return the outputs of the last stage; arguments as in the reference twin."""
-    return _OPERATIONS.last_output(x, stages)
+def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
+    """Return the outputs of the last stage."""
+    return _OPERATIONS.last_output(x, stages, g)
 
 
-def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
-    """Return that and what each stage puts out; arguments as in the reference twin."""
-    kept = _OPERATIONS.forward_all(x, stages)
+def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
+    """Return the outputs of the last stage and of all stages."""
+    kept = _OPERATIONS.forward_all(x, stages, g)
     return kept[-1][0], kept
 
 
@@ -67,32 +68,35 @@ def chain_backward(
     output_grad: Array,
     x: Array,
     stages: Sequence[Stage],
+    g: ChainGeometry,
     kept: Kept,
-    *,
-    with_input_grad: bool = False,
+    with_input_grad: bool,
 ) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
-    """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
+    """Return the gradients of `x` and of all weights."""
     places = Places()
-    found = _places(places, x, stages, kept)
+    found = _places(places, x, stages, g, kept)
     buffer = _buffer(places, x)
-    input_grad = _backward(output_grad, x, stages, kept, with_input_grad, buffer, found)
+    input_grad = _backward(output_grad, x, stages, g, kept, with_input_grad, buffer, found)
     return input_grad, as_grads(buffer, stages, found)
 
 
 def chain_cross_entropy(
-    x: Array, stages: Sequence[Stage], labels: Array, *, with_input_grad: bool = False
+    x: Array, stages: Sequence[Stage], g: ChainGeometry, labels: Array, with_input_grad: bool
 ) -> LossAndGrads:
-    """Return the losses and all gradients; arguments as in the reference twin."""
+    """Return the losses and all gradients."""
     count = _stages_of_head(x, stages, labels)
     if count == 0:
-        share = launcher.empty((len(x),), x.dtype)
+        share = launch.empty((len(x),), x.dtype)
         share.fill(1 / len(x))
-        return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
+        return _OPERATIONS.cross_entropy(
+            x, stages, g, labels, share, with_input_grad, chain_forward_kept, chain_backward
+        )
     body, dense = stages[:-count], stages[-count:]
-    kept = _OPERATIONS.forward_all(x, body)
+    g = ChainGeometry(g.stages[:-count])
+    kept = _OPERATIONS.forward_all(x, body, g)
     features = rows_of(kept[-1][0] if body else x)
     places = Places()
-    found = _places(places, x, body, kept)
+    found = _places(places, x, body, g, kept)
     parts = head.parts_of(len(x), dense)
     last = [
         places.add(parts, stage.kernel.shape[0] + (stage.bias is not None), stage.kernel.shape[1])
@@ -104,7 +108,7 @@ def chain_cross_entropy(
         with_input_grad=with_input_grad or bool(body),
     )  # fmt: skip
     if grad is not None:
-        grad = _backward(grad, x, body, kept, with_input_grad, buffer, found)
+        grad = _backward(grad, x, body, g, kept, with_input_grad, buffer, found)
         grad = None if grad is None else grad.reshape(x.shape)
     grads = as_grads(buffer, stages, [*found, *last])
     return LossAndGrads(losses, probabilities, hits, grad, grads)
@@ -115,7 +119,7 @@ def _stages_of_head(x: Array, stages: Sequence[Stage], labels: Array) -> int:
     for count in (2, 1):
         dense = stages[-count:]
         inputs = dense[0].kernel.shape[0]
-        if len(dense) == count and head.fits(inputs, dense, labels.shape, x.dtype):
+        if len(dense) == count and head.supports(inputs, dense, labels.shape, x.dtype):
             return count
     return 0
 
@@ -124,22 +128,27 @@ def _inputs(x: Array, kept: Kept) -> list[Array]:
     return [x, *(output for output, _ in kept[:-1])]
 
 
-def _places(places: Places, x: Array, stages: Sequence[Stage], kept: Kept) -> list[Any]:
+def _places(
+    places: Places, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept
+) -> list[Any]:
     """Return the place of each stage's parts, or None where there are none."""
     return [
-        places.of_stage(given, stage)
-        for given, stage in zip(_inputs(x, kept)[: len(stages)], stages, strict=True)
+        places.of_stage(given, stage, geometry)
+        for given, stage, geometry in zip(
+            _inputs(x, kept)[: len(stages)], stages, g.stages, strict=True
+        )
     ]
 
 
 def _buffer(places: Places, x: Array) -> Array:
-    return launcher.empty((places.size,), launcher.accumulator(x.dtype))
+    return launch.empty((places.size,), launch.accumulator(x.dtype))
 
 
 def _backward(
     output_grad: Array,
     x: Array,
     stages: Sequence[Stage],
+    g: ChainGeometry,
     kept: Kept,
     with_input_grad: bool,
     buffer: Array,
@@ -152,22 +161,14 @@ def _backward(
     """
     grad, inputs = output_grad, _inputs(x, kept)
     for position in reversed(range(len(stages))):
-        stage, output = stages[position], kept[position]
+        stage, geometry, output = stages[position], g.stages[position], kept[position]
         grad = grad.reshape(output[0].shape)
         wanted = with_input_grad or position > 0
         if found[position] is None:
             grad, found[position] = _OPERATIONS.backward(
-                grad, inputs[position], stage, output, wanted
+                grad, inputs[position], stage, geometry, output, wanted
             )
             continue
-        write_parts(grad, inputs[position], stage, output, buffer, found[position])
-        grad = _OPERATIONS.input_grad(grad, inputs[position], stage, output) if wanted else None
+        write_parts(grad, inputs[position], stage, geometry, output, buffer, found[position])
+        grad = _OPERATIONS.input_grad(grad, stage, geometry, output) if wanted else None
     return grad if with_input_grad else None
-
-
-_TWINS = SimpleNamespace(
-    chain_backward=chain_backward,
-    chain_forward_kept=chain_forward_kept,
-    softmax_cross_entropy_backward=softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward=softmax_cross_entropy_forward,
-)

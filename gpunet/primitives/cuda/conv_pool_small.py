@@ -1,6 +1,6 @@
-"""Convolution of few channels with bias, activation and max pooling, as CUDA kernels.
+"""Convolution of few channels with bias, activation and max pooling.
 
-Those of kernels/conv_pool_small.cu: for each filter a lane, with the filter's weights in registers.
+By kernels/conv_pool_small.cu: for each filter a lane, with the filter's weights in registers.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from gpunet.primitives import launch
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import finish
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
-from gpunet.primitives.shapes import Conv2DGeometry
+from gpunet.primitives.geometry import Conv2DGeometry
+from gpunet.primitives.launch import Kernel
 
-__all__ = ["backward_weight", "backward_weight_parts", "fits", "forward", "weight_parts_shape"]
+__all__ = ["backward_weight", "backward_weight_parts", "forward", "supports", "weight_parts_shape"]
 
 Array = Any
 
@@ -52,11 +52,11 @@ class Plan(NamedTuple):
     @property
     def parts(self) -> int:
         """The blocks that make a part; without any strip there is one, of zeros."""
-        return max(1, launcher.ceil_div(self.strips, self.chunk))
+        return max(1, launch.ceil_div(self.strips, self.chunk))
 
 
-def fits(g: Conv2DGeometry, dtype: Any) -> bool:
-    """Return whether the kernels know the convolution; its output is that of whole windows."""
+def supports(g: Conv2DGeometry, dtype: Any) -> bool:
+    """Return whether the kernels support the convolution, whose output is whole windows."""
     height, width, channels, _ = g.kernel_shape
     batch, out_height, out_width, _ = g.output_shape
     return (
@@ -79,23 +79,23 @@ def forward(
     y: Array,
     indices: Array,
 ) -> None:
-    """Write the largest of each window and where it is, given arguments that are checked.
+    """Write the largest of each window, and its index.
 
     Arguments:
         x, kernel, bias: as in `conv2d_max_pool_forward`.
-        g: the geometry, for which `fits`.
-        activation: what is applied to the largest.
+        g: the geometry, which `supports` allows.
+        activation: applied to the largest.
         y, indices: changed.
     """
-    plan = _plan(g, _itemsize(x), _FORWARD_WARPS, 0, launcher.multiprocessors())
+    plan = _plan(g, _itemsize(x), _FORWARD_WARPS, 0, launch.multiprocessors())
     _FORWARD(
-        (launcher.ceil_div(plan.strips, plan.warps), launcher.ceil_div(g.kernel_shape[3], _LANES)),
+        (launch.ceil_div(plan.strips, plan.warps), launch.ceil_div(g.kernel_shape[3], _LANES)),
         plan.warps * _LANES,
         *_sizes(g),
         plan.span,
-        launcher.contiguous(x),
-        launcher.contiguous(kernel),
-        None if bias is None else launcher.contiguous(bias),
+        launch.contiguous(x),
+        launch.contiguous(kernel),
+        None if bias is None else launch.contiguous(bias),
         y,
         indices,
         types={"T": x.dtype},
@@ -113,16 +113,16 @@ def backward_weight(
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the kernel and of the bias; arguments as in `convolution`'s."""
     shape = weight_parts_shape(x, g, with_bias)
-    partial = launcher.empty(shape, launcher.accumulator(x.dtype))
+    partial = launch.empty(shape, launch.accumulator(x.dtype))
     backward_weight_parts(given, x, g, activation, with_bias, partial)
-    grads = launcher.empty(shape[1:], x.dtype)
+    grads = launch.empty(shape[1:], x.dtype)
     finish(partial, grads)
     rows = shape[1] - with_bias
     return grads[:rows].reshape(g.kernel_shape), grads[rows] if with_bias else None
 
 
 def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[int, int, int]:
-    """Return the shape of what `backward_weight_parts` writes: (parts, rows, filters)."""
+    """Return the shape of the parts of the gradients: (parts, rows, filters)."""
     return _weight_plan(x, g).parts, _taps(g) + with_bias, g.kernel_shape[3]
 
 
@@ -134,27 +134,26 @@ def backward_weight_parts(
     with_bias: bool,
     partial: Array,
 ) -> None:
-    """Write parts of the gradients, whose sum is what `backward_weight` returns.
+    """Write parts of the gradients, whose sum is the result of `backward_weight`.
 
     Arguments:
         given: the contiguous gradient and output, or None, of the windows, and their indices.
         x: the input.
-        g: the geometry, for which `fits`.
-        activation: what the output is that of.
-        with_bias: whether the gradient of the bias is wanted.
-        partial: of what `x` is accumulated in, of the shape that `weight_parts_shape` tells or
-            flat; changed.
+        g: the geometry, which `supports` allows.
+        activation: of the output.
+        with_bias: whether to compute the gradient of the bias.
+        partial: of the type of sums, of the shape `weight_parts_shape` or flat; changed.
     """
     plan = _weight_plan(x, g)
     _WEIGHT_GRAD(
-        (plan.parts, launcher.ceil_div(g.kernel_shape[3], _LANES)),
+        (plan.parts, launch.ceil_div(g.kernel_shape[3], _LANES)),
         plan.warps * _LANES,
         *_sizes(g),
         plan.span,
         plan.chunk,
         int(with_bias),
         *given,
-        launcher.contiguous(x),
+        launch.contiguous(x),
         partial,
         types={"T": x.dtype},
         PASS="WEIGHT_GRAD",
@@ -166,7 +165,7 @@ def _weight_plan(x: Array, g: Conv2DGeometry) -> Plan:
     """Return the plan of the gradients; the more sums a thread has, the fewer threads."""
     words, itemsize = _words(g, x.dtype), _itemsize(x)
     warps = 32 if words <= 9 and itemsize == 4 else 16 if words <= 48 else 8
-    return _plan(g, itemsize, warps, _PART, launcher.multiprocessors())
+    return _plan(g, itemsize, warps, _PART, launch.multiprocessors())
 
 
 @lru_cache(maxsize=1024)
@@ -186,11 +185,11 @@ def _plan(
     lines, columns = batch * (out_height // 2), out_width // 2
     most_span = _most_span(g, warps * itemsize)
     plans = []
-    for pieces in range(launcher.ceil_div(columns, most_span), columns + 1):
-        span = launcher.ceil_div(columns, pieces)
-        strips = lines * launcher.ceil_div(columns, span)
-        blocks = launcher.ceil_div(strips, warps)
-        turns = {max(1, launcher.ceil_div(blocks, n)) for n in range(1, multiprocessors + 1)}
+    for pieces in range(launch.ceil_div(columns, most_span), columns + 1):
+        span = launch.ceil_div(columns, pieces)
+        strips = lines * launch.ceil_div(columns, span)
+        blocks = launch.ceil_div(strips, warps)
+        turns = {max(1, launch.ceil_div(blocks, n)) for n in range(1, multiprocessors + 1)}
         plans += [Plan(warps, most_span, span, strips, n) for n in sorted(turns)]
     return min(
         plans,
@@ -223,7 +222,7 @@ def _macros(g: Conv2DGeometry, activation: str | None, plan: Plan) -> dict[str, 
 
 
 def _sizes(g: Conv2DGeometry) -> tuple[int, ...]:
-    """Return the arguments that both kernels begin with."""
+    """Return the first arguments of both kernels."""
     (top, _), (left, _) = g.padding
     _, rows, columns, filters = g.output_shape
     return *g.input_shape[:3], rows // 2, columns // 2, filters, top, left
@@ -236,8 +235,8 @@ def _taps(g: Conv2DGeometry) -> int:
 
 def _words(g: Conv2DGeometry, dtype: Any) -> int:
     """Return the words of 4 bytes that the weights of a filter take."""
-    return _taps(g) * launcher.accumulator(dtype).itemsize // 4
+    return _taps(g) * launch.accumulator(dtype).itemsize // 4
 
 
 def _itemsize(x: Array) -> int:
-    return launcher.accumulator(x.dtype).itemsize
+    return launch.accumulator(x.dtype).itemsize

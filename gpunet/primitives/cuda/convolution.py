@@ -1,23 +1,17 @@
-"""2-D convolution and its gradients as CUDA kernels, those of kernels/convolution.cu.
+"""2-D convolution and its gradients, by kernels/convolution.cu.
 
-What launches them launches those of kernels/conv_pool.cu too.
+The same functions launch the kernels of kernels/conv_pool.cu.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import (
-    check_convolution,
-    check_fused_output,
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.primitives import launch
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import Plan, finish, new_partial, plan_product, vector
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
-from gpunet.primitives.shapes import Conv2DGeometry, Padding, Window, conv2d_geometry
+from gpunet.primitives.geometry import Conv2DGeometry
+from gpunet.primitives.launch import Kernel
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
 
@@ -29,40 +23,25 @@ _WEIGHT_GRAD = Kernel("convolution.cu", "conv2d_backward_weight")
 
 
 def conv2d_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
 ) -> Array:
-    """Return the cross-correlation of `x` with `kernel`; arguments as in the reference twin."""
-    g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
-    check_convolution(x, kernel, bias, activation)
-    return forward(x, kernel, bias, g, activation)
+    """Return the cross-correlation of `x` with `kernel`."""
+    bias = None if bias is None else launch.contiguous(bias)
+    y = launch.empty(g.output_shape, x.dtype)
+    partial = launch_forward(_FORWARD, x, kernel, bias, (y,), g, activation)
+    finish(partial, y, bias, activation)
+    return y
 
 
 def conv2d_backward_weight(
     output_grad: Array,
     x: Array,
-    kernel_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    output: Array | None = None,
-    with_bias: bool = False,
+    g: Conv2DGeometry,
+    activation: str | None,
+    output: Array | None,
+    with_bias: bool,
 ) -> tuple[Array, Array | None]:
-    """Return the gradients of the kernel and of the bias; arguments as in the reference twin."""
-    g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", x, output_grad=output_grad)
-    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    check_fused_output(output_grad, output, activation)
+    """Return the gradients of the kernel and of the bias."""
     given = before_activation(output_grad, output, activation)
     return backward_weight(given, x, g, activation, with_bias)
 
@@ -70,33 +49,13 @@ def conv2d_backward_weight(
 def conv2d_backward_input(
     output_grad: Array,
     kernel: Array,
-    input_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    output: Array | None = None,
+    g: Conv2DGeometry,
+    activation: str | None,
+    output: Array | None,
 ) -> Array:
-    """Return the gradient of the input; arguments as in the reference twin."""
-    g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", kernel, output_grad=output_grad)
-    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    check_fused_output(output_grad, output, activation)
+    """Return the gradient of the input."""
     given = before_activation(output_grad, output, activation)
     return backward_input(given, kernel, g, activation)
-
-
-def forward(
-    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
-) -> Array:
-    """Return the output, given arguments that are checked."""
-    bias = None if bias is None else launcher.contiguous(bias)
-    y = launcher.empty(g.output_shape, x.dtype)
-    partial = launch_forward(_FORWARD, x, kernel, bias, (y,), g, activation)
-    finish(partial, y, bias, activation)
-    return y
 
 
 def launch_forward(
@@ -117,10 +76,10 @@ def launch_forward(
         bias: a contiguous array, or None.
         results: the arrays that it writes.
         g: the geometry.
-        activation: what is applied to the sums.
+        activation: applied to the sums.
         rows_together: as in `plan_product`.
     """
-    x, kernel = launcher.contiguous(x), launcher.contiguous(kernel)
+    x, kernel = launch.contiguous(x), launch.contiguous(kernel)
     channels, filters = _of_a_group(g)
     rows, length, vector_a = _positions(g.output_shape), _taps(g) * channels, vector(channels, x)
     plan = plan_product(rows, filters, length, g.groups, x.dtype, vector_a, rows_together)
@@ -153,19 +112,20 @@ def backward_weight(
     with_bias: bool,
     launched: Kernel = _WEIGHT_GRAD,
 ) -> tuple[Array, Array | None]:
-    """Return the gradients of the kernel and of the bias, given arguments that are checked.
+    """Return the gradients of the kernel and of the bias.
 
     Arguments:
-        given: the contiguous arrays, or None, that the gradient of the output is taken from.
+        given: the gradient of the output, the output or None, and with pooling the indices; all
+            contiguous.
         x: the input.
         g: the geometry.
-        activation: what the output is that of.
-        with_bias: whether the gradient of the bias is wanted.
+        activation: of the output.
+        with_bias: whether to compute the gradient of the bias.
         launched: the kernel.
     """
-    x = launcher.contiguous(x)
+    x = launch.contiguous(x)
     plan = _weight_plan(x, g, with_bias)
-    grads = launcher.empty(_weight_shape(g, with_bias), x.dtype)
+    grads = launch.empty(_weight_shape(g, with_bias), x.dtype)
     partial = new_partial(plan, grads.shape, x.dtype)
     _launch_weight(launched, plan, given, x, g, activation, with_bias, grads, partial)
     finish(partial, grads)
@@ -174,7 +134,7 @@ def backward_weight(
 
 
 def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[int, int, int]:
-    """Return the shape of what `backward_weight_parts` writes: (parts, rows, filters)."""
+    """Return the shape of the parts of the gradients: (parts, rows, filters)."""
     splits = _weight_plan(x, g, with_bias, summed_later=True).splits
     return (splits, *_weight_shape(g, with_bias))
 
@@ -188,19 +148,19 @@ def backward_weight_parts(
     partial: Array,
     launched: Kernel = _WEIGHT_GRAD,
 ) -> None:
-    """Write parts of the gradients, whose sum is what `backward_weight` returns.
+    """Write parts of the gradients, whose sum is the result of `backward_weight`.
 
     Arguments:
-        partial: of the shape that `weight_parts_shape` tells, changed.
+        partial: of the shape `weight_parts_shape`, changed.
         given, x, g, activation, with_bias, launched: as in `backward_weight`.
     """
-    x = launcher.contiguous(x)
+    x = launch.contiguous(x)
     plan = _weight_plan(x, g, with_bias, summed_later=True)
     _launch_weight(launched, plan, given, x, g, activation, with_bias, None, partial)
 
 
 def _weight_shape(g: Conv2DGeometry, with_bias: bool) -> tuple[int, int]:
-    """Return the rows and columns of the gradients; the bias' is below those of the kernel."""
+    """Return the rows and columns of the gradients; the last row is the bias', if any."""
     return _taps(g) * g.kernel_shape[2] + with_bias, g.kernel_shape[3]
 
 
@@ -251,8 +211,8 @@ def backward_input(
     launched: Kernel = _INPUT_GRAD,
 ) -> Array:
     """Return the gradient of the input; arguments as in `backward_weight`."""
-    kernel = launcher.contiguous(kernel)
-    input_grad = launcher.empty(g.input_shape, kernel.dtype)
+    kernel = launch.contiguous(kernel)
+    input_grad = launch.empty(g.input_shape, kernel.dtype)
     channels, filters = _of_a_group(g)
     rows, length, vector_a = _positions(g.input_shape), _taps(g) * filters, vector(filters, *given)
     plan = plan_product(rows, channels, length, g.groups, kernel.dtype, vector_a)
@@ -280,9 +240,9 @@ def backward_input(
 def before_activation(
     output_grad: Array, output: Array | None, activation: str | None
 ) -> tuple[Array, Array | None]:
-    """Return what the kernels take the gradient before the activation from."""
-    kept = None if activation is None or output is None else launcher.contiguous(output)
-    return launcher.contiguous(output_grad), kept
+    """Return the arrays from which kernels compute the gradient before the activation."""
+    kept = None if activation is None or output is None else launch.contiguous(output)
+    return launch.contiguous(output_grad), kept
 
 
 def _of_a_group(g: Conv2DGeometry) -> tuple[int, int]:
@@ -304,7 +264,7 @@ def _grid(plan: Plan, g: Conv2DGeometry) -> tuple[tuple[int, int, int], int]:
 
 
 def _sizes(g: Conv2DGeometry) -> tuple[int, ...]:
-    """Return the arguments that all three kernels begin with."""
+    """Return the first arguments of all three kernels."""
     (top, _), (left, _) = g.padding
     return (
         *g.input_shape,

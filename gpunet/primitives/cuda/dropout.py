@@ -1,12 +1,11 @@
-"""Dropout as a CUDA kernel, with the very masks of the reference."""
+"""Dropout, with the same masks as the reference twin."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import check_dropout
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives import launch
+from gpunet.primitives.launch import Kernel
 
 __all__ = ["dropout_backward", "dropout_forward"]
 
@@ -18,17 +17,14 @@ _BLOCK = 128  # a thread has 8 elements: smaller blocks spread a small batch wid
 _ELEMENTS = 8  # of a thread, as many as a block of random numbers has
 
 
-def dropout_forward(x: Array, key: Array, *, rate: float) -> Array:
-    """Return `x` with a share `rate` of its elements set to 0, the others divided by 1 - rate."""
-    threshold, scale = check_dropout(key, rate)
-    x, key = launcher.contiguous(x), launcher.contiguous(key)
-    y = launcher.empty(x.shape, x.dtype)
-    grid = launcher.blocks_for(launcher.ceil_div(x.size, _ELEMENTS), _BLOCK)
-    types, vector = {"T": x.dtype}, launcher.vector_width(x, y)
+def dropout_forward(x: Array, key: Array, threshold: int, scale: float) -> Array:
+    """Return x * scale where the element's bits are at least `threshold`, else 0."""
+    x, key = launch.contiguous(x), launch.contiguous(key)
+    y = launch.empty(x.shape, x.dtype)
+    grid = launch.blocks_for(launch.ceil_div(x.size, _ELEMENTS), _BLOCK)
+    types, vector = {"T": x.dtype}, launch.vector_width(x, y)
     _DROPOUT(grid, _BLOCK, x.size, threshold, scale, key, x, y, types=types, VECTOR=vector)
     return y
 
 
-def dropout_backward(output_grad: Array, key: Array, *, rate: float) -> Array:
-    """Return the gradient of the input of dropout: the same elements kept, scaled the same."""
-    return dropout_forward(output_grad, key, rate=rate)
+dropout_backward = dropout_forward  # which keeps the same elements

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives import launch
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS, are_class_numbers
 from gpunet.primitives.cuda.activation import activation_macro
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives.launch import Kernel
 from gpunet.primitives.stages import Stage
 
-__all__ = ["dense_cross_entropy", "fits", "parts_of"]
+__all__ = ["dense_cross_entropy", "parts_of", "supports"]
 
 Array = Any
 
@@ -28,8 +28,10 @@ _WHERE = "dense_cross_entropy"
 _NO_LAYER = Stage(None, None, None)
 
 
-def fits(inputs: int, stages: Sequence[Stage], labels_shape: tuple[int, ...], dtype: Any) -> bool:
-    """Return whether the kernel takes these layers: one or two dense ones, small enough.
+def supports(
+    inputs: int, stages: Sequence[Stage], labels_shape: tuple[int, ...], dtype: Any
+) -> bool:
+    """Return whether the kernel supports these layers: one or two dense ones, small enough.
 
     Arguments:
         inputs: numbers in a sample.
@@ -53,7 +55,7 @@ def fits(inputs: int, stages: Sequence[Stage], labels_shape: tuple[int, ...], dt
 
 def parts_of(batch: int, stages: Sequence[Stage]) -> int:
     """Return in how many parts the gradients of the weights come."""
-    return launcher.ceil_div(batch, _division(batch, stages)[1])
+    return launch.ceil_div(batch, _division(batch, stages)[1])
 
 
 def dense_cross_entropy(
@@ -71,7 +73,7 @@ def dense_cross_entropy(
 
     Arguments:
         x: (batch, ...), each sample a row to the first layer.
-        stages: one or two layers that `fits` allows.
+        stages: one or two layers that `supports` allows.
         labels: class numbers (batch,), or probabilities (batch, classes).
         parts: flat, changed: for each layer `parts_of` parts of the gradients of its kernel and its
             bias, one after the other.
@@ -87,12 +89,12 @@ def dense_cross_entropy(
     shape = (batch, last.kernel.shape[1])
     sparse = are_class_numbers(shape, labels)
     samples, chunk = _division(batch, stages)
-    losses, probabilities = launcher.empty((batch,), x.dtype), launcher.empty(shape, x.dtype)
-    hits = launcher.empty((batch,), np.uint8)
-    input_grad = launcher.empty(x.shape, x.dtype) if with_input_grad else None
+    losses, probabilities = launch.empty((batch,), x.dtype), launch.empty(shape, x.dtype)
+    hits = launch.empty((batch,), np.uint8)
+    input_grad = launch.empty(x.shape, x.dtype) if with_input_grad else None
     weights = (hidden.kernel, hidden.bias, last.kernel, last.bias)
     _HEAD(
-        launcher.ceil_div(batch, chunk),
+        launch.ceil_div(batch, chunk),
         _THREADS,
         batch,
         chunk,
@@ -100,9 +102,9 @@ def dense_cross_entropy(
         hidden.kernel.shape[1] if before else 0,
         shape[1],
         1 / batch,
-        launcher.contiguous(x),
-        *(None if array is None else launcher.contiguous(array) for array in weights),
-        launcher.contiguous(labels),
+        launch.contiguous(x),
+        *(None if array is None else launch.contiguous(array) for array in weights),
+        launch.contiguous(labels),
         losses,
         probabilities,
         hits,
@@ -121,12 +123,12 @@ def dense_cross_entropy(
 def _check(
     x: Array, stages: Sequence[Stage], labels: Array, parts: Array, firsts: Sequence[int]
 ) -> None:
-    if not fits(math.prod(x.shape[1:]), stages, labels.shape, x.dtype):
+    if not supports(math.prod(x.shape[1:]), stages, labels.shape, x.dtype):
         raise ValueError(
             f"{_WHERE}: expected one or two dense layers of one type, float32 or float64, the last "
             f"without activation, that take samples of shape {x.shape[1:]} and fit into 48 KiB, "
             f"received kernels of shapes {[stage.kernel.shape for stage in stages]}, x of "
-            f"{x.dtype} and labels of shape {labels.shape}: ask `fits`, or use chain_backward."
+            f"{x.dtype} and labels of shape {labels.shape}: see `supports`, or use chain_backward."
         )
     count = parts_of(len(x), stages)
     ends = [
@@ -158,10 +160,10 @@ def _division(batch: int, stages: Sequence[Stage]) -> tuple[int, int]:
     A few, so that many blocks share a small batch; and no more blocks than multiprocessors, since
     each writes parts of its own.
     """
-    blocks = launcher.multiprocessors()
+    blocks = launch.multiprocessors()
     is_large = batch > _FEW * blocks and _bytes(stages, _MANY) <= _MEMORY
     samples = _MANY if is_large else _FEW
-    return samples, samples * launcher.ceil_div(batch, samples * blocks)
+    return samples, samples * launch.ceil_div(batch, samples * blocks)
 
 
 def _size(stage: Stage) -> tuple[int, int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunet.primitives.checks import check_matmul
+from gpunet.primitives import launch
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import finish, new_partial, plan_product, vector
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives.launch import Kernel
+from gpunet.primitives.shapes import matmul_sizes
 
 __all__ = ["matmul"]
 
@@ -21,19 +21,18 @@ _MATMUL = Kernel("matmul.cu", "matmul")
 def matmul(
     a: Array,
     b: Array,
-    bias: Array | None = None,
-    *,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-    activation: str | None = None,
+    bias: Array | None,
+    transpose_a: bool,
+    transpose_b: bool,
+    activation: str | None,
 ) -> Array:
-    """Return ``activation(a @ b + bias)``; arguments as in the reference twin."""
-    rows, columns, inner = check_matmul(a, b, bias, transpose_a, transpose_b, activation)
+    """Return ``activation(a @ b + bias)``."""
+    rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
     stack = a.shape[:-2]  # () for two matrices
     matrices = math.prod(stack)
-    a, b = launcher.contiguous(a), launcher.contiguous(b)
-    bias = None if bias is None else launcher.contiguous(bias)
-    y = launcher.empty((*stack, rows, columns), a.dtype)
+    a, b = launch.contiguous(a), launch.contiguous(b)
+    bias = None if bias is None else launch.contiguous(bias)
+    y = launch.empty((*stack, rows, columns), a.dtype)
     vector_a = vector(a.shape[-1], a)
     plan = plan_product(rows, columns, inner, matrices, a.dtype, vector_a)
     partial = new_partial(plan, y.shape, a.dtype)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunet.primitives.checks import check_shape
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
-from gpunet.primitives.shapes import Padding, Pool2DGeometry, Window, pool2d_geometry
+from gpunet.primitives import launch
+from gpunet.primitives.geometry import Pool2DGeometry
+from gpunet.primitives.launch import Kernel
 
 __all__ = [
     "average_pool2d_backward",
@@ -34,33 +33,19 @@ _LARGE = 2**31  # elements of an array from which on their numbers are of 64 bit
 _KNOWN_WINDOWS, _KNOWN_STRIDES = (2, 3), (1, 2, 3)
 
 
-def max_pool2d_forward(
-    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
-) -> tuple[Array, Array]:
-    """Return the largest value of each window, and where in the window it is."""
-    g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
-    x = launcher.contiguous(x)
-    y = launcher.empty(g.output_shape, x.dtype)
-    indices = launcher.empty(g.output_shape, g.index_dtype)
+def max_pool2d_forward(x: Array, g: Pool2DGeometry) -> tuple[Array, Array]:
+    """Return the largest value of each window, and its index."""
+    x = launch.contiguous(x)
+    y = launch.empty(g.output_shape, x.dtype)
+    indices = launch.empty(g.output_shape, g.index_dtype)
     _launch(_MAX_FORWARD, g, y.size, x, y, indices)
     return y, indices
 
 
-def max_pool2d_backward(
-    output_grad: Array,
-    indices: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """Return the gradient of the input: each gradient goes to where its maximum came from."""
-    g = pool2d_geometry(input_shape, pool_size, strides, padding, "max_pool2d")
-    check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
-    output_grad, indices = launcher.contiguous(output_grad), launcher.contiguous(indices)
-    input_grad = launcher.empty(g.input_shape, output_grad.dtype)
+def max_pool2d_backward(output_grad: Array, indices: Array, g: Pool2DGeometry) -> Array:
+    """Return the gradient of the input."""
+    output_grad, indices = launch.contiguous(output_grad), launch.contiguous(indices)
+    input_grad = launch.empty(g.input_shape, output_grad.dtype)
     kernel, count = _MAX_BACKWARD, input_grad.size
     if _are_apart(g):
         kernel, count = _MAX_BACKWARD_APART, _cells(g)
@@ -68,30 +53,18 @@ def max_pool2d_backward(
     return input_grad
 
 
-def average_pool2d_forward(
-    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
-) -> Array:
-    """Return the mean of each window, padding not counted, as Keras and TensorFlow have it."""
-    g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
-    x = launcher.contiguous(x)
-    y = launcher.empty(g.output_shape, x.dtype)
+def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
+    """Return the mean of each window."""
+    x = launch.contiguous(x)
+    y = launch.empty(g.output_shape, x.dtype)
     _launch(_AVERAGE_FORWARD, g, y.size, x, y)
     return y
 
 
-def average_pool2d_backward(
-    output_grad: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """Return the gradient of the input: each window's, spread evenly over its pixels."""
-    g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
-    check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    output_grad = launcher.contiguous(output_grad)
-    input_grad = launcher.empty(g.input_shape, output_grad.dtype)
+def average_pool2d_backward(output_grad: Array, g: Pool2DGeometry) -> Array:
+    """Return the gradient of the input."""
+    output_grad = launch.contiguous(output_grad)
+    input_grad = launch.empty(g.input_shape, output_grad.dtype)
     kernel, count = _AVERAGE_BACKWARD, input_grad.size
     if _are_apart(g):
         kernel, count = _AVERAGE_BACKWARD_APART, _cells(g)
@@ -100,7 +73,7 @@ def average_pool2d_backward(
 
 
 def _are_apart(g: Pool2DGeometry) -> bool:
-    """Whether no two windows overlap, so that a thread can write all pixels of a window."""
+    """Return whether no windows overlap, so that a thread can write all pixels of a window."""
     apart = g.pool_size[0] <= g.strides[0] and g.pool_size[1] <= g.strides[1]
     return apart and math.prod(g.strides) <= _LARGEST_CELL
 
@@ -108,14 +81,14 @@ def _are_apart(g: Pool2DGeometry) -> bool:
 def _cells(g: Pool2DGeometry) -> int:
     """Return how many cells there are, times the channels: steps of a window past all pixels."""
     batch, height, width, channels = g.input_shape
-    rows = launcher.ceil_div(height + g.padding[0][0], g.strides[0])
-    return batch * rows * launcher.ceil_div(width + g.padding[1][0], g.strides[1]) * channels
+    rows = launch.ceil_div(height + g.padding[0][0], g.strides[0])
+    return batch * rows * launch.ceil_div(width + g.padding[1][0], g.strides[1]) * channels
 
 
 def _launch(kernel: Kernel, g: Pool2DGeometry, count: int, *arrays: Array) -> None:
     """Launch with a thread for each vector of the `count` elements."""
     channels = g.input_shape[3]
-    vector = math.gcd(channels, launcher.vector_width(*arrays))
+    vector = math.gcd(channels, launch.vector_width(*arrays))
     window, stride = _known(g)
     is_large = max(array.size for array in arrays) >= _LARGE
     types = {
@@ -128,12 +101,12 @@ def _launch(kernel: Kernel, g: Pool2DGeometry, count: int, *arrays: Array) -> No
         *(*g.pool_size, *g.strides, g.padding[0][0], g.padding[1][0]),
     )
     macros = {"VECTOR": vector, "WINDOW": window, "STRIDE": stride}
-    grid = launcher.blocks_for(count // vector, _BLOCK)
+    grid = launch.blocks_for(count // vector, _BLOCK)
     kernel(grid, _BLOCK, count // vector, *sizes, *arrays, types=types, **macros)
 
 
 def _known(g: Pool2DGeometry) -> tuple[int, int]:
-    """Return the macros WINDOW and STRIDE, 0 for what only the arguments tell."""
+    """Return the macros WINDOW and STRIDE, both 0 if they are arguments at run time."""
     (window, window_width), (stride, stride_width) = g.pool_size, g.strides
     is_square = window == window_width and stride == stride_width
     if is_square and window in _KNOWN_WINDOWS and stride in _KNOWN_STRIDES:

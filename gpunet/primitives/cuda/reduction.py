@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunet.primitives import launch
 from gpunet.primitives.cuda.activation import activation_macro
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives.launch import Kernel
 
 __all__ = ["bias_backward", "sum_rows", "sum_windows"]
 
@@ -24,11 +24,11 @@ def bias_backward(output_grad: Array) -> Array:
     """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
     channels = output_grad.shape[-1]
     shape = (math.prod(output_grad.shape[:-1]), channels)
-    rows = launcher.contiguous(output_grad).reshape(shape)
-    total = launcher.empty((channels,), output_grad.dtype)
+    rows = launch.contiguous(output_grad).reshape(shape)
+    total = launch.empty((channels,), output_grad.dtype)
     chunks = _chunks(rows.shape[0], channels)
     if chunks > 1:
-        parts = launcher.empty((chunks, channels), launcher.accumulator(output_grad.dtype))
+        parts = launch.empty((chunks, channels), launch.accumulator(output_grad.dtype))
         sum_rows(rows, parts)
         rows = parts
     sum_rows(rows, total.reshape(1, channels))
@@ -48,11 +48,11 @@ def sum_rows(x: Array, y: Array, bias: Array | None = None, activation: str | No
     if columns == 0:
         return
     _SUM_ROWS(
-        (launcher.ceil_div(columns, _COLUMNS), chunks),
+        (launch.ceil_div(columns, _COLUMNS), chunks),
         (_COLUMNS, _WARPS),
         rows,
         columns,
-        launcher.ceil_div(rows, chunks),
+        launch.ceil_div(rows, chunks),
         1 if bias is None else bias.size,
         x,
         bias,
@@ -74,7 +74,7 @@ def sum_windows(
         activation: applied to the largest.
     """
     _SUM_WINDOWS(
-        launcher.blocks_for(y.size),
+        launch.blocks_for(y.size),
         256,
         y.size,
         y.shape[-1],
@@ -90,6 +90,6 @@ def sum_windows(
 
 def _chunks(rows: int, columns: int) -> int:
     """Return into how many chunks to divide the rows, so that the blocks fill the device."""
-    across = max(1, launcher.ceil_div(columns, _COLUMNS))
-    wanted = launcher.ceil_div(4 * launcher.multiprocessors(), across)
+    across = max(1, launch.ceil_div(columns, _COLUMNS))
+    wanted = launch.ceil_div(4 * launch.multiprocessors(), across)
     return max(1, min(wanted, rows // _LEAST_ROWS))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.checks import (
     are_class_numbers,
     check_same_dtype,
     check_same_shape,
     check_shape,
 )
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives.launch import Kernel
 from gpunet.primitives.shapes import split_axis
 
 __all__ = [

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpunet.primitives import launch
 from gpunet.primitives.cuda import conv_pool, conv_pool_small, convolution
-from gpunet.primitives.cuda.step import finish_gradients, segments_of
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives.cuda.step import add_up, finish_gradients, segments_of
 from gpunet.primitives.partial_sums import Parts, parts_are_left
-from gpunet.primitives.shapes import Conv2DGeometry, conv2d_max_pool_geometry
-from gpunet.primitives.stages import Stage
+from gpunet.primitives.stages import Stage, StageGeometry
 
 __all__ = ["Place", "Places", "as_grads", "write_parts"]
 
@@ -40,30 +39,30 @@ class Place(NamedTuple):
 
 
 class Places:
-    """Room for parts in an array that is still to be made."""
+    """Places of parts in one array, which is made afterwards."""
 
     def __init__(self) -> None:
         self.size = 0
 
     def add(self, count: int, rows: int, columns: int) -> Place:
-        """Return the place of so many parts of (rows, columns)."""
+        """Return the place of `count` parts of (rows, columns)."""
         place = Place(self.size, count, rows, columns)
         self.size += -(-count * rows * columns // _ALIGNMENT) * _ALIGNMENT
         return place
 
-    def of_stage(self, x: Array, stage: Stage) -> Place | None:
+    def of_stage(self, x: Array, stage: Stage, g: StageGeometry) -> Place | None:
         """Return the place for a stage's parts; None if its gradients do not come in parts."""
-        if not _comes_in_parts(stage):
+        if g.is_dense or g.pool.pool_size not in ((1, 1), conv_pool.POOL_SIZE):
             return None
-        g, with_bias = _geometry(x, stage), stage.bias is not None
-        kernels = conv_pool_small if _is_small(stage, g, x) else convolution
-        return self.add(*kernels.weight_parts_shape(x, g, with_bias))
+        kernels = conv_pool_small if _is_small(g, x) else convolution
+        return self.add(*kernels.weight_parts_shape(x, g.conv, stage.bias is not None))
 
 
 def write_parts(
     output_grad: Array,
     x: Array,
     stage: Stage,
+    g: StageGeometry,
     kept: tuple[Array, Array | None],
     buffer: Array,
     place: Place,
@@ -71,7 +70,7 @@ def write_parts(
     """Write the parts of a stage's gradients into their place.
 
     Arguments:
-        output_grad, x, stage, kept: as in `Operations.backward`.
+        output_grad, x, stage, g, kept: as in `Operations.backward`.
         buffer: holds the parts.
         place: where.
     """
@@ -80,31 +79,18 @@ def write_parts(
     partial = buffer[place.first : place.first + size].reshape(place[1:])
     given: Any = convolution.before_activation(output_grad, output, stage.activation)
     if indices is not None:
-        given = (*given, launcher.contiguous(indices))
-    g = _geometry(x, stage)
-    arguments = given, x, g, stage.activation, stage.bias is not None, partial
+        given = (*given, launch.contiguous(indices))
+    arguments = given, x, g.conv, stage.activation, stage.bias is not None, partial
     if indices is None:
         convolution.backward_weight_parts(*arguments)
-    elif _is_small(stage, g, x):
+    elif _is_small(g, x):
         conv_pool_small.backward_weight_parts(*arguments)
     else:
         convolution.backward_weight_parts(*arguments, conv_pool.WEIGHT_GRAD)
 
 
-def _comes_in_parts(stage: Stage) -> bool:
-    """Return whether a stage is a convolution whose kernel writes parts."""
-    return stage.kernel.ndim == 4 and stage.pool_size in ((1, 1), conv_pool.POOL_SIZE)
-
-
-def _is_small(stage: Stage, g: Conv2DGeometry, x: Array) -> bool:
-    return stage.pool_size == conv_pool.POOL_SIZE and conv_pool_small.fits(g, x.dtype)
-
-
-def _geometry(x: Array, stage: Stage) -> Conv2DGeometry:
-    return conv2d_max_pool_geometry(
-        x.shape, stage.kernel.shape, stage.strides, stage.padding, stage.dilation, 1,
-        stage.pool_size,
-    )[0]  # fmt: skip
+def _is_small(g: StageGeometry, x: Array) -> bool:
+    return g.pool.pool_size == conv_pool.POOL_SIZE and conv_pool_small.supports(g.conv, x.dtype)
 
 
 def as_grads(buffer: Array, stages: Sequence[Stage], found: Sequence[Place | Any]) -> Grads:
@@ -132,11 +118,11 @@ def as_grads(buffer: Array, stages: Sequence[Stage], found: Sequence[Place | Any
 
 def _as_parts(buffer: Array, stage: Stage, place: Place) -> tuple[Parts, Parts | None]:
     stride, shape = place.rows * place.columns, stage.kernel.shape
-    kernel = Parts(buffer, place.first, stride, place.parts, shape)
+    kernel = Parts(buffer, place.first, stride, place.parts, shape, add_up)
     if stage.bias is None:
         return kernel, None
     first = place.first + math.prod(shape)
-    return kernel, Parts(buffer, first, stride, place.parts, stage.bias.shape)
+    return kernel, Parts(buffer, first, stride, place.parts, stage.bias.shape, add_up)
 
 
 def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
@@ -144,9 +130,9 @@ def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
     if not parts:
         return []
     ends = np.cumsum([math.prod(part.shape) for part in parts]).tolist()
-    flat = launcher.empty((ends[-1],), buffer.dtype)
+    flat = launch.empty((ends[-1],), buffer.dtype)
     begins = [0, *ends[:-1]]
-    failed = launcher.empty((3,), np.int64)  # nobody asks
+    failed = launch.empty((3,), np.int64)  # ignored
     finish_gradients(flat, buffer, segments_of(list(zip(begins, parts, strict=True))), failed)
     return [
         flat[begin:end].reshape(part.shape)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel
+from gpunet.primitives import launch
+from gpunet.primitives.launch import Kernel
 from gpunet.primitives.partial_sums import Parts
 
 __all__ = ["NO_SCORES", "Scored", "Segment", "add_up", "finish_gradients", "segments_of"]
@@ -73,15 +73,15 @@ def finish_gradients(
     failed: Array,
     scored: Scored = NO_SCORES,
 ) -> None:
-    """Add up the parts into `gradients`, note what is not finite, and take in the batch.
+    """Add up the parts into `gradients`, check that all is finite, and add the batch to the scores.
 
     Arguments:
         gradients: flat, changed.
         parts: the buffer that the segments' parts are in; None if they have none.
         segments: at least one.
         failed: int64 (3,); its first element is set if a loss is not finite, its second if a
-            gradient is not.
-        scored: what else there is to do.
+            gradient or its square is not.
+        scored: the batch's losses and counters.
     """
     blocks, table = _table(segments)
     samples = 0 if scored.losses is None else scored.losses.size
@@ -89,7 +89,7 @@ def finish_gradients(
         blocks + (samples > 0),
         _BLOCK,
         len(segments),
-        launcher.constant(table),
+        launch.constant(table),
         parts,
         gradients,
         samples,
@@ -107,8 +107,8 @@ def finish_gradients(
 
 def add_up(parts: Parts) -> Array:
     """Return the sum of parts."""
-    total = launcher.empty(parts.shape, parts.dtype)
-    failed = launcher.empty((3,), np.int64)  # nobody asks
+    total = launch.empty(parts.shape, parts.dtype)
+    failed = launch.empty((3,), np.int64)  # ignored
     finish_gradients(total.reshape(-1), parts.buffer, segments_of([(0, parts)]), failed)
     return total
 
@@ -116,7 +116,7 @@ def add_up(parts: Parts) -> Array:
 @lru_cache(maxsize=256)
 def _table(segments: tuple[Segment, ...]) -> tuple[int, bytes]:
     """Return how many blocks the segments take, and the kernel's table of them."""
-    blocks = [max(1, launcher.ceil_div(segment.size, _BLOCK)) for segment in segments]
+    blocks = [max(1, launch.ceil_div(segment.size, _BLOCK)) for segment in segments]
     first_blocks = np.cumsum([0, *blocks[:-1]])
     rows = [[first, *segment] for first, segment in zip(first_blocks, segments, strict=True)]
     return sum(blocks), np.array(rows, np.int64).tobytes()

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from gpunet.primitives import launch
 from gpunet.primitives.cuda.reduction import sum_rows
-from gpunet.primitives.launch import kernel as launcher
 from gpunet.primitives.precision import precision_of
 
 __all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]
@@ -73,7 +73,7 @@ _MOST = 2**31 - 2**16
 
 
 class Plan(NamedTuple):
-    """A tiling, and what the launch needs to know of it."""
+    """A tiling, and the launch parameters that follow from it."""
 
     tiling: Tiling
     tiles: int  # of the result
@@ -113,7 +113,7 @@ def plan_product(
                 f"{size:,}, more than its kernels count: use a smaller batch or smaller images."
             )
     candidates: tuple[Tiling, ...] = _SMALL
-    if launcher.accumulator(dtype).itemsize == 4:
+    if launch.accumulator(dtype).itemsize == 4:
         candidates += _SLICED + _LARGE + (_LARGEST if vector_a > 1 else ())
     candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
     return _plan(
@@ -124,7 +124,7 @@ def plan_product(
         candidates,
         precision_of(dtype),
         0 if summed_later else _LAUNCH,
-        launcher.multiprocessors(),
+        launch.multiprocessors(),
     )
 
 
@@ -136,7 +136,7 @@ def _plan(
     groups: int,
     candidates: tuple[Tiling, ...],
     precision: str,
-    launch: int,
+    launch_cost: int,
     multiprocessors: int,
 ) -> Plan:
     least = _LEAST_K.get(precision, 1)
@@ -146,20 +146,21 @@ def _plan(
     ]
     plans = [plan for tiling in tilings for plan in _splits(tiling, rows, columns, length)]
     return min(
-        plans, key=lambda plan: _cost(plan, rows, columns, length, groups, launch, multiprocessors)
+        plans,
+        key=lambda plan: _cost(plan, rows, columns, length, groups, launch_cost, multiprocessors),
     )
 
 
 def _splits(tiling: Tiling, rows: int, columns: int, length: int) -> list[Plan]:
     """Return the plans of a tiling with 1, 2, 4, ... splits, as long as each has enough to sum."""
-    tiles = launcher.ceil_div(rows, tiling.block_m) * launcher.ceil_div(columns, tiling.block_n)
-    tiles_of_sum = max(1, launcher.ceil_div(length, tiling.block_k))
+    tiles = launch.ceil_div(rows, tiling.block_m) * launch.ceil_div(columns, tiling.block_n)
+    tiles_of_sum = max(1, launch.ceil_div(length, tiling.block_k))
     plans, splits = [], 1
     while splits == 1 or (
         splits <= _MOST_SPLITS and tiles_of_sum >= splits * _LEAST_TILES_OF_A_SPLIT
     ):
-        per_split = launcher.ceil_div(tiles_of_sum, splits)
-        used = launcher.ceil_div(tiles_of_sum, per_split)
+        per_split = launch.ceil_div(tiles_of_sum, splits)
+        used = launch.ceil_div(tiles_of_sum, per_split)
         plans.append(Plan(tiling, tiles, used, per_split * tiling.block_k))
         splits *= 2
     return plans
@@ -171,7 +172,7 @@ def _cost(
     columns: int,
     length: int,
     groups: int,
-    launch: int,
+    launch_cost: int,
     multiprocessors: int,
 ) -> float:
     """Return about how long a plan takes, in products that one multiprocessor does one by one.
@@ -198,23 +199,23 @@ def _cost(
     of_block = size * min(plan.chunk, max(length, 1)) * work
     if tiling.slices > 1:
         of_block += 2 * 4 * tiling.slices * size
-    cost = launcher.ceil_div(plan.tiles * plan.splits * groups, multiprocessors) * of_block
+    cost = launch.ceil_div(plan.tiles * plan.splits * groups, multiprocessors) * of_block
     if plan.splits > 1:
-        cost += launch + 2 * 16 * plan.splits * rows * columns * groups / multiprocessors
+        cost += launch_cost + 2 * 16 * plan.splits * rows * columns * groups / multiprocessors
     return cost
 
 
 def vector(length: int, *arrays: Array | None) -> int:
     """Return how many elements to load at once along an axis of `length`: 4 if that fits, or 1."""
     present = [array for array in arrays if array is not None]
-    return _VECTOR if length % _VECTOR == 0 and launcher.vector_width(*present) > 1 else 1
+    return _VECTOR if length % _VECTOR == 0 and launch.vector_width(*present) > 1 else 1
 
 
 def new_partial(plan: Plan, shape: tuple[int, ...], dtype: Any) -> Array | None:
     """Return memory for the parts of the sums, (splits, ...), if there is more than one."""
     if plan.splits == 1:
         return None
-    return launcher.empty((plan.splits, *shape), launcher.accumulator(dtype))
+    return launch.empty((plan.splits, *shape), launch.accumulator(dtype))
 
 
 def finish(

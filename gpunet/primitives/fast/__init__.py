@@ -1,8 +1,7 @@
-"""The primitives for NumPy arrays of float32, by Numba kernels on all cores.
+"""Twins for NumPy arrays of float32, by Numba kernels on all cores.
 
-Each has the name and signature of its twin in `reference`, whose functions are taken for what has
-no kernel here; so are other types of numbers, and options that the kernels do not know. How many
-threads there are changes no bit of a result.
+Other element types, and options without a kernel, fall back to the twin in `reference`. The number
+of threads changes no bit of a result.
 """
 
 from __future__ import annotations
@@ -46,10 +45,6 @@ from gpunet.primitives.fast.convolution import (
     conv2d_forward,
 )
 from gpunet.primitives.fast.linear import bias_backward, matmul
-from gpunet.primitives.fast.optimizer import (
-    adam_update,
-    sgd_update,
-)
 from gpunet.primitives.fast.pooling import (
     average_pool2d_backward,
     average_pool2d_forward,
@@ -69,10 +64,13 @@ from gpunet.primitives.fast.training import (
     chain_cross_entropy,
     chain_forward_kept,
 )
-from gpunet.primitives.reference import (
-    dropout_backward,
-    dropout_forward,
+from gpunet.primitives.fast.update import (
+    adam_update,
+    sgd_update,
 )
+from gpunet.primitives.reference import dropout_backward, dropout_forward, squares_are_finite
+
+FLOATS = ("float32", "float64")
 
 __all__ = [
     "activation_backward",
@@ -122,6 +120,7 @@ __all__ = [
     "softmax_forward",
     "softplus_backward",
     "softplus_forward",
+    "squares_are_finite",
     "tanh_backward",
     "tanh_forward",
 ]

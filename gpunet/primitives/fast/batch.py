@@ -10,7 +10,6 @@ import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.checks import check_gather, check_rescale
 from gpunet.primitives.fast.compile import (
     BYTES_IN,
     FLOATS,
@@ -33,21 +32,14 @@ Array = Any
 _NO_ROWS = np.empty(0, np.int64)
 
 
-def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 1.0) -> Array:
-    """Return data[rows] as numbers of `dtype` times `scale`; arguments as in the reference twin."""
-    result = check_gather(data, rows, dtype, scale)
+def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -> Array:
+    """Return data[rows] in `dtype`, times `scale`."""
     rows_in, width = flat(rows), math.prod(data.shape[1:])
-    # As unsigned numbers, those below 0 are the largest.
-    missing = rows.size == 0 or rows_in.view(np.uint64).max() >= len(data)
-    # What is no Python number makes NumPy compute in its own type.
-    if missing or width == 0 or result != np.float32 or type(scale) not in (int, float):
-        return reference.gather_batch(data, rows, dtype=dtype, scale=scale)
+    if not _supports(data, rows_in, width, dtype, scale):
+        return reference.gather_batch(data, rows, dtype, scale)
     convert = _kernel_for(data)
-    as_it_is = data.dtype == result and scale == 1  # no kernel copies faster than NumPy
-    # A copy of what is not contiguous would be one of all the data.
-    if convert is None or as_it_is or not data.flags.c_contiguous:
-        return reference.gather_batch(data, rows, dtype=dtype, scale=scale)
-    batch = empty((rows.size, *data.shape[1:]), result)
+    assert convert is not None
+    batch = empty((rows.size, *data.shape[1:]), dtype)
     grain = max(1, LEAST_TASK // width)
     run(
         convert, max(1, rows.size // grain), rows.size, width, rows_in, float(scale), -0.0,
@@ -56,13 +48,24 @@ def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 
     return batch
 
 
-def rescale_forward(x: Array, *, scale: float, offset: float = 0.0, dtype: Any = None) -> Array:
-    """Return x * scale + offset in `dtype`; arguments as in the reference twin."""
-    result = check_rescale(x, scale, offset, dtype)
+def _supports(data: Array, rows: Array, width: int, dtype: np.dtype[Any], scale: float) -> bool:
+    """Return whether a kernel gathers such data, faster than NumPy."""
+    # As unsigned numbers, those below 0 are the largest.
+    missing = rows.size == 0 or rows.view(np.uint64).max() >= len(data)
+    # With a scale of NumPy's own types, NumPy computes in these.
+    if missing or width == 0 or dtype != np.float32 or type(scale) not in (int, float):
+        return False
+    is_copy = data.dtype == dtype and scale == 1  # no kernel copies faster than NumPy
+    # A copy of a view would be one of all the data.
+    return _kernel_for(data) is not None and not is_copy and data.flags.c_contiguous
+
+
+def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any]) -> Array:
+    """Return x * scale + offset in `dtype`."""
     convert = _kernel_for(x)
-    if result != np.float32 or convert is None or x.size == 0:
-        return reference.rescale_forward(x, scale=scale, offset=offset, dtype=dtype)
-    y = empty(x.shape, result)
+    if dtype != np.float32 or convert is None or x.size == 0:
+        return reference.rescale_forward(x, scale, offset, dtype)
+    y = empty(x.shape, dtype)
     tasks = -(-x.size // LEAST_TASK)
     width = -(-x.size // tasks)
     run(

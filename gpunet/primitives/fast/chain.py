@@ -15,7 +15,6 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from gpunet.primitives.checks import check_same_dtype
 from gpunet.primitives.fast.activation import activation_backward
 from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
 from gpunet.primitives.fast.conv_pool import (
@@ -28,30 +27,32 @@ from gpunet.primitives.fast.convolution import (
     conv2d_backward_input,
     conv2d_backward_weight,
     conv2d_forward,
+    is_relu,
 )
 from gpunet.primitives.fast.linear import bias_backward, matmul
 from gpunet.primitives.fast.memory import flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.softmax import (
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import Conv2DGeometry, conv2d_max_pool_geometry, frozen
-from gpunet.primitives.stages import LARGE_STAGE, Operations, Stage, output_shape
+from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Stage
 
 __all__ = [
     "CACHED",
     "FIELDS",
     "NO_INDICES",
     "OPERATIONS",
-    "Layer",
     "chain_forward",
-    "fits",
     "forward_into",
-    "geometry_of",
-    "layers_of",
-    "shapes_of",
+    "image_sizes",
+    "relus_of",
     "sizes_at",
+    "supports",
 ]
 
 Array = Any
@@ -72,18 +73,9 @@ OPERATIONS = Operations(
     matmul,
     activation_backward,
     bias_backward,
+    softmax_cross_entropy_forward,
+    softmax_cross_entropy_backward,
 )
-
-
-class Layer(NamedTuple):
-    """What a plan needs to know of a stage."""
-
-    kernel_shape: tuple[int, ...]
-    relu: bool
-    strides: tuple[int, int]
-    padding: Any
-    dilation: tuple[int, int]
-    pool_size: tuple[int, int]
 
 
 class _Plan(NamedTuple):
@@ -99,77 +91,54 @@ class _Plan(NamedTuple):
     products: int  # floats of the scratch memory of the stage that needs most
 
 
-def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
-    """Return the outputs of the last stage; arguments as in the reference twin."""
-    if not fits(x, stages):
-        return OPERATIONS.last_output(x, stages)
-    layers = layers_of(x, stages)
-    y = empty((len(x), *shapes_of(x.shape[1:], layers)[-1]), x.dtype)
-    return forward_into(x, stages, layers, y, NO_INDICES, 0)
+def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
+    """Return the outputs of the last stage."""
+    if not supports(x, stages):
+        return OPERATIONS.last_output(x, stages, g)
+    return forward_into(x, stages, g, empty(g.output_shape, x.dtype), NO_INDICES, 0)
 
 
-def fits(x: Array, stages: Sequence[Stage]) -> bool:
+def supports(x: Array, stages: Sequence[Stage]) -> bool:
     """Return whether the kernels of chains do well with these stages and numbers."""
     return (
         x.dtype == np.float32
         and x.size > 0
-        and all(stage.activation in (None, "relu") for stage in stages)
+        and all(stage.activation is None or is_relu(stage.activation) for stage in stages)
         and all(stage.kernel.size <= LARGE_STAGE for stage in stages)
     )
 
 
-@lru_cache(maxsize=256)
-def shapes_of(sample: tuple[int, ...], layers: tuple[Layer, ...]) -> list[tuple[int, ...]]:
-    """Return the shapes of a sample of the input and of each stage's output.
-
-    Raises:
-        ValueError: a stage does not fit what comes before it.
-    """
-    shapes = [sample]
-    for layer in layers:
-        shapes.append(output_shape(shapes[-1], *layer[:1], *layer[2:]))
-    return shapes
+def relus_of(stages: Sequence[Stage]) -> tuple[bool, ...]:
+    """Return for each stage whether it has relu."""
+    return tuple([is_relu(stage.activation) for stage in stages])
 
 
-def layers_of(x: Array, stages: Sequence[Stage]) -> tuple[Layer, ...]:
-    """Return what makes plans for these stages alike, or raise if they are not of x's type."""
-    for stage in stages:
-        check_same_dtype("chain_forward", x, kernel=stage.kernel, bias=stage.bias)
-    return tuple(
-        [
-            Layer(
-                stage.kernel.shape,
-                stage.activation == "relu",
-                stage.strides,
-                frozen(stage.padding),
-                stage.dilation,
-                stage.pool_size,
-            )
-            for stage in stages
-        ]
-    )
+def image_sizes(g: ChainGeometry) -> list[int]:
+    """Return the numbers in an image, and in its output of each stage."""
+    shapes = [g.stages[0].conv.input_shape, *[stage.output_shape for stage in g.stages]]
+    return [math.prod(shape[1:]) for shape in shapes]
 
 
 def forward_into(
     x: Array,
     stages: Sequence[Stage],
-    layers: tuple[Layer, ...],
+    g: ChainGeometry,
     memory: Array,
     indices: Array,
     kept: int,
 ) -> Array:
-    """Run the stages; return `memory`, where the last stage's outputs go, or those of all stages.
+    """Run the stages; return `memory` with the last stage's outputs, or the outputs of all stages.
 
     Arguments:
         x: (batch, ...).
         stages: in turn.
-        layers: those of the stages.
-        memory: for the last stage's outputs alone; or flat, with `kept` floats for those of all.
+        g: the geometry.
+        memory: for the last stage's outputs; not used if all are kept.
         indices: for the indices of all stages, if all are kept.
-        kept: floats that all outputs take; 0 for the last alone.
+        kept: floats of all outputs; 0 to keep the last alone.
     """
     threads = thread_count()
-    p = _plan(x.shape[1:], layers, min(-(-len(x) // threads), _MOST), kept > 0)
+    p = _plan(g, relus_of(stages), min(-(-len(x) // threads), _MOST), kept > 0)
     panels, biases = workspace("panels", p.weights), workspace("biases", p.biases)
     for (patch, filters, weight, bias), stage in zip(p.places, stages, strict=True):
         given = NO_FLOATS if stage.bias is None else flat(stage.bias)
@@ -188,15 +157,15 @@ NO_INDICES = np.empty(0, np.uint8)
 
 
 @lru_cache(maxsize=64)
-def _plan(sample: tuple[int, ...], layers: tuple[Layer, ...], most: int, keep: bool) -> _Plan:
-    """Return the plan for images of shape `sample`, at most `most` of them at a time."""
-    shapes = shapes_of(sample, layers)
-    largest = max(map(math.prod, shapes))
+def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _Plan:
+    """Return the plan for at most `most` images at a time."""
+    image = image_sizes(g)
+    largest = max(image)
     block = max(1, min(CACHED // (2 * largest), most))
     rows, positions, segments, kept = [], [], [], []
     place = segment = weight = bias = scratch = floats = indices = 0
-    for shape, output, layer in zip(shapes, shapes[1:], layers, strict=False):
-        stage = plan(geometry_of(block, shape, layer), layer.pool_size, layer.relu)
+    for geometry, size, relu in zip(g.stages, image[1:], relus, strict=True):
+        stage = plan(geometry.conv.for_images(block), geometry.pool.pool_size, relu)
         sizes = stage.sizes._replace(
             indexed=stage.sizes.indexed if keep else 0,
             first_position=place,
@@ -212,7 +181,6 @@ def _plan(sample: tuple[int, ...], layers: tuple[Layer, ...], most: int, keep: b
         weight += stage.panels * PANEL * sizes.patch
         bias += stage.panels * PANEL
         scratch = max(scratch, sizes.scratch)
-        size = math.prod(output)
         kept.append((size, floats, indices))
         floats += size
         indices += size if sizes.indexed else 0
@@ -228,17 +196,6 @@ def _plan(sample: tuple[int, ...], layers: tuple[Layer, ...], most: int, keep: b
         whole_lines(block * largest),
         scratch,
     )
-
-
-def geometry_of(images: int, sample: tuple[int, ...], layer: Layer) -> Conv2DGeometry:
-    """Return the geometry of a stage for some images; a dense one is a convolution of 1 x 1."""
-    kernel_shape = layer.kernel_shape
-    if len(kernel_shape) == 2:
-        sample, kernel_shape = (1, 1, math.prod(sample)), (1, 1, *kernel_shape)
-    return conv2d_max_pool_geometry(
-        (images, *sample), kernel_shape, layer.strides, layer.padding, layer.dilation, 1,
-        layer.pool_size,
-    )[0]  # fmt: skip
 
 
 @kernel(

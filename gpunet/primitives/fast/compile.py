@@ -1,18 +1,31 @@
-"""Kernels that Numba compiles when they are first called, and keeps on disk for later processes."""
+"""Kernels that Numba compiles when they are first called, and caches on disk.
+
+Trouble with the cache is never an error: a damaged file is removed, and what cannot be saved is
+compiled again in the next process. Each kind of trouble is warned of once a process.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import os
+import pickle
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core import config, event, types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
+
+from gpunet.background import call_in_background
+from gpunet.folders import temporary_cache_folder, user_cache_folder
+from gpunet.fork import wait_before_fork
 
 __all__ = [
     "BYTES",
@@ -36,7 +49,7 @@ BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
 INTS = types.Array(types.int64, 1, "C")
 INTS_IN = types.Array(types.int64, 1, "C", readonly=True)
 
-_lock = threading.RLock()  # one thread compiles at a time
+_lock = wait_before_fork(threading.RLock())  # one thread compiles at a time
 _ready: list[str] = []  # the kernels that are compiled in this process
 
 # Neither can be called from C, helpers not from Python: a third of the time to compile is less.
@@ -53,18 +66,21 @@ formula = numba.njit(**_options, no_cpython_wrapper=True, forceinline=True)
 
 
 def kernel(*parameters: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a kernel for arguments of these Numba types: no other types are compiled."""
+    """Return a decorator: the function becomes a kernel for arguments of these Numba types."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         compiled: list[Callable[..., None]] = []
 
+        def prepare() -> None:
+            with _lock:
+                if not compiled:
+                    compiled.append(_compile(function, types.void(*parameters)))
+                    _ready.append(function.__name__)
+
         @functools.wraps(function)
         def call(*arguments: Any) -> None:
             if not compiled:
-                with _lock:
-                    if not compiled:
-                        compiled.append(_compile(function, types.void(*parameters)))
-                        _ready.append(function.__name__)
+                call_in_background(prepare)  # Numba loses interrupts, and code that it compiled
             compiled[0](*arguments)
 
         return call
@@ -78,44 +94,130 @@ def count_ready() -> int:
 
 
 def _compile(function: Callable[..., None], signature: Any) -> Callable[..., None]:
-    """Return the function as machine code: from the disk if it was compiled there before."""
-    folder, before = _cache_folder(), config.CACHE_DIR
+    """Return the function as machine code: loaded from the cache, or compiled and saved there."""
+    compiled = numba.njit(**_options)(function)
+    cache = _open_cache(function)
+    if cache is not None:
+        compiled._cache = cache
     with event.install_listener("numba:compile", _Message()):
-        if folder is None:
-            return numba.njit(signature, **_options)(function)
-        config.CACHE_DIR = str(folder)
+        compiled.compile(signature)
+    compiled.disable_compile()
+    return compiled
+
+
+class _CheckedResult(CompileResultCacheImpl):
+    """A compiled kernel in a file, with a checksum: damaged machine code is never run."""
+
+    def reduce(self, compiled: Any) -> tuple[bytes, bytes]:
+        data = dumps(super().reduce(compiled))
+        return hashlib.sha256(data).digest(), data
+
+    def rebuild(self, target: Any, saved: tuple[bytes, bytes]) -> Any:
+        checksum, data = saved
+        if hashlib.sha256(data).digest() != checksum:
+            raise ValueError("its checksum is wrong")
+        return super().rebuild(target, pickle.loads(data))
+
+
+class _Cache(FunctionCache):
+    """The files of one kernel; no trouble with them keeps the kernel from being compiled."""
+
+    _impl_class = _CheckedResult
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Return the kernel if it is in the cache; a file that cannot be read is removed."""
         try:
-            return numba.njit(signature, cache=True, **_options)(function)
-        finally:
-            config.CACHE_DIR = before
+            return super().load_overload(signature, target)
+        except Exception as error:
+            for path in Path(self.cache_path).glob(f"{self._impl.filename_base}.*"):
+                with suppress(OSError):
+                    path.unlink()
+            _warn_once(
+                "damaged",
+                f"A cached kernel cannot be read and is compiled again: {self._impl.filename_base} "
+                f"in {self.cache_path} ({_one_line(error)}).",
+            )
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Save a kernel, if that is possible."""
+        try:
+            super().save_overload(signature, compiled)
+        except Exception as error:
+            _warn_unsaved(self.cache_path, error)
+
+
+def _open_cache(function: Callable[..., None]) -> _Cache | None:
+    """Return the cache of a kernel in `_cache_folder`; None where there is no such folder."""
+    folder, before = _cache_folder(), config.CACHE_DIR
+    if folder is None:
+        return None
+    config.CACHE_DIR = str(folder)
+    try:
+        cache = _Cache(function)
+        if not Path(cache.cache_path).is_relative_to(folder):  # Numba chose one of its own
+            raise PermissionError("Numba cannot write there")
+        return cache
+    except (OSError, RuntimeError) as error:
+        _warn_unsaved(folder, error)
+        return None
+    finally:
+        config.CACHE_DIR = before
+
+
+def _warn_unsaved(folder: Path | str, error: Exception) -> None:
+    _warn_once(
+        "unsaved",
+        f"Compiled kernels cannot be saved in {folder} ({_one_line(error)}): each process compiles "
+        "them again, some 20 s in all. Make room there, or set NUMBA_CACHE_DIR to another folder.",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(kind: str, message: str) -> None:
+    """Warn, unless this process has warned of the same kind of trouble."""
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 @functools.cache
 def _cache_folder() -> Path | None:
-    """Return where compiled kernels are kept, None if nothing can be written anywhere.
+    """Return the folder of compiled kernels, None if nothing can be written anywhere.
 
-    It is ``NUMBA_CACHE_DIR`` if that is set, else beside this file, else in the home of the user.
-    What the sources are goes into its name: Numba itself looks at no more than the file of a
-    kernel, not at those of the functions that it calls.
+    It is in ``NUMBA_CACHE_DIR`` if that is set; else beside this file, or in the user's cache
+    folder. Where these cannot be written it is in the system's temporary folder.
+    Its name holds a hash of the sources: Numba compares the file of a kernel alone, not those of
+    the functions that the kernel calls.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(here.glob("*.py")):
         digest.update(path.read_bytes())
     name = f"gpunet-{digest.hexdigest()[:16]}"
-    beside, home = here / "__pycache__", Path.home() / ".cache" / "gpunet"
-    for parent in [Path(config.CACHE_DIR)] if config.CACHE_DIR else [beside, home]:
-        try:
-            (parent / name).mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(parent / name, os.W_OK):
-            return parent / name
+    set_by_user = config.CACHE_DIR
+    if set_by_user:
+        places = [lambda: Path(set_by_user)]
+    else:
+        places = [lambda: here / "__pycache__", user_cache_folder]
+    refused = f"No compiled kernels can be saved in {set_by_user or f'{here} or a home folder'}"
+    for place in [*places, lambda: temporary_cache_folder(refused)]:
+        with suppress(OSError):
+            folder = place() / name
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
     return None
 
 
 class _Message(event.Listener):
-    """Says that kernels are compiled, once a process, if that happens at all."""
+    """Print that kernels are compiled, once a process, if that happens at all."""
 
     said = False
 
@@ -130,4 +232,4 @@ class _Message(event.Listener):
             )
 
     def on_end(self, event: Any) -> None:
-        """Nothing is said."""
+        """Print nothing."""

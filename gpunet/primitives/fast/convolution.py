@@ -1,4 +1,4 @@
-"""2-D convolution by the kernels of `products`; float32 without groups, all else by NumPy."""
+"""2-D convolution by the kernels of `products`: float32 without groups; the rest by NumPy."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import reference
-from gpunet.primitives.checks import (
-    check_convolution,
-    check_fused_output,
-    check_same_dtype,
-    check_shape,
-)
 from gpunet.primitives.fast import activation as activations
 from gpunet.primitives.fast import products, weight_grads
 from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
+from gpunet.primitives.geometry import Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import Conv2DGeometry, Padding, Window, conv2d_geometry
 
 __all__ = [
     "conv2d_backward_input",
@@ -37,31 +31,18 @@ NO_FLOATS = np.empty(0, np.float32)
 
 
 def conv2d_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
 ) -> Array:
-    """Return the cross-correlation of `x` with `kernel`; arguments as in the reference twin."""
-    g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
-    check_convolution(x, kernel, bias, activation)
-    if not can(g, x):
-        return reference.conv2d_forward(
-            x, kernel, bias, strides=strides, padding=padding, dilation=dilation, groups=groups,
-            activation=activation,
-        )  # fmt: skip
+    """Return the cross-correlation of `x` with `kernel`."""
+    if not supports(g, x):
+        return reference.conv2d_forward(x, kernel, bias, g, activation)
     y = empty(g.output_shape, x.dtype)
-    multiply(plan(g, (1, 1), activation == "relu"), x, kernel, bias, y, NO_BYTES)
+    multiply(plan(g, (1, 1), is_relu(activation)), x, kernel, bias, y, NO_BYTES)
     return activated(y, activation)
 
 
-def can(g: Conv2DGeometry, x: Array) -> bool:
-    """Return whether the kernels here are for a convolution of this geometry and type."""
+def supports(g: Conv2DGeometry, x: Array) -> bool:
+    """Return whether the kernels compute convolutions of this geometry and type."""
     return x.dtype == np.float32 and g.groups == 1 and g.output_shape[0] > 0
 
 
@@ -80,9 +61,14 @@ def multiply(
     )  # fmt: skip
 
 
+def is_relu(activation: str | None) -> bool:
+    """Return whether the kernels apply the activation themselves."""
+    return activation == "relu"
+
+
 def activated(y: Array, activation: str | None) -> Array:
-    """Return `y` after its activation, of which relu is done already."""
-    if activation in (None, "relu"):
+    """Return `y` after its activation; relu is applied already."""
+    if activation is None or is_relu(activation):
         return y
     return getattr(activations, f"{activation}_forward")(y)
 
@@ -90,36 +76,24 @@ def activated(y: Array, activation: str | None) -> Array:
 def conv2d_backward_weight(
     output_grad: Array,
     x: Array,
-    kernel_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    output: Array | None = None,
-    with_bias: bool = False,
+    g: Conv2DGeometry,
+    activation: str | None,
+    output: Array | None,
+    with_bias: bool,
 ) -> tuple[Array, Array | None]:
-    """Return the gradients of the kernel and of the bias; arguments as in the reference twin."""
-    g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", x, output_grad=output_grad)
-    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    check_fused_output(output_grad, output, activation)
-    if not can(g, x):
-        return reference.conv2d_backward_weight(
-            output_grad, x, kernel_shape, strides=strides, padding=padding, dilation=dilation,
-            groups=groups, activation=activation, output=output, with_bias=with_bias,
-        )  # fmt: skip
+    """Return the gradients of the kernel and of the bias."""
+    if not supports(g, x):
+        return reference.conv2d_backward_weight(output_grad, x, g, activation, output, with_bias)
     grad, output, relu = before_activation(output_grad, output, activation)
     p = plan(g, (1, 1), relu)
-    return add_weight_grads(p, kernel_shape, grad, output, NO_BYTES, x, with_bias)
+    return add_weight_grads(p, g.kernel_shape, grad, output, NO_BYTES, x, with_bias)
 
 
 def before_activation(
     output_grad: Array, output: Array | None, activation: str | None
 ) -> tuple[Array, Array, bool]:
-    """Return a gradient, the output and whether relu's gradient is still to be taken by it."""
-    if activation == "relu":
+    """Return a gradient, the output, and whether the kernels apply relu's gradient by it."""
+    if is_relu(activation):
         return output_grad, output, True
     return activations.activation_backward(output_grad, output, activation), NO_FLOATS, False
 
@@ -156,38 +130,26 @@ def split_grads(
 def conv2d_backward_input(
     output_grad: Array,
     kernel: Array,
-    input_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    output: Array | None = None,
+    g: Conv2DGeometry,
+    activation: str | None,
+    output: Array | None,
 ) -> Array:
-    """Return the gradient of the input; arguments as in the reference twin.
+    """Return the gradient of the input.
 
-    With strides of 1 it is a convolution itself, of the gradient with the kernel turned around.
+    With strides of 1 it is a convolution itself, of the gradient with the flipped kernel.
     """
-    g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", kernel, output_grad=output_grad)
-    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    check_fused_output(output_grad, output, activation)
     turned = turned_geometry(g)
-    if not can(g, kernel) or turned is None:
-        return reference.conv2d_backward_input(
-            output_grad, kernel, input_shape, strides=strides, padding=padding, dilation=dilation,
-            groups=groups, activation=activation, output=output,
-        )  # fmt: skip
+    if not supports(g, kernel) or turned is None:
+        return reference.conv2d_backward_input(output_grad, kernel, g, activation, output)
     grad = activations.activation_backward(output_grad, output, activation)
-    input_grad = empty(input_shape, kernel.dtype)
+    input_grad = empty(g.input_shape, kernel.dtype)
     weights = kernel[::-1, ::-1].swapaxes(2, 3)
     multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)
     return input_grad
 
 
 def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:
-    """Return the convolution that makes the input's gradient of the output's, if there is one."""
+    """Return the convolution from the output's gradient to the input's, or None."""
     reach = [(size - 1) * step for size, step in zip(g.kernel_shape[:2], g.dilation, strict=True)]
     (top, bottom), (left, right) = g.padding
     padding = (

@@ -9,19 +9,20 @@ import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.checks import check_matmul
 from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, kernel
 from gpunet.primitives.fast.convolution import (
     NO_BYTES,
     NO_FLOATS,
     activated,
     add_weight_grads,
+    is_relu,
     multiply,
 )
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.plans import Plan, plan
+from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import Conv2DGeometry
+from gpunet.primitives.shapes import matmul_sizes
 from gpunet.primitives.stages import LARGE_STAGE
 
 __all__ = ["bias_backward", "matmul"]
@@ -34,28 +35,25 @@ _PART = 128  # rows that are summed in float32
 def matmul(
     a: Array,
     b: Array,
-    bias: Array | None = None,
-    *,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-    activation: str | None = None,
+    bias: Array | None,
+    transpose_a: bool,
+    transpose_b: bool,
+    activation: str | None,
 ) -> Array:
-    """Return ``activation(a @ b + bias)``; arguments as in the reference twin."""
-    rows, columns, inner = check_matmul(a, b, bias, transpose_a, transpose_b, activation)
-    if not _fits(a, rows, columns, inner) or (transpose_a and (transpose_b or activation)):
-        return reference.matmul(
-            a, b, bias, transpose_a=transpose_a, transpose_b=transpose_b, activation=activation
-        )
+    """Return ``activation(a @ b + bias)``."""
+    rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
+    if not _supports(a, rows, columns, inner) or (transpose_a and (transpose_b or activation)):
+        return reference.matmul(a, b, bias, transpose_a, transpose_b, activation)
     if transpose_a and bias is None:  # as a dense layer's weights get their gradient
         p = _plan(inner, rows, columns, False)
         return add_weight_grads(p, (rows, columns), b, NO_FLOATS, NO_BYTES, a, False)[0]
     y = empty((rows, columns), a.dtype)
     left, right = a.T if transpose_a else a, b.T if transpose_b else b
-    multiply(_plan(rows, inner, columns, activation == "relu"), left, right, bias, y, NO_BYTES)
+    multiply(_plan(rows, inner, columns, is_relu(activation)), left, right, bias, y, NO_BYTES)
     return activated(y, activation)
 
 
-def _fits(a: Array, rows: int, columns: int, inner: int) -> bool:
+def _supports(a: Array, rows: int, columns: int, inner: int) -> bool:
     return (
         a.dtype == np.float32
         and a.ndim == 2
@@ -66,13 +64,12 @@ def _fits(a: Array, rows: int, columns: int, inner: int) -> bool:
 
 def _plan(rows: int, inner: int, columns: int, relu: bool) -> Plan:
     """Return the plan of (rows, inner) @ (inner, columns): one image, a column of `rows` pixels."""
-    padding = ((0, 0), (0, 0))
     shapes = (1, rows, 1, inner), (1, 1, inner, columns), (1, rows, 1, columns)
-    return plan(Conv2DGeometry(*shapes, (1, 1), padding, (1, 1), 1), (1, 1), relu)
+    return plan(Conv2DGeometry(*shapes, (1, 1), NO_PADDING, (1, 1), 1), (1, 1), relu)
 
 
 def bias_backward(output_grad: Array) -> Array:
-    """Return the sum of `output_grad` over all axes but the last, (channels,)."""
+    """Return the sum over all axes but the last."""
     *others, channels = output_grad.shape
     rows = math.prod(others)
     if output_grad.dtype != np.float32:

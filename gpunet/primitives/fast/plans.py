@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpunet.primitives.fast.products import PANEL, TILE, Sizes
 from gpunet.primitives.fast.simd import LANES
-from gpunet.primitives.shapes import Conv2DGeometry
+from gpunet.primitives.geometry import Conv2DGeometry
 
 __all__ = ["Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
 

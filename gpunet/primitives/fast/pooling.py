@@ -1,6 +1,6 @@
 """2-D pooling, a vector of channels at a time.
 
-What has fewer channels, or windows of more than 256 elements, is left to NumPy.
+Fewer channels, and windows of more than 256 elements, are left to NumPy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.checks import check_shape
 from gpunet.primitives.fast.compile import (
     BYTES,
     BYTES_IN,
@@ -37,8 +36,8 @@ from gpunet.primitives.fast.simd import (
     where_equal,
 )
 from gpunet.primitives.fast.threads import run
+from gpunet.primitives.geometry import Pool2DGeometry
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import Padding, Pool2DGeometry, Window, pool2d_geometry
 
 __all__ = [
     "average_pool2d_backward",
@@ -52,84 +51,49 @@ Array = Any
 _NO_BYTES = np.empty(0, np.uint8)
 
 
-def max_pool2d_forward(
-    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
-) -> tuple[Array, Array]:
-    """Return the largest value of each window, and where; arguments as in the reference twin."""
-    g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
-    if not _can(g, x):
-        return reference.max_pool2d_forward(
-            x, pool_size=pool_size, strides=strides, padding=padding
-        )
+def max_pool2d_forward(x: Array, g: Pool2DGeometry) -> tuple[Array, Array]:
+    """Return the largest value of each window, and its index."""
+    if not _supports(g, x):
+        return reference.max_pool2d_forward(x, g)
     y, indices = empty(g.output_shape, x.dtype), empty(g.output_shape, np.uint8)
     tasks = _tasks(g, g.output_shape[1])
     run(_pool, tasks, _sizes(g), True, flat(x), y.reshape(-1), indices.reshape(-1))
     return y, indices
 
 
-def max_pool2d_backward(
-    output_grad: Array,
-    indices: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """Return the gradient of the input; arguments as in the reference twin."""
-    g = pool2d_geometry(input_shape, pool_size, strides, padding, "max_pool2d")
-    check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
-    if not _can(g, output_grad) or indices.dtype != np.uint8:
-        return reference.max_pool2d_backward(
-            output_grad, indices, input_shape,
-            pool_size=pool_size, strides=strides, padding=padding,
-        )  # fmt: skip
+def max_pool2d_backward(output_grad: Array, indices: Array, g: Pool2DGeometry) -> Array:
+    """Return the gradient of the input."""
+    if not _supports(g, output_grad) or indices.dtype != np.uint8:
+        return reference.max_pool2d_backward(output_grad, indices, g)
     return _input_grad(g, output_grad, flat(indices))
 
 
-def average_pool2d_forward(
-    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
-) -> Array:
-    """Return the mean of each window; arguments as in the reference twin."""
-    g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
-    if not _can(g, x):
-        return reference.average_pool2d_forward(
-            x, pool_size=pool_size, strides=strides, padding=padding
-        )
+def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
+    """Return the mean of each window."""
+    if not _supports(g, x):
+        return reference.average_pool2d_forward(x, g)
     y = empty(g.output_shape, x.dtype)
     tasks = _tasks(g, g.output_shape[1])
     run(_pool, tasks, _sizes(g), False, flat(x), y.reshape(-1), np.empty(0, np.uint8))
     return y
 
 
-def average_pool2d_backward(
-    output_grad: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """Return the gradient of the input; arguments as in the reference twin."""
-    g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
-    check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    if not _can(g, output_grad):
-        return reference.average_pool2d_backward(
-            output_grad, input_shape, pool_size=pool_size, strides=strides, padding=padding
-        )
+def average_pool2d_backward(output_grad: Array, g: Pool2DGeometry) -> Array:
+    """Return the gradient of the input."""
+    if not _supports(g, output_grad):
+        return reference.average_pool2d_backward(output_grad, g)
     return _input_grad(g, output_grad, _NO_BYTES)
 
 
 def _input_grad(g: Pool2DGeometry, output_grad: Array, indices: Array) -> Array:
-    """Return the gradient of the input, of the mean if there are no indices."""
+    """Return the gradient of the input; of average pooling if there are no indices."""
     input_grad = empty(g.input_shape, output_grad.dtype)
     tasks = _tasks(g, g.input_shape[1])
     run(_spread, tasks, _sizes(g), flat(output_grad), indices, input_grad.reshape(-1))
     return input_grad
 
 
-def _can(g: Pool2DGeometry, array: Array) -> bool:
+def _supports(g: Pool2DGeometry, array: Array) -> bool:
     return (
         array.dtype == np.float32
         and g.index_dtype == "uint8"
@@ -145,7 +109,7 @@ def _tasks(g: Pool2DGeometry, rows: int) -> int:
 
 
 class Sizes(NamedTuple):
-    """What the kernels need to know of a pooling."""
+    """Sizes of a pooling, as the kernels take them."""
 
     images: int
     height: int  # of the input

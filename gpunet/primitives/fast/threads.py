@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -18,24 +19,25 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from gpunet.fork import after_fork, reset_on_fork
 from gpunet.primitives.fast.compile import INTS, kernel
+from gpunet.primitives.fast.processors import processor_count
 from gpunet.primitives.fast.simd import pause, read_now
 
 __all__ = ["run", "thread_count"]
 
 _MOMENT = 4000  # looks, with a pause of some 15 to 50 nanoseconds after each
 
-_in_use = threading.Lock()  # held by the thread that has the others at its service
+_mutex = reset_on_fork(threading.Lock())  # held while `_busy` is read and set
+_busy = False  # whether a thread of the program has the workers
 
 
 def thread_count() -> int:
-    """Return how many threads a kernel runs on: the processors this process may use.
+    """Return how many threads a kernel runs on: the processors that this process may use.
 
-    ``GPUNET_NUM_THREADS`` in the environment lowers it.
+    ``GPUNET_NUM_THREADS`` in the environment lowers it; so does a system that starts no more.
     """
-    if _made is not None and _made.process == os.getpid():
-        return _made.count
-    return _allowed()  # no threads are started to count them
+    return _allowed() if _made is None else _made.count  # no threads are started to count them
 
 
 def run(kernel: Callable[..., Any], tasks: int, *arguments: Any) -> None:
@@ -46,26 +48,37 @@ def run(kernel: Callable[..., Any], tasks: int, *arguments: Any) -> None:
             `tasks`.
         tasks: how many there are.
         arguments: passed on. `worker`, before them, is 0 to below `thread_count()`.
+
+    Raises:
+        Exception: the first that the kernel raised, in whichever thread, when none runs it any
+            more; the workers stay usable.
     """
+    global _busy
     counters = np.zeros(1, np.int64)
-    if tasks > 1 and _in_use.acquire(blocking=False):
-        try:
+    mine = False
+    try:
+        if tasks > 1:
+            with _mutex:
+                if not _busy:
+                    _busy = mine = True  # no call between the two: no signal handler either
+        if mine:
             _workers().run(kernel, counters, tasks, arguments)
-        finally:
-            _in_use.release()
-    else:  # one task, or another thread of the program has the workers
-        kernel(counters, tasks, 0, *arguments)
+        else:  # one task, or another thread of the program has the workers
+            kernel(counters, tasks, 0, *arguments)
+    finally:
+        if mine:
+            _busy = False
 
 
 class _Job(NamedTuple):
-    """A kernel to help with, the threads that do, and those that are done with it."""
+    """A kernel to help with, the workers that do, and for each that is done: None or its error."""
 
     kernel: Callable[..., Any]
     counters: NDArray[np.int64]
     tasks: int
     arguments: tuple[Any, ...]
     helping: list[int]
-    done: list[int]
+    done: list[BaseException | None]
 
 
 class _Workers:
@@ -77,15 +90,20 @@ class _Workers:
     """
 
     def __init__(self, count: int) -> None:
-        self.count, self.process = count, os.getpid()
+        self.count = count
         self.job: _Job | None = None
         self.number = np.zeros(1, np.int64)  # of jobs so far: what threads watch
         self.asleep = [False] * count
         self.wake: list[SimpleQueue[None]] = [SimpleQueue() for _ in range(count)]
+        _watch(self.number, 0)  # compiled here: no worker fails before its first job
         for worker in range(1, count):
-            threading.Thread(
-                target=self._work, args=(worker,), name=f"gpunet-{worker}", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._work, args=(worker,), name=f"gpunet-{worker}", daemon=True
+                ).start()
+            except RuntimeError:  # the system starts no more threads
+                self.count = worker
+                break
 
     def run(
         self,
@@ -94,19 +112,22 @@ class _Workers:
         tasks: int,
         arguments: tuple[Any, ...],
     ) -> None:
-        job = self.job = _Job(kernel, counters, tasks, arguments, [], [])
-        self.number[0] += 1
-        for worker in range(1, min(self.count, tasks)):
-            if self.asleep[worker]:
-                self.asleep[worker] = False
-                self.wake[worker].put(None)
+        job = _Job(kernel, counters, tasks, arguments, [], [])
         try:
+            self.job = job
+            self.number[0] += 1
+            for worker in range(1, min(self.count, tasks)):
+                if self.asleep[worker]:
+                    self.asleep[worker] = False
+                    self.wake[worker].put(None)
             kernel(counters, tasks, 0, *arguments)
             self.job = None
             # Each thread takes one number more than there are tasks for it, and then it is done.
             while not _reaches(counters, tasks + 1 + len(job.helping)):
+                for error in filter(None, job.done):
+                    raise error
                 time.sleep(0)
-        except BaseException:  # an interrupt: what the others write to is not left to them
+        except BaseException:  # also an interrupt: what the others write to is not left to them
             self.job = None
             counters[0] += tasks  # they take no more tasks
             while len(job.done) < len(job.helping):
@@ -126,8 +147,9 @@ class _Workers:
                 job.helping.append(worker)
                 try:
                     job.kernel(job.counters, job.tasks, worker, *job.arguments)
-                finally:
-                    job.done.append(worker)
+                    job.done.append(None)
+                except BaseException as error:  # raised by the caller of `run`
+                    job.done.append(error)
             del job  # a thread that waits keeps no arrays
 
 
@@ -149,18 +171,30 @@ _made: _Workers | None = None
 
 
 def _workers() -> _Workers:
-    """Return the threads, made at the first call in this process (a fork has none)."""
+    """Return the workers, made at the first call."""
     global _made
-    if _made is None or _made.process != os.getpid():
+    if _made is None:
         _made = _Workers(_allowed())
+        if _made.count < _allowed():
+            warnings.warn(
+                f"The system started {_made.count - 1} of {_allowed() - 1} worker threads: kernels "
+                f"run on {_made.count}. A limit on threads (ulimit -u, a container's pids limit) "
+                "is reached; raise it, or set GPUNET_NUM_THREADS.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return _made
+
+
+@after_fork
+def _forget_workers() -> None:
+    """Make new workers at the next call: a forked process has no threads but one."""
+    global _made, _busy
+    _made, _busy = None, False
 
 
 @functools.cache
 def _allowed() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
     wanted = os.environ.get("GPUNET_NUM_THREADS", "")
+    count = processor_count()
     return min(count, int(wanted)) if wanted.isdigit() and int(wanted) else count

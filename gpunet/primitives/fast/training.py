@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,26 +23,20 @@ from gpunet.primitives.fast.chain import (
     CACHED,
     NO_INDICES,
     OPERATIONS,
-    Layer,
-    fits,
     forward_into,
-    geometry_of,
-    layers_of,
-    shapes_of,
+    image_sizes,
+    relus_of,
+    supports,
 )
 from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
 from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, pack
 from gpunet.primitives.fast.simd import LANES
-from gpunet.primitives.fast.softmax import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
-)
 from gpunet.primitives.fast.threads import run, thread_count
+from gpunet.primitives.geometry import Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import Conv2DGeometry
-from gpunet.primitives.stages import Kept, LossAndGrads, Stage, cross_entropy_by
+from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, StageGeometry
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward_kept"]
 
@@ -77,32 +70,30 @@ class _Plan(NamedTuple):
 
 
 class _Memory(list[Any]):
-    """What `chain_forward_kept` keeps: outputs and indices of each stage, all in one array each."""
+    """Outputs and indices of each stage, in one array each."""
 
     floats: Array
     indices: Array
 
 
-def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
-    """Return the outputs, and all that are kept; arguments as in the reference twin."""
-    layers = layers_of(x, stages)
-    shapes = shapes_of(x.shape[1:], layers)[1:]
-    if not fits(x, stages) or _plan(x.shape, layers) is None:
-        kept = OPERATIONS.forward_all(x, stages)
+def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
+    """Return the outputs of the last stage and of all stages."""
+    if not supports(x, stages) or _plan(g, relus_of(stages)) is None:
+        kept = OPERATIONS.forward_all(x, stages, g)
         return kept[-1][0], kept
-    sizes = [math.prod(shape) for shape in shapes]
-    pooled = [stage.pool_size != (1, 1) for stage in stages]
+    sizes = image_sizes(g)[1:]
+    pooled = [stage.has_pool for stage in g.stages]
     indices = empty((len(x) * sum(itertools.compress(sizes, pooled)),), np.uint8)
     memory = _Memory()
-    memory.floats = forward_into(x, stages, layers, NO_FLOATS, indices, len(x) * sum(sizes))
+    memory.floats = forward_into(x, stages, g, NO_FLOATS, indices, len(x) * sum(sizes))
     memory.indices = indices
     start = place = 0
-    for shape, size, has_indices in zip(shapes, sizes, pooled, strict=True):
-        count = len(x) * size
-        output = memory.floats[start : start + count].reshape(len(x), *shape)
+    for stage, size, has_indices in zip(g.stages, sizes, pooled, strict=True):
+        count, shape = len(x) * size, stage.output_shape
+        output = memory.floats[start : start + count].reshape(shape)
         where = None
         if has_indices:
-            where = indices[place : place + count].reshape(len(x), *shape)
+            where = indices[place : place + count].reshape(shape)
             place += count
         memory.append((output, where))
         start += count
@@ -113,14 +104,14 @@ def chain_backward(
     output_grad: Array,
     x: Array,
     stages: Sequence[Stage],
+    g: ChainGeometry,
     kept: Kept,
-    *,
-    with_input_grad: bool = False,
+    with_input_grad: bool,
 ) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
-    """Return the gradients of `x` and of all weights; arguments as in the reference twin."""
+    """Return the gradients of `x` and of all weights."""
     if with_input_grad or not isinstance(kept, _Memory):
-        return OPERATIONS.backward_all(output_grad, x, stages, kept, with_input_grad)
-    p = _plan(x.shape, layers_of(x, stages))
+        return OPERATIONS.backward_all(output_grad, x, stages, g, kept, with_input_grad)
+    p = _plan(g, relus_of(stages))
     assert p is not None
     weights = workspace("panels", p.weights)
     for back, stage in zip(p.stages[1:], stages[1:], strict=True):
@@ -144,19 +135,13 @@ def chain_backward(
 
 
 def chain_cross_entropy(
-    x: Array, stages: Sequence[Stage], labels: Array, *, with_input_grad: bool = False
+    x: Array, stages: Sequence[Stage], g: ChainGeometry, labels: Array, with_input_grad: bool
 ) -> LossAndGrads:
-    """Return the losses and all gradients; arguments as in the reference twin."""
+    """Return the losses and all gradients."""
     share = np.full(len(x), 1 / len(x), x.dtype)
-    return cross_entropy_by(_TWINS, x, stages, labels, share, with_input_grad)
-
-
-_TWINS = SimpleNamespace(
-    chain_backward=chain_backward,
-    chain_forward_kept=chain_forward_kept,
-    softmax_cross_entropy_backward=softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward=softmax_cross_entropy_forward,
-)
+    return OPERATIONS.cross_entropy(
+        x, stages, g, labels, share, with_input_grad, chain_forward_kept, chain_backward
+    )
 
 
 def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
@@ -186,16 +171,15 @@ def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Ar
 
 
 @lru_cache(maxsize=64)
-def _plan(shape: tuple[int, ...], layers: tuple[Layer, ...]) -> _Plan | None:
-    """Return the plan for a batch of this shape; None where a stage is not for these kernels."""
-    images, *sample = shape
+def _plan(g: ChainGeometry, relus: tuple[bool, ...]) -> _Plan | None:
+    """Return the plan for a batch; None if the kernels do not support a stage."""
+    images = g.stages[0].conv.input_shape[0]
     chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))
-    shapes = shapes_of(tuple(sample), layers)
-    largest = max(math.prod(shape) for shape in shapes)
+    largest = max(image_sizes(g))
     block = max(1, min(CACHED // (2 * largest), chunk, images))
     tables = _Tables()
-    for position, (shape_in, layer) in enumerate(zip(shapes, layers, strict=False)):
-        if not tables.add(geometry_of(block, shape_in, layer), layer, position == 0):
+    for position, (stage, relu) in enumerate(zip(g.stages, relus, strict=True)):
+        if not tables.add(stage.for_images(block), relu, position == 0):
             return None
     if tables.part > _MOST_WEIGHTS:
         return None
@@ -235,11 +219,11 @@ class _Tables:
         self.part = self.grads = self.weights = self.biases = self.scratch = self.kept = 0
         self.lists = self.indices = 0
 
-    def add(self, g: Conv2DGeometry, layer: Layer, first: bool) -> bool:
-        """Add a stage; return whether the kernels here are for it."""
-        window, block = layer.pool_size, g.input_shape[0]
-        dense = plan(g, window, layer.relu)
-        lists = None if window == (1, 1) else sparse_plan(g, window, layer.relu, block)
+    def add(self, stage: StageGeometry, relu: bool, first: bool) -> bool:
+        """Add a stage; return whether the kernels support it."""
+        g, window = stage.conv, stage.pool.pool_size
+        dense = plan(g, window, relu)
+        lists = None if window == (1, 1) else sparse_plan(g, window, relu, g.input_shape[0])
         turned = None if first or lists else turned_geometry(g)
         if not first and lists is None and (turned is None or window != (1, 1)):
             return False
@@ -260,8 +244,8 @@ class _Tables:
                 weights=self.weights,
             )
         )
-        stage = len(self.rows) - 1
-        self.groups += [(stage, filter_) for filter_ in range(0, sizes.filters, PANEL)]
+        last = len(self.rows) - 1
+        self.groups += [(last, filter_) for filter_ in range(0, sizes.filters, PANEL)]
         self.kept += size
         self.indices += size if window != (1, 1) else 0
         self.grads += (sizes.patch + 1) * sizes.filters

@@ -6,14 +6,12 @@ import importlib
 import math
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunet.backend import probe_gpu
-
-if TYPE_CHECKING:
-    from gpunet.primitives.launch.kernel import Build, Kernel, Launch
+from gpunet.primitives.launch.source import Build, KernelSource, Launch
 
 __all__ = ["CupyExecutor", "DeviceMemoryError", "KernelCompileError", "memory_state"]
 
@@ -36,7 +34,7 @@ def _new_lock() -> Any:
 
 
 class CupyExecutor:
-    """The `Executor` that training on a GPU uses; it imports CuPy when it is first needed."""
+    """The `Executor` of a GPU; CuPy is imported when first needed."""
 
     def __init__(self) -> None:
         self._lock = _new_lock()
@@ -49,7 +47,7 @@ class CupyExecutor:
 
     @property
     def cupy(self) -> Any:
-        """The module, imported when it is first asked for."""
+        """CuPy, imported when first needed."""
         if self._cupy is None:
             self._cupy = importlib.import_module("cupy")
         return self._cupy
@@ -75,7 +73,7 @@ class CupyExecutor:
         return copy
 
     def constant(self, data: bytes) -> Any:
-        """Return the numbers of int64 that are in `data` as an array, copied there once."""
+        """Return `data`, numbers of int64, as an array on the device, copied there once."""
         key = (self._device(), data)
         if key not in self._constants:
             self._constants[key] = self.cupy.asarray(np.frombuffer(data, np.int64))
@@ -94,7 +92,7 @@ class CupyExecutor:
         return self._multiprocessors[device]
 
     def compute_capability(self) -> tuple[int, int] | None:
-        """Return that of the current device, such as (9, 0); None where no GPU can be used."""
+        """Return the current device's compute capability, such as (9, 0); None without a GPU."""
         if not probe_gpu().usable:
             return None
         device = self._device()
@@ -126,7 +124,7 @@ class CupyExecutor:
             function = self._compiled(kernel, build)
         function(grid, block, tuple([_NO_ARRAY if a is None else a for a in arguments]))
 
-    def compile(self, kernel: Kernel, build: Build) -> bool:
+    def compile(self, kernel: KernelSource, build: Build) -> bool:
         """Compile a kernel for the current device; return False if it was compiled before.
 
         Raises:
@@ -137,7 +135,7 @@ class CupyExecutor:
         self._compiled(kernel, build)
         return True
 
-    def _compiled(self, kernel: Kernel, build: Build) -> Any:
+    def _compiled(self, kernel: KernelSource, build: Build) -> Any:
         """Return the kernel as a function on the current device, compiled once for each build."""
         device = self._device()
         with self._lock:
@@ -180,7 +178,7 @@ def _mib(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB"
 
 
-def _compile_message(kernel: Kernel, options: tuple[str, ...], log: str) -> str:
+def _compile_message(kernel: KernelSource, options: tuple[str, ...], log: str) -> str:
     first = re.search(r"(\w+\.cuh?)\((\d+)\): (.*error.*)", log)
     place = f"kernels/{first[1]}, line {first[2]}: {first[3]}" if first else log.strip()
     return (

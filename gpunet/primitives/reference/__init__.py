@@ -1,4 +1,4 @@
-"""The primitives on NumPy arrays: plain, correct, and what the other twins are compared with."""
+"""Twins for NumPy arrays: plain, correct, and the oracle of the other twins."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ from gpunet.primitives.reference.convolution import (
 )
 from gpunet.primitives.reference.dropout import dropout_backward, dropout_forward
 from gpunet.primitives.reference.linear import bias_backward, matmul
-from gpunet.primitives.reference.optimizer import adam_update, sgd_update
 from gpunet.primitives.reference.pooling import (
     average_pool2d_backward,
     average_pool2d_forward,
@@ -59,6 +58,9 @@ from gpunet.primitives.reference.softmax import (
     softmax_cross_entropy_forward,
     softmax_forward,
 )
+from gpunet.primitives.reference.update import adam_update, sgd_update, squares_are_finite
+
+FLOATS = ("float32", "float64")
 
 __all__ = [
     "activation_backward",
@@ -108,6 +110,7 @@ __all__ = [
     "softmax_forward",
     "softplus_backward",
     "softplus_forward",
+    "squares_are_finite",
     "tanh_backward",
     "tanh_forward",
 ]

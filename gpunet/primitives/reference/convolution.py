@@ -16,161 +16,40 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from gpunet.primitives.checks import (
-    check_convolution,
-    check_fused_output,
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.fork import finish_before_fork
+from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.reference.activation import activation_backward
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, per_block
 from gpunet.primitives.reference.linear import add_bias_and_activate, bias_backward
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import (
-    Conv2DGeometry,
-    Padding,
-    Window,
-    conv2d_geometry,
-)
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
 
-_NO_PADDING = ((0, 0), (0, 0))
-
 
 def conv2d_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-) -> Array:
-    """Return the cross-correlation of `x` with `kernel`, (batch, out_height, out_width, filters).
-
-    Arguments:
-        x: (batch, height, width, channels).
-        kernel: (height, width, channels / groups, filters).
-        bias: (filters,), or None.
-        strides: pixels from one output to the next; an integer or (vertical, horizontal).
-        padding: ``'valid'``, ``'same'``, or pixels of zeros: an integer, (vertical, horizontal) or
-            ((top, bottom), (left, right)).
-        dilation: pixels from one tap of the kernel to the next; as `strides`.
-        groups: parts of the channels, each with its own part of the filters.
-        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-
-    >>> conv2d_forward(np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1)), padding="same")[0, :, :, 0]
-    array([[4., 6., 4.],
-           [6., 9., 6.],
-           [4., 6., 4.]])
-    """
-    g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
-    check_convolution(x, kernel, bias, activation)
-    return forward(x, kernel, bias, g, activation)
-
-
-def conv2d_backward_weight(
-    output_grad: Array,
-    x: Array,
-    kernel_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    output: Array | None = None,
-    with_bias: bool = False,
-) -> tuple[Array, Array | None]:
-    """Return the gradient of the kernel, of shape `kernel_shape`, and that of the bias or None.
-
-    Arguments:
-        output_grad: gradient of the output, (batch, out_height, out_width, filters).
-        x: the input, (batch, height, width, channels).
-        kernel_shape: (height, width, channels / groups, filters).
-        strides: as in `conv2d_forward`.
-        padding: likewise.
-        dilation: likewise.
-        groups: likewise.
-        activation: likewise; its own gradient is then taken first, block by block.
-        output: what `conv2d_forward` returned, needed with an activation.
-        with_bias: whether the gradient of the bias, (filters,), is wanted.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-    """
-    g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", x, output_grad=output_grad)
-    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    check_fused_output(output_grad, output, activation)
-    return backward_weight(output_grad, x, g, activation, output, with_bias)
-
-
-def conv2d_backward_input(
-    output_grad: Array,
-    kernel: Array,
-    input_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    output: Array | None = None,
-) -> Array:
-    """Return the gradient of the input, of shape `input_shape`.
-
-    Arguments:
-        output_grad: gradient of the output, (batch, out_height, out_width, filters).
-        kernel: (height, width, channels / groups, filters).
-        input_shape: (batch, height, width, channels).
-        strides: as in `conv2d_forward`.
-        padding: likewise.
-        dilation: likewise.
-        groups: likewise.
-        activation: likewise; its own gradient is then taken first, block by block.
-        output: what `conv2d_forward` returned, needed with an activation.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-    """
-    g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
-    check_same_dtype("conv2d", kernel, output_grad=output_grad)
-    check_shape("conv2d", "output_grad", output_grad.shape, g.output_shape)
-    check_fused_output(output_grad, output, activation)
-    return backward_input(output_grad, kernel, g, activation, output)
-
-
-def forward(
     x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: str | None
 ) -> Array:
-    """Do what `conv2d_forward` does, the arguments checked; the first outputs alone if `g` says."""
+    """Return the cross-correlation; only the first rows and columns where `g` has fewer."""
     if bias is not None:
         bias = np.tile(bias, g.output_shape[2])  # one row of the output at a time is faster
     y = empty(g.output_shape, x.dtype)
     weights = _by_group(kernel, g.groups)  # (groups, patch, filters / groups)
     for images, rows, columns in _column_blocks(x, g):
         block = y[images, rows]
-        np.matmul(columns, weights, out=_by_group(block, g.groups))
+        finish_before_fork(np.matmul, columns, weights, out=_by_group(block, g.groups))
         add_bias_and_activate(block.reshape(-1, block.shape[2] * block.shape[3]), bias, activation)
     return y
 
 
-def backward_weight(
+def conv2d_backward_weight(
     output_grad: Array,
     x: Array,
     g: Conv2DGeometry,
-    activation: str | None = None,
-    output: Array | None = None,
-    with_bias: bool = False,
+    activation: str | None,
+    output: Array | None,
+    with_bias: bool,
 ) -> tuple[Array, Array | None]:
-    """Do what `conv2d_backward_weight` does, the arguments checked."""
+    """Return the gradients of the kernel and of the bias."""
     grad_blocks = _GradBlocks(output_grad, output, activation)
     kernel_height, kernel_width, channels, filters = g.kernel_shape
     groups = g.groups
@@ -179,21 +58,21 @@ def backward_weight(
     bias_grad = np.zeros(filters, x.dtype) if with_bias else None
     for images, rows, columns in _column_blocks(x, g):
         grad = grad_blocks[images, rows]
-        np.matmul(columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
+        finish_before_fork(np.matmul, columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
         weight_grad += part
         if bias_grad is not None:
             bias_grad += bias_backward(grad)
     return weight_grad.transpose(1, 0, 2).reshape(g.kernel_shape), bias_grad
 
 
-def backward_input(
+def conv2d_backward_input(
     output_grad: Array,
     kernel: Array,
     g: Conv2DGeometry,
-    activation: str | None = None,
-    output: Array | None = None,
+    activation: str | None,
+    output: Array | None,
 ) -> Array:
-    """Do what `conv2d_backward_input` does, the arguments checked."""
+    """Return the gradient of the input."""
     grad_blocks = _GradBlocks(output_grad, output, activation)
     input_grad = empty(g.input_shape, kernel.dtype)
     taps, channels, groups = kernel.shape[0] * kernel.shape[1], g.input_shape[3], g.groups
@@ -206,7 +85,7 @@ def backward_input(
         shape = (taps, *block.shape[:3], channels)
         columns = buffer[: math.prod(shape)].reshape(shape)
         by_group = columns.reshape(taps, -1, groups, channels // groups).transpose(0, 2, 1, 3)
-        np.matmul(_by_group(block, groups), weights, out=by_group)
+        finish_before_fork(np.matmul, _by_group(block, groups), weights, out=by_group)
         if rows.start == 0:
             input_grad[images] = 0
         _add_taps(input_grad[images], columns, rows.start, g)
@@ -258,13 +137,13 @@ def _column_blocks(x: Array, g: Conv2DGeometry) -> Iterator[tuple[slice, slice, 
     The columns (groups, positions, patch) are valid until the next block is asked for.
     """
     size = _block_size(g, x.itemsize)
-    if g.kernel_shape[:2] == g.strides == (1, 1) and g.padding == _NO_PADDING:
+    if g.kernel_shape[:2] == g.strides == (1, 1) and g.padding == NO_PADDING:
         for images, rows in _blocks(g, size):  # the pixels are the patches
             yield images, rows, _by_group(x[images, rows, : g.output_shape[2]], g.groups)
         return
     patch = g.kernel_shape[0] * g.kernel_shape[1] * g.input_shape[3]
     buffer = empty((size[0] * size[1] * g.output_shape[2] * patch,), x.dtype)
-    if g.padding == _NO_PADDING:
+    if g.padding == NO_PADDING:
         windows = _windows(x, g)
         for images, rows in _blocks(g, size):
             yield images, rows, _copy_columns(windows[images, rows], buffer)

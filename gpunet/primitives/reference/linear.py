@@ -1,4 +1,4 @@
-"""The matrix product, and what convolution and dense layers do to a product's output."""
+"""The matrix product, and the bias and activation of products."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from gpunet.primitives.checks import check_matmul
+from gpunet.fork import finish_before_fork
 from gpunet.primitives.reference.activation import FORMULAS
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
@@ -18,45 +18,29 @@ _ROWS = 1024  # summed at a time by `bias_backward`, so that rounding errors sta
 def matmul(
     a: Array,
     b: Array,
-    bias: Array | None = None,
-    *,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
-    activation: str | None = None,
+    bias: Array | None,
+    transpose_a: bool,
+    transpose_b: bool,
+    activation: str | None,
 ) -> Array:
-    """Return ``activation(a @ b + bias)``.
-
-    Arguments:
-        a: (rows, inner), or (inner, rows) with `transpose_a`; or a stack of such matrices, with an
-            axis before.
-        b: (inner, columns), or (columns, inner) with `transpose_b`; a stack of as many if `a` is.
-        bias: (columns,), or None.
-        transpose_a: take the transpose of `a`, without copying it.
-        transpose_b: likewise of `b`.
-        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
-
-    Raises:
-        TypeError, ValueError: types or shapes do not fit, or the activation is unknown.
-
-    >>> matmul(np.ones((2, 3)), np.ones((3, 1)), np.array([0.5]))
-    array([[3.5],
-           [3.5]])
-    """
-    check_matmul(a, b, bias, transpose_a, transpose_b, activation)
-    y = np.matmul(
-        a.swapaxes(-1, -2) if transpose_a else a, b.swapaxes(-1, -2) if transpose_b else b
+    """Return ``activation(a @ b + bias)``."""
+    y = finish_before_fork(
+        np.matmul,
+        a.swapaxes(-1, -2) if transpose_a else a,
+        b.swapaxes(-1, -2) if transpose_b else b,
     )
     add_bias_and_activate(y.reshape(math.prod(y.shape[:-1]), y.shape[-1]), bias, activation)
     return y
 
 
 def bias_backward(output_grad: Array) -> Array:
-    """Return the sum of `output_grad` (..., channels) over all axes but the last, (channels,)."""
+    """Return the sum over all axes but the last."""
     *others, channels = output_grad.shape
     rows = output_grad.reshape(math.prod(others), channels)
     total = np.zeros(rows.shape[1], rows.dtype)
     for part in blocks_of(len(rows), _ROWS):
-        total += np.ones(part.stop - part.start, rows.dtype) @ rows[part]
+        ones = np.ones(part.stop - part.start, rows.dtype)
+        total += finish_before_fork(np.matmul, ones, rows[part])
     return total
 
 

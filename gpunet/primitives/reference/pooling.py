@@ -1,7 +1,4 @@
-"""2-D pooling in blocks of images that stay in cache, first along the rows and then across them.
-
-Padding is never the maximum and is not counted in an average.
-"""
+"""2-D pooling in blocks of images that stay in cache, first along the rows and then across them."""
 
 from __future__ import annotations
 
@@ -12,17 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.checks import (
-    check_shape,
-)
+from gpunet.primitives.geometry import Pool2DGeometry
 from gpunet.primitives.reference.blocks import Array, blocks_of, inside, keep_where, per_block
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import (
-    Padding,
-    Pool2DGeometry,
-    Window,
-    pool2d_geometry,
-)
 
 __all__ = [
     "average_pool2d_backward",
@@ -34,30 +23,8 @@ __all__ = [
 Beats = Callable[[Array, Array], Array]
 
 
-def max_pool2d_forward(
-    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
-) -> tuple[Array, Array]:
-    """Return the largest value of each window, and where in the window it is.
-
-    The indices count the window's elements row by row; of equal values it is the first one's, and
-    of a window that holds NaN the first NaN's. They are uint8 for windows of up to 256 elements,
-    else int32. Both results are (batch, out_height, out_width, channels).
-
-    Arguments:
-        x: (batch, height, width, channels).
-        pool_size: pixels of the window; an integer or (vertical, horizontal).
-        strides: pixels from one window to the next; None for the size of the window.
-        padding: ``'valid'``, ``'same'``, or pixels: an integer, (vertical, horizontal) or
-            ((top, bottom), (left, right)); less than the window.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed, or the window is larger than the input.
-
-    >>> y, indices = max_pool2d_forward(np.arange(4.0).reshape(1, 2, 2, 1), pool_size=2)
-    >>> y.item(), indices.item()
-    (3.0, 3)
-    """
-    g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
+def max_pool2d_forward(x: Array, g: Pool2DGeometry) -> tuple[Array, Array]:
+    """Return the largest value of each window, and its index."""
     y = empty(g.output_shape, x.dtype)
     indices = empty(g.output_shape, g.index_dtype)
     for images in _blocks(g, x.itemsize):
@@ -67,40 +34,17 @@ def max_pool2d_forward(
     return y, indices
 
 
-def max_pool2d_backward(
-    output_grad: Array,
-    indices: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """Return the gradient of the input: each gradient goes to where its maximum came from.
-
-    Arguments:
-        output_grad: gradient of the output, (batch, out_height, out_width, channels).
-        indices: the second result of `max_pool2d_forward`.
-        input_shape: (batch, height, width, channels).
-        pool_size: as in `max_pool2d_forward`.
-        strides: likewise.
-        padding: likewise.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-    """
-    g = pool2d_geometry(input_shape, pool_size, strides, padding, "max_pool2d")
-    check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
+def max_pool2d_backward(output_grad: Array, indices: Array, g: Pool2DGeometry) -> Array:
+    """Return the gradient of the input."""
     overlap = g.strides[0] < g.pool_size[0] or g.strides[1] < g.pool_size[1]
     # Without padding, overlap or remainder the windows are all there is to write.
     tiled = all(
         stride == window and window * count == size and not any(sides)
         for stride, window, count, size, sides in zip(
-            g.strides, g.pool_size, g.output_shape[1:3], input_shape[1:3], g.padding, strict=True
+            g.strides, g.pool_size, g.output_shape[1:3], g.input_shape[1:3], g.padding, strict=True
         )
     )
-    input_grad = empty(input_shape, output_grad.dtype)
+    input_grad = empty(g.input_shape, output_grad.dtype)
     taps = list(itertools.product(_axis_taps(g, 0), _axis_taps(g, 1)))
     for images in _blocks(g, output_grad.itemsize):
         if not tiled:
@@ -118,17 +62,8 @@ def max_pool2d_backward(
     return input_grad
 
 
-def average_pool2d_forward(
-    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
-) -> Array:
-    """Return the mean of each window, padding not counted, as Keras and TensorFlow have it.
-
-    Arguments and errors are those of `max_pool2d_forward`.
-
-    >>> average_pool2d_forward(np.arange(4.0).reshape(1, 2, 2, 1), pool_size=2).item()
-    1.5
-    """
-    g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
+def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
+    """Return the mean of each window."""
     y = empty(g.output_shape, x.dtype)
     counts = _counts(g, x.dtype)
     for images in _blocks(g, x.itemsize):
@@ -143,33 +78,13 @@ def average_pool2d_forward(
     return y
 
 
-def average_pool2d_backward(
-    output_grad: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """Return the gradient of the input: each gradient is spread evenly over its window.
-
-    Arguments:
-        output_grad: gradient of the output, (batch, out_height, out_width, channels).
-        input_shape: (batch, height, width, channels).
-        pool_size: as in `max_pool2d_forward`.
-        strides: likewise.
-        padding: likewise.
-
-    Raises:
-        TypeError, ValueError: an argument is malformed or does not fit the others.
-    """
-    g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
-    check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
-    input_grad = empty(input_shape, output_grad.dtype)
+def average_pool2d_backward(output_grad: Array, g: Pool2DGeometry) -> Array:
+    """Return the gradient of the input."""
+    input_grad = empty(g.input_shape, output_grad.dtype)
     counts = _counts(g, output_grad.dtype)
     for images in _blocks(g, output_grad.itemsize):
         part = output_grad[images] / counts
-        image_rows = np.zeros((len(part), input_shape[1], *part.shape[2:]), part.dtype)
+        image_rows = np.zeros((len(part), g.input_shape[1], *part.shape[2:]), part.dtype)
         for windows, pixels in _axis_taps(g, 0):
             image_rows[:, pixels] += part[:, windows]
         block = input_grad[images]

@@ -11,11 +11,11 @@ import numpy as np
 
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
-from gpunet.primitives.cuda.batch import gather_pair
+from gpunet.primitives.cuda.batch import gather_batches
 from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.memory import memory_for
 
-__all__ = ["DeviceData", "Resident", "Streamed", "Turn", "fits_on_device", "gather"]
+__all__ = ["DeviceData", "Resident", "Streamed", "Turn", "fits_on_device"]
 
 _MOST_SHARE = 0.5  # of the free memory that data may take to be kept on the device
 
@@ -45,22 +45,6 @@ class Turn(NamedTuple):
     data: DeviceData
     size: int
     steps: int
-
-
-def gather(arrays: Sequence[Array], order: Array, position: Array, size: int) -> list[Array]:
-    """Return copies of the same rows of arrays.
-
-    Arguments:
-        arrays: contiguous, with one row a sample.
-        order: int64 (samples,), the rows to choose from, in their order.
-        position: int64 (1,), the first of `order` that is chosen; read on the device.
-        size: how many are chosen.
-    """
-    gathered: list[Array] = []
-    for i in range(0, len(arrays), 2):
-        one, other = arrays[i], arrays[min(i + 1, len(arrays) - 1)]  # an odd last one comes twice
-        gathered += gather_pair(one, other, order, position, size)
-    return gathered[: len(arrays)]
 
 
 class Resident:
@@ -116,7 +100,9 @@ class Resident:
 
     def batch(self, size: int) -> Batch:
         """Return the next samples in the order."""
-        return self.data.replaced(gather(self.data.arrays(), self.order, self.position, size))
+        return self.data.replaced(
+            gather_batches(self.data.arrays(), self.order, self.position, size)
+        )
 
     def turns(self, batches: ArrayBatches, most: int) -> Iterator[Turn]:
         """Yield the steps of an epoch, up to `most` of one size at a time."""

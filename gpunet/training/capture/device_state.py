@@ -9,8 +9,8 @@ import numpy as np
 from gpunet import random
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
-from gpunet.primitives.launch import kernel as launcher
 from gpunet.primitives.partial_sums import Parts
 from gpunet.training.capture.errors import CaptureError
 from gpunet.training.state import TrainingState, Updates
@@ -120,9 +120,7 @@ class DeviceState(TrainingState):
         failed, parameters = self.counters.failed, self.parameters
         bad = (failed[:2] != 0).any() if updates or not parameters.trainable else None
         if parameters.trainable:
-            self.optimizer.update_unless(
-                failed, parameters.values, parameters.gradients, self.optimizer.state
-            )
+            self.optimizer.step(parameters.values, parameters.gradients, skip=failed, counted=True)
         else:
             failed[2:] += bad
         for parameter, value in updates:

@@ -26,9 +26,10 @@ from gpunet.training.capture.device_state import Counters, DeviceState
 from gpunet.training.capture.errors import CaptureError, no_copies_from_host, place_of
 from gpunet.training.capture.snapshot import Snapshot
 from gpunet.training.finite import non_finite
+from gpunet.training.interrupts import uninterruptible
 from gpunet.training.logs import Scores
 from gpunet.training.loops import add_to_scores
-from gpunet.training.step import Outcome, step, whole
+from gpunet.training.step import Outcome, step
 
 __all__ = ["CaptureError", "DeviceSteps"]
 
@@ -136,20 +137,20 @@ class DeviceSteps:
     def start(self) -> None:
         """Start fresh scores, and see what has changed outside of the steps."""
         counters, optimizer = self.counters, self.optimizer
-        if optimizer.iterations is counters.iterations and not self._epochs:
+        if optimizer.count is counters.iterations and not self._epochs:
             counters.iterations -= counters.failed[2:]  # where an interrupt came before `read`
         counters.state.fill(0)
         self.samples = self.steps = 0
-        if optimizer.iterations is not counters.iterations:
-            counters.iterations[...] = optimizer.iterations
-            optimizer.iterations = counters.iterations
+        if optimizer.count is not counters.iterations:
+            counters.iterations[...] = optimizer.count
+            optimizer.count = counters.iterations
         self.see_changes()
 
     def see_changes(self) -> str | None:
         """Return which attribute is not what it was; graphs, which do not read it, are dropped."""
         model = self.model
         losses = [loss for loss in model._objective.losses if loss is not None]
-        owners = [self.optimizer, *losses, *model._with_sublayers()]
+        owners = [self.optimizer, *losses, *model.with_sublayers()]
         snapshot, before = Snapshot(owners, get_precision()), self._snapshot
         changed = "all" if before is None else before.changed_in(snapshot)
         if changed is not None:
@@ -172,7 +173,7 @@ class DeviceSteps:
         if not failed[:2].any():
             return
         left_out = int(failed[2])
-        self.optimizer.iterations -= left_out
+        self.optimizer.count -= left_out
         self.counters.state.fill(0)
         error = non_finite("the loss", loss) if failed[0] else non_finite("a gradient", np.nan)
         error.batch = self.steps - left_out + 1
@@ -232,7 +233,7 @@ class DeviceSteps:
         while left > 0:
             count = _UNROLLED if left >= _UNROLLED and not self._apart else 1
             graph = self._graph(turn, count)
-            with whole():
+            with uninterruptible():
                 outcome: Outcome | None
                 if graph is None:
                     count, outcome = 1, self._alone(turn)

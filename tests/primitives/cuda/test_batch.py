@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import cuda, reference
-from gpunet.primitives.launch.kernel import full_source, use_executor
+from gpunet.primitives.launch import full_source, use_executor
 from tests.support.cuda_on_cpu.cases import dtype_named
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
 from tests.support.cuda_on_cpu.nvrtc import find_library, ptx
+from tests.support.doors import cuda, reference
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 

@@ -9,8 +9,8 @@ import pytest
 
 from gpunet import backend
 from gpunet.primitives import cuda
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel, use_executor
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Kernel, use_executor
 from tests.support.cuda_on_cpu.builds import RecordingExecutor, record_cases
 from tests.support.cuda_on_cpu.cases import all_cases, laid_out_like
 from tests.support.cuda_on_cpu.cpu_executor import ORDERS, CpuExecutor, compiler

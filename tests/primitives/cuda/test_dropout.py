@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gpunet import functions, primitives, random
 from gpunet.autograd import Tensor
-from gpunet.primitives import cuda
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.builds import on_cuda_twins
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from gpunet import backend
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import Kernel, use_executor
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Kernel, use_executor
 from tests.support.cuda_on_cpu.cases import dtype_named, rounded
 from tests.support.cuda_on_cpu.cpu_executor import ORDERS, CpuExecutor, KernelError, compiler
 

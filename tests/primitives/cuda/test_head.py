@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpunet.primitives import Stage
 from gpunet.primitives.cuda import head
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.cases_head import GAP, launch, make, oracle, places_of, room_of
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
 
@@ -232,19 +232,19 @@ def test_what_just_fits_runs(dtype: str, layers: tuple[int, ...]) -> None:
     """Shared memory ends where the shim notices that a kernel writes past it."""
     x, stages, labels = problem(5, *layers)
     x, stages = of_type(dtype, x, stages)
-    assert head.fits(layers[0], stages, labels.shape, dtype)
+    assert head.supports(layers[0], stages, labels.shape, dtype)
     with use_executor(CpuExecutor()):
         losses, *_ = launch(x, stages, labels)
     np.testing.assert_allclose(losses, oracle(x, stages, labels)[0], rtol=1e-4)
     larger = zeros(layers[0] * 5 // 4, *layers[1:], dtype=dtype)
-    assert not head.fits(layers[0] * 5 // 4, larger, labels.shape, dtype)
+    assert not head.supports(layers[0] * 5 // 4, larger, labels.shape, dtype)
 
 
 def test_what_the_kernel_does_not_take() -> None:
     stages = zeros(6, 5, 4)
-    assert head.fits(6, stages, (9,), "float32")
-    assert head.fits(6, stages, (9, 4), np.float32)
-    assert head.fits(5, stages[1:], (9,), np.dtype("float32"))
+    assert head.supports(6, stages, (9,), "float32")
+    assert head.supports(6, stages, (9, 4), np.float32)
+    assert head.supports(5, stages[1:], (9,), np.dtype("float32"))
     hidden, last = stages
     for inputs, layers, labels_shape, dtype in (
         (7, stages, (9,), "float32"),
@@ -263,7 +263,7 @@ def test_what_the_kernel_does_not_take() -> None:
         (6, [hidden._replace(bias=np.zeros(5)), last], (9,), "float32"),
         (6, [hidden._replace(kernel=np.zeros((1, 1, 6, 5), "float32")), last], (9,), "float32"),
     ):
-        assert not head.fits(inputs, layers, labels_shape, dtype), (layers, labels_shape, dtype)
+        assert not head.supports(inputs, layers, labels_shape, dtype), (layers, labels_shape, dtype)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gpunet.primitives import cuda
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.builds import RecordingExecutor
 from tests.support.cuda_on_cpu.cases import (
     Case,
@@ -25,7 +25,9 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run ker
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled(request: pytest.FixtureRequest) -> None:
-    """Compile what the chosen tests launch, on all cores: one by one that takes longest."""
+    """Compile what the chosen tests launch on all cores; under pytest-xdist these run tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     executor, recorder = CpuExecutor(), RecordingExecutor(CpuExecutor().multiprocessors())
     with use_executor(recorder):
         for item in request.session.items:

@@ -9,7 +9,7 @@ import pytest
 
 from gpunet import backend
 from gpunet.primitives import cuda
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.cases import all_cases, arguments_of, assert_close, call, expected_of
 from tests.support.cuda_on_cpu.cpu_executor import ORDERS, CpuExecutor, KernelError, compiler
 from tests.support.cuda_on_cpu.mutants import Mutant

@@ -1,8 +1,8 @@
 """Each kernel, as it is launched, compiled by NVIDIA's compiler for every architecture.
 
-What is compiled is all that the cases and a step of training launch, for devices of several sizes:
-what a step launches for each architecture, the rest for every second one by turns, or for each too
-with --thorough.
+What is compiled is all that the cases and a step of training launch, for devices of several sizes.
+Each architecture gets what a step launches, one build of each kernel, and by turns a quarter of the
+rest; with --thorough all of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 from gpunet import backend
 from gpunet.primitives.cuda.tiling import Tiling
-from gpunet.primitives.launch.kernel import Build, full_source
+from gpunet.primitives.launch import Build, full_source
 from tests.support.cuda_on_cpu.builds import RecordingExecutor, Use, record_training
 from tests.support.cuda_on_cpu.builds import recorded_uses as record_uses
 from tests.support.cuda_on_cpu.nvrtc import (
@@ -65,9 +65,10 @@ def compile_job(job: Job) -> Report:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    """Return processes that compile: NVRTC takes one source at a time in each."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as started:
+    """Return processes that compile, one a core: NVRTC takes one source at a time in each."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    count = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as started:
         yield started
 
 
@@ -105,25 +106,14 @@ def uses_of_training() -> set[Use]:
 def uses_on(architecture: int, thorough: bool) -> list[Use]:
     """Return the kernels to compile for an architecture."""
     turn = ARCHITECTURES.index(architecture)
+    uses = [use for use in recorded_uses() if runs_on(use.build, architecture)]
+    first = {use.kernel: use for use in reversed(uses)}
+    always = uses_of_training() | set(first.values())
     return [
         use
-        for position, use in enumerate(recorded_uses())
-        if runs_on(use.build, architecture)
-        and (thorough or (position + turn) % 2 == 0 or use in uses_of_training())
+        for position, use in enumerate(uses)
+        if thorough or (position + turn) % 4 == 0 or use in always
     ]
-
-
-@pytest.fixture(scope="module")
-def judged(pool: ProcessPoolExecutor, request: pytest.FixtureRequest) -> dict[int, list[str]]:
-    """Return what is wrong with the kernels on each architecture."""
-    thorough = request.config.getoption("--thorough")
-    known = [number for number in ARCHITECTURES if number in architectures()]
-    jobs = [(use, number) for number in known for use in uses_on(number, thorough)]
-    reports = compile_all(pool, [(use.build, number) for use, number in jobs])
-    found: dict[int, list[str]] = {number: [] for number in known}
-    for use, number in jobs:
-        found[number] += faults(use, number, reports[use.build, number])
-    return found
 
 
 def test_each_kernel_is_compiled_for_each_architecture() -> None:
@@ -140,11 +130,18 @@ def test_each_kernel_is_compiled_for_each_architecture() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_kernels_compile_within_their_registers(
-    architecture: int, judged: dict[int, list[str]]
+    architecture: int, pool: ProcessPoolExecutor, request: pytest.FixtureRequest
 ) -> None:
     if architecture not in architectures():
         pytest.skip(f"this NVRTC does not compile for sm_{architecture}")
-    assert not judged[architecture], "\n".join(judged[architecture])
+    uses = uses_on(architecture, request.config.getoption("--thorough"))
+    reports = compile_all(pool, [(use.build, architecture) for use in uses])
+    found = [
+        fault
+        for use in uses
+        for fault in faults(use, architecture, reports[use.build, architecture])
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_kernels_of_a_training_step_compile_for_a_data_centre(pool: ProcessPoolExecutor) -> None:

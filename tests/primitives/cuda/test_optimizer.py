@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gpunet import primitives
 from gpunet.optimizers import SGD, Adam
-from gpunet.primitives import cuda, reference
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda, reference
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 
@@ -90,21 +90,18 @@ def test_sgd_agrees_with_float64(
 @pytest.mark.parametrize(
     "optimizer", [SGD(0.1), SGD(0.1, 0.9, nesterov=True), Adam(0.01), Adam(0.01, 0.0, 0.5)]
 )
-def test_optimizers_take_many_steps_as_on_numpy(
-    monkeypatch: pytest.MonkeyPatch, optimizer: Any
-) -> None:
+def test_optimizers_take_many_steps_as_on_numpy(optimizer: Any) -> None:
     start = np.random.default_rng(0).normal(size=333)
     results = []
-    for twins in (reference, cuda):
-        monkeypatch.setitem(primitives._TWINS, "numpy", twins)
+    for twins in (primitives.reference, primitives.cuda):
         parameters, rng = start.copy(), np.random.default_rng(1)
-        optimizer.build(parameters)
+        optimizer.build_buffer(parameters)
         optimizer.learning_rate = 0.02
-        with use_executor(CpuExecutor()):
+        with primitives.use_twins(twins), use_executor(CpuExecutor()):
             for _ in range(30):
-                optimizer.apply(parameters, rng.normal(size=333))
+                optimizer.step(parameters, rng.normal(size=333))
             optimizer.learning_rate = 0.001  # written into the array that the kernel reads
-            optimizer.apply(parameters, rng.normal(size=333))
+            optimizer.step(parameters, rng.normal(size=333))
         results.append(parameters)
     np.testing.assert_allclose(results[1], results[0], rtol=1e-12, atol=1e-12)
     assert np.abs(results[0] - start).max() > 0.01

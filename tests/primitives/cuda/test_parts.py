@@ -9,10 +9,11 @@ import pytest
 
 from gpunet import functions
 from gpunet.autograd import Parameter, Tensor
-from gpunet.primitives import Parts, Stage, cuda, leaving_parts
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives import Parts, Stage, leaving_parts
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.builds import on_cuda_twins
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 

@@ -10,30 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import cuda, reference
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.cuda import tiling
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from gpunet.primitives.precision import set_precision, use_precision
 from tests.primitives.reference.test_convolution import cases as convolutions
 from tests.support.cuda_on_cpu.builds import RecordingExecutor, record_training
 from tests.support.cuda_on_cpu.cases import rounded
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda, reference
+from tests.support.sums import assert_sums_close
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels")
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def assert_near(found: Array, expected: Array, terms: int, size: float | None = None) -> None:
-    """Compare float32 sums of `terms` products, each rounded on the way.
-
-    A sum so far may be as large as `size`, by default as the largest result.
-    """
-    assert found.dtype == np.float32
-    size = np.abs(expected).max(initial=0) if size is None else size
-    bound = 2**-23 * (4 + 4 * terms**0.5) * max(1.0, size)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
 # Of numbers that all precisions have, the sums are as exact in one as in another.
@@ -56,20 +46,23 @@ def test_convolution_and_its_gradients(
     positions, taps = max(1, y.size // y.shape[3]), kernel.size
     executor = CpuExecutor(multiprocessors=multiprocessors)
     with use_precision(precision), use_executor(executor):
-        assert_near(cuda.conv2d_forward(x, kernel, **options), y, taps)
-        assert_near(
-            cuda.conv2d_backward_input(grad, kernel, x.shape, **options),
-            reference.conv2d_backward_input(wide_grad, wide_kernel, x.shape, **options),
-            taps,
-        )
+        found_y = cuda.conv2d_forward(x, kernel, **options)
+        found_grad = cuda.conv2d_backward_input(grad, kernel, x.shape, **options)
         found = cuda.conv2d_backward_weight(grad, x, kernel.shape, with_bias=True, **options)
-    expected = reference.conv2d_backward_weight(
-        wide_grad, wide_x, kernel.shape, with_bias=True, **options
-    )
-    for ours, oracle in zip(found, expected, strict=True):
-        assert ours is not None
-        assert oracle is not None
-        assert_near(ours, oracle, positions)
+    oracle = oracle_of(wide_x, wide_kernel, wide_grad, options)
+    sizes = oracle_of(np.abs(wide_x), np.abs(wide_kernel), np.abs(wide_grad), options)
+    terms = (taps, taps, positions, positions)
+    for each in zip((found_y, found_grad, *found), oracle, terms, sizes, strict=True):
+        assert_sums_close(*each)
+
+
+def oracle_of(x: Array, kernel: Array, grad: Array, options: dict[str, Any]) -> list[Any]:
+    """Return the output and the gradients of input, weights and bias."""
+    return [
+        reference.conv2d_forward(x, kernel, **options),
+        reference.conv2d_backward_input(grad, kernel, x.shape, **options),
+        *reference.conv2d_backward_weight(grad, x, kernel.shape, with_bias=True, **options),
+    ]
 
 
 @needs_compiler
@@ -97,7 +90,7 @@ def test_matmul(rows: int, columns: int, inner: int, multiprocessors: int, preci
         assert (np.abs(found - exact) <= (2 * half + half**2 + 2**-18) * sums).all()
         factors = rounded(a, precision), rounded(b, precision)
     expected = factors[0].astype(np.float64) @ factors[1].astype(np.float64)
-    assert_near(found, expected, inner, sums.max(initial=0))
+    assert_sums_close(found, expected, inner, sums)
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])

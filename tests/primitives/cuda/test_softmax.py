@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import cuda, reference
-from gpunet.primitives.launch.kernel import use_executor
+from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
+from tests.support.doors import cuda, reference
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gpunet.primitives import reference
-from gpunet.primitives.stages import Stage, output_shape
-from tests.support.fast_arrays import Array, lay_out, layouts, numbers, seeds
+from gpunet.primitives.stages import Kept, Stage, chain_geometry
+from tests.support.doors import Doors, reference
+from tests.support.fast_arrays import Array, check_sums, lay_out, layouts, numbers, seeds
+from tests.support.sums import OTHER_ROUNDINGS
 
-fast = pytest.importorskip("gpunet.primitives.fast")
+fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
 CHECKED = ("chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept")
 
@@ -52,7 +54,7 @@ def chains(draw: st.DrawFn, *, whole: bool) -> tuple[Array, list[Stage]]:
             )
         )
         try:
-            sample = output_shape(sample, stages[-1].kernel.shape, *stages[-1][3:])
+            sample = chain_geometry((1, *sample), stages[-1:]).output_shape[1:]
         except ValueError:  # the images have become too small
             assume(False)
     return lay_out(x, draw(layouts)), stages
@@ -113,12 +115,45 @@ def test_gradients(case: tuple[Array, list[Stage]], with_input_grad: bool) -> No
     )  # fmt: skip
     assert (input_grad is None) != with_input_grad
     found = [input_grad, *itertools.chain(*grads)]
-    for one, other in zip(found, [expected_input_grad, *itertools.chain(*expected)], strict=True):
-        assert (one is None) == (other is None)
-        if one is not None and other is not None and one.size:
-            assert one.dtype == np.float32
-            # Sums of up to some thousands of products; numbers cancel, so the largest is the scale.
-            np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
+    sizes = gradient_sizes(output_grad, x, stages, kept)
+    if not with_input_grad:
+        sizes[0] = None
+    right = [expected_input_grad, *itertools.chain(*expected)]
+    for one, other, size in zip(found, right, sizes, strict=True):
+        assert (one is None) == (other is None) == (size is None)
+        if one is not None and other is not None and size is not None:
+            check_sums(one, other, roundings(x, stages, kept), size)
+
+
+def gradient_sizes(
+    output_grad: Array, x: Array, stages: list[Stage], kept: Kept
+) -> list[Array | None]:
+    """Return the gradients' sums of absolute terms: what absolute values of all arrays give.
+
+    Relu passes on a gradient where its output is above 0, which stays as it is.
+    """
+    kept = [(np.abs(output.astype(np.float64)), indices) for output, indices in kept]
+    absolute = [
+        stage._replace(
+            kernel=np.abs(stage.kernel),
+            bias=None if stage.bias is None else np.abs(stage.bias),
+        )
+        for stage in in_float64(stages)
+    ]
+    arrays = [np.abs(array.astype(np.float64)) for array in (output_grad, x)]
+    input_grad, grads = reference.chain_backward(*arrays, absolute, kept, with_input_grad=True)
+    return [input_grad, *itertools.chain(*grads)]
+
+
+def roundings(x: Array, stages: list[Stage], kept: Kept) -> int:
+    """Return the most roundings of a term in a gradient: those of a sum in each stage.
+
+    A gradient that is passed back sums over the taps and filters of a kernel; that of a kernel over
+    the places that it was at, of which each pooled output counts one.
+    """
+    passed_back = sum(stage.kernel.size // stage.kernel.shape[-2] for stage in stages)
+    places = max(output.size // output.shape[-1] for output, _ in kept)
+    return passed_back + places + OTHER_ROUNDINGS * len(stages)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -131,8 +166,11 @@ def test_cross_entropy(sparse: bool, with_input_grad: bool) -> None:
     found = fast.chain_cross_entropy(x, stages, labels, with_input_grad=with_input_grad)
     logits = fast.chain_forward(x, stages).astype(np.float64)
     losses, probabilities = reference.softmax_cross_entropy_forward(logits, labels)
-    np.testing.assert_allclose(found.losses, losses, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.probabilities, probabilities, rtol=1e-5, atol=1e-7)
+    # An exponent of size s is off by s roundings, and so by that factor is its exponential.
+    spread = float(np.ptp(logits, axis=1).max())
+    terms = 10 + math.ceil(spread)
+    check_sums(found.losses, losses, terms, np.full(len(x), 1 + spread))
+    check_sums(found.probabilities, probabilities, terms, probabilities)
     hits = found.probabilities.argmax(-1) == np.arange(len(x)) % 10
     np.testing.assert_array_equal(found.hits, hits)
     # The way back is `chain_backward`, of the mean.

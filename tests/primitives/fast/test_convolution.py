@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from gpunet import primitives
 from gpunet.primitives import OUTPUT_ACTIVATIONS
-from gpunet.primitives.shapes import conv2d_geometry, conv2d_max_pool_geometry
+from gpunet.primitives.geometry import conv2d_geometry, conv2d_max_pool_geometry
+from tests.support.doors import Doors, reference
 from tests.support.fast_arrays import Array, check_sums, lay_out, layouts, numbers, seeds
 
-fast = pytest.importorskip("gpunet.primitives.fast")
-reference: Any = primitives.reference  # of unpacked arguments the types cannot be checked
+fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
 CHECKED = (
     "bias_backward",

@@ -1,13 +1,8 @@
-"""The Numba twins as a whole: threads, forks, what is chosen, what is kept on disk, processors."""
+"""The Numba twins as a whole: threads, forks, the choice of twins, other processors."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -17,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gpunet
 from gpunet.primitives import reference
 from gpunet.primitives.stages import Stage
+from tests.support.doors import Doors
 from tests.support.fast_arrays import Array, numbers
+from tests.support.processes import forks, needs_fork, python, succeeds_in_fork
 
-fast = pytest.importorskip("gpunet.primitives.fast")
+fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 threads = importlib.import_module("gpunet.primitives.fast.threads")
-
-ROOT = Path(gpunet.__file__).parents[1]
 
 
 def test_each_kernel_is_checked_by_value() -> None:
@@ -33,7 +27,8 @@ def test_each_kernel_is_checked_by_value() -> None:
     checked = {
         name for file in files for name in getattr(importlib.import_module(file), "CHECKED", ())
     }
-    made = {name for name in fast.__all__ if getattr(fast, name) is not getattr(reference, name)}
+    twins = fast.twins
+    made = {name for name in twins.__all__ if getattr(twins, name) is not getattr(reference, name)}
     assert made - checked == set()
 
 
@@ -128,7 +123,7 @@ def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatc
 
     def kernel(counters: Array, tasks: int, worker: int) -> None:
         if worker == 0:
-            begun.wait(10)
+            begun.wait(600)  # at once, but on a machine with no core to spare
             raise KeyboardInterrupt
         begun.set()
         time.sleep(0.05)
@@ -178,37 +173,77 @@ def test_two_threads_of_a_program_may_call_at_once() -> None:
     assert wrong == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@needs_fork
+@forks
 def test_a_forked_process_makes_threads_of_its_own() -> None:
     x, kernel = numbers(0, (32, 14, 14, 8)), numbers(1, (3, 3, 8, 20))
     expected = bits(conv(x, kernel))
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if bits(conv(x, kernel)) == expected else 1)
-    for _ in range(600):
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        time.sleep(0.1)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.fail("the forked process waits for threads that it does not have")
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert succeeds_in_fork(lambda: bits(conv(x, kernel)) == expected)
 
 
-def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new process, with these environment variables."""
-    environment = {key: value for key, value in os.environ.items() if key != "GPUNET_FAST"}
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=ROOT,
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@needs_fork
+@forks
+def test_a_fork_while_another_thread_runs_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_made", threads._Workers(2))
+    begun, leave = threading.Event(), threading.Event()
+
+    def kernel(counters: Array, tasks: int, worker: int) -> None:
+        counters[0] += tasks + 1
+        begun.set()
+        leave.wait(60)
+
+    other = threading.Thread(target=threads.run, args=(kernel, 4))
+    other.start()
+    begun.wait()
+    x = numbers(0, (300_000,))
+    expected = bits(fast.relu_forward(x))
+    try:
+        assert succeeds_in_fork(
+            lambda: bits(fast.relu_forward(x)) == expected and not threads._busy
+        )
+    finally:
+        leave.set()
+        other.join()
+
+
+def test_an_error_in_a_worker_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = threads._Workers(2)
+    monkeypatch.setattr(threads, "_made", workers)
+    failed = threading.Event()
+
+    def kernel(counters: Array, tasks: int, worker: int) -> None:
+        if worker and not failed.is_set():
+            failed.set()
+            raise MemoryError("none is left")
+        failed.wait(10)
+        counters[0] += tasks + 1
+
+    with pytest.raises(MemoryError, match="none is left"):
+        threads.run(kernel, 4)
+    joined: list[int] = []
+
+    def after(counters: Array, tasks: int, worker: int) -> None:
+        counters[0] += (tasks + 1) if worker == 0 else 1
+        joined.append(worker)
+        while worker == 0 and len(joined) < 2:
+            time.sleep(0)
+
+    threads.run(after, 4)
+    assert sorted(joined) == [0, 1]  # the worker still works
+
+
+def test_one_thread_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    x = numbers(0, (300_000,))
+    expected = bits(fast.relu_forward(x))
+    monkeypatch.setattr(threads, "_made", None)
+    monkeypatch.setattr(threads, "_allowed", lambda: 3)
+    monkeypatch.setattr(threading.Thread, "start", no_start)
+    with pytest.warns(RuntimeWarning, match="started 0 of 2 worker threads"):
+        assert bits(fast.relu_forward(x)) == expected
+    assert threads.thread_count() == 1
 
 
 TELL = """
@@ -263,26 +298,40 @@ def test_a_broken_numba_is_told_of(tmp_path: Path) -> None:
     assert fix == "Install it again: pip install -U numba."
 
 
-def test_kernels_are_compiled_once_and_kept_on_disk(tmp_path: Path) -> None:
-    code = """
-        import numpy as np
-        from gpunet import primitives
-        rows = np.ones((3, 5), np.float32)
-        print(primitives.bias_backward(rows), primitives.bias_backward(rows))
-    """
-    first = python(code, NUMBA_CACHE_DIR=str(tmp_path), GPUNET_NUM_THREADS="1")
-    assert first.stderr.count("gpunet: compiling kernels for this processor, once") == 1
-    assert list(tmp_path.rglob("*.nbc"))
-    second = python(code, NUMBA_CACHE_DIR=str(tmp_path), GPUNET_NUM_THREADS="1")
-    assert second.stderr == ""
-    assert first.stdout == second.stdout == "[3. 3. 3. 3. 3.] [3. 3. 3. 3. 3.]\n"
+INTERRUPTED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Interrupts:  # a finder of modules that finds none
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba.core.compiler":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+sys.meta_path.insert(0, Interrupts())
+from gpunet.primitives.selection import numpy_twins
+try:
+    numpy_twins()
+except KeyboardInterrupt:
+    print("interrupted")
+sys.meta_path.pop(0)
+print(numpy_twins().module.__name__)
+"""
+
+
+def test_an_interrupt_while_numba_is_imported_leaves_it_whole() -> None:
+    done = python(INTERRUPTED)
+    assert (done.stdout, done.stderr) == ("interrupted\ngpunet.primitives.fast\n", "")
 
 
 ON_ANOTHER_PROCESSOR = """
 import numpy as np
 from gpunet.primitives import fast, reference
 from gpunet.primitives.fast.simd import LANES
+from tests.support.doors import Doors
 
+fast, reference = Doors(fast), Doors(reference)
 x = np.random.default_rng(0).integers(-2, 3, (9, 11, 10, 8)).astype(np.float32)
 kernel = np.random.default_rng(1).integers(-2, 3, (3, 3, 8, 21)).astype(np.float32)
 for twins in (fast, reference):
@@ -332,7 +381,7 @@ def compiled(function, signature):
 
 compiling._compile = compiled
 import numpy as np
-from gpunet.primitives import fast
+from gpunet import primitives as fast
 from gpunet.primitives.fast.simd import LANES
 
 x, kernel = np.zeros((1, 6, 6, 16), np.float32), np.zeros((3, 3, 16, 32), np.float32)

@@ -47,7 +47,7 @@ def cases(draw: st.DrawFn) -> tuple[Array, Array, dict[str, Any]]:
     return x, weights, options
 
 
-def convolve(x: Array, kernel: Array, g: primitives.shapes.Conv2DGeometry) -> Array:
+def convolve(x: Array, kernel: Array, g: primitives.geometry.Conv2DGeometry) -> Array:
     """Return the convolution by its definition, one output pixel after another."""
     x = np.pad(x, ((0, 0), *g.padding, (0, 0)))
     y = np.zeros(g.output_shape)
@@ -68,7 +68,7 @@ def test_convolution_and_its_gradients(
     case: tuple[Array, Array, dict[str, Any]], block_bytes: int
 ) -> None:
     x, kernel, options = case
-    geometry = primitives.shapes.conv2d_geometry(x.shape, kernel.shape, **options)
+    geometry = primitives.geometry.conv2d_geometry(x.shape, kernel.shape, **options)
     with mock.patch.object(blocks, "BLOCK_BYTES", block_bytes):  # images, bands and single rows
         y = primitives.conv2d_forward(x, kernel, **options)
         np.testing.assert_allclose(y, convolve(x, kernel, geometry), **TOLERANCE)

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from gpunet import primitives
 from gpunet.primitives.reference import blocks
 from tests.support.memory_use import peak_bytes
+from tests.support.sums import assert_sums_close
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+WINDOW = 16  # the most pixels in a window, and the most windows that a pixel is in
 
 NAN, INF = float("nan"), float("inf")
 
@@ -49,7 +52,7 @@ def cases(draw: st.DrawFn) -> tuple[Array, dict[str, Any]]:
     return x, options
 
 
-def windows(x: Array, g: primitives.shapes.Pool2DGeometry) -> list[tuple[Any, Any, Array]]:
+def windows(x: Array, g: primitives.geometry.Pool2DGeometry) -> list[tuple[Any, Any, Array]]:
     """Return (output place, pixels that are no padding, their place in the window) of each."""
     found = []
     for place in np.ndindex(*g.output_shape[1:3]):
@@ -68,7 +71,7 @@ def windows(x: Array, g: primitives.shapes.Pool2DGeometry) -> list[tuple[Any, An
 @given(case=cases(), block_bytes=block_sizes)
 def test_max_pooling_and_its_gradient(case: tuple[Array, dict[str, Any]], block_bytes: int) -> None:
     x, options = case
-    geometry = primitives.shapes.pool2d_geometry(x.shape, **options)
+    geometry = primitives.geometry.pool2d_geometry(x.shape, **options)
     with mock.patch.object(blocks, "BLOCK_BYTES", block_bytes):
         y, indices = primitives.max_pool2d_forward(x, **options)
         output_grad = np.cos(np.arange(y.size)).reshape(y.shape)
@@ -85,8 +88,8 @@ def test_max_pooling_and_its_gradient(case: tuple[Array, dict[str, Any]], block_
             expected_grad[image, row[first], column[first], channel] += output_grad[
                 image, i, j, channel
             ]
-    # A pixel is in at most 16 windows: sums of a few numbers near 1.
-    np.testing.assert_allclose(input_grad, expected_grad, rtol=0, atol=1e-14)
+    sizes = primitives.max_pool2d_backward(np.abs(output_grad), indices, x.shape, **options)
+    assert_sums_close(input_grad, expected_grad, WINDOW, sizes, computed=2)
 
 
 @given(case=cases(), block_bytes=block_sizes)
@@ -94,17 +97,19 @@ def test_average_pooling_and_its_gradient(
     case: tuple[Array, dict[str, Any]], block_bytes: int
 ) -> None:
     x, options = np.nan_to_num(case[0], posinf=3, neginf=-3), case[1]
-    geometry = primitives.shapes.pool2d_geometry(x.shape, **options)
+    geometry = primitives.geometry.pool2d_geometry(x.shape, **options)
     with mock.patch.object(blocks, "BLOCK_BYTES", block_bytes):
         y = primitives.average_pool2d_forward(x, **options)
         output_grad = np.cos(np.arange(y.size)).reshape(y.shape)
         input_grad = primitives.average_pool2d_backward(output_grad, x.shape, **options)
     expected_grad = np.zeros(x.shape)
     for (i, j), (rows, columns), taps in windows(x, geometry):
-        mean = x[:, rows, columns].mean(axis=(1, 2))
-        np.testing.assert_allclose(y[:, i, j], mean, rtol=1e-13, atol=1e-13)
+        pixels = x[:, rows, columns]
+        means, sizes = (values.mean(axis=(1, 2)) for values in (pixels, np.abs(pixels)))
+        assert_sums_close(y[:, i, j], means, WINDOW, sizes, computed=2)
         expected_grad[:, rows, columns] += output_grad[:, i : i + 1, j : j + 1] / len(taps)
-    np.testing.assert_allclose(input_grad, expected_grad, rtol=0, atol=1e-14)
+    sizes = primitives.average_pool2d_backward(np.abs(output_grad), x.shape, **options)
+    assert_sums_close(input_grad, expected_grad, WINDOW, sizes, computed=2)
 
 
 def test_ties_go_to_the_first_in_row_major_order() -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
-from unittest import mock
 
 import numpy as np
 
 from examples.mnist_cnn import build_model
-from gpunet import primitives
-from gpunet.primitives import cuda
-from gpunet.primitives.launch.kernel import Build, Launch, use_executor
+from gpunet.primitives import cuda, use_twins
+from gpunet.primitives.launch import Build, Launch, use_executor
 
 from .cases import all_cases, arguments_of, call
 from .cpu_executor import CpuExecutor
@@ -89,5 +87,5 @@ def record_training(executor: RecordingExecutor, batches: tuple[int, ...] = BATC
 @contextmanager
 def on_cuda_twins(executor: CpuExecutor) -> Iterator[None]:
     """Let primitives on NumPy arrays launch CUDA kernels, on `executor`, inside the block."""
-    with mock.patch.dict(primitives._TWINS, numpy=cuda), use_executor(executor):
+    with use_twins(cuda), use_executor(executor):
         yield

@@ -18,6 +18,7 @@ import numpy as np
 
 from gpunet.primitives import reference
 from gpunet.primitives.precision import use_precision
+from tests.support.doors import Doors
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -51,10 +52,10 @@ class Case:
     precision: str = "fp32"
     factors: tuple[int, ...] = ()
 
-    def twin_of(self, twins: Any) -> Callable[..., Any]:
-        """Return what to call for these twins."""
+    def function_of(self, twins: Any) -> Callable[..., Any]:
+        """Return the function to call for these twins."""
         if self.function is None or self.oracle is None:
-            return getattr(twins, self.primitive)
+            return getattr(Doors(twins), self.primitive)
         return self.oracle if twins is reference else self.function
 
     def __str__(self) -> str:
@@ -136,7 +137,7 @@ def call(
     convert = convert or laid_out_like
     args, options = _each_array(convert, args), _each_array(convert, options)
     with use_precision(case.precision):
-        result = case.twin_of(twins)(*args, **options)
+        result = case.function_of(twins)(*args, **options)
     return [*_arrays_in(result), *(args[i] for i in case.in_place)]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
+from tests.support.doors import reference
 
 from .cases import Arguments, Case
 

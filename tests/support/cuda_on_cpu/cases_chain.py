@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import Stage, reference
+from gpunet.primitives import Stage
+from tests.support.doors import reference
 
 from .cases import Arguments, Case
 

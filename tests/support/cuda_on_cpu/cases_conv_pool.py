@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
 from gpunet.primitives.cuda import conv_pool_small
-from gpunet.primitives.launch import kernel as launcher
-from gpunet.primitives.shapes import conv2d_max_pool_geometry
+from gpunet.primitives.geometry import conv2d_max_pool_geometry
+from tests.support.doors import reference
 
 from .cases import Arguments, Case
 

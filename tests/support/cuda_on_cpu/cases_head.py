@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import Stage, reference
+from gpunet.primitives import Stage
+from gpunet.primitives import launch as launcher
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
 from gpunet.primitives.cuda import head
-from gpunet.primitives.launch import kernel as launcher
+from tests.support.doors import reference
 
 from .cases import Arguments, Array, Case
 from .cases_softmax import labels_of

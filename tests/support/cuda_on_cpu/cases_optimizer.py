@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import cuda, reference
+from tests.support.doors import cuda, reference
 
 from .cases import Arguments, Case
 

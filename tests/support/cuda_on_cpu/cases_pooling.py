@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
-from gpunet.primitives.shapes import pool2d_geometry
+from gpunet.primitives.geometry import pool2d_geometry
+from tests.support.doors import reference
 
 from .cases import Arguments, Case
 

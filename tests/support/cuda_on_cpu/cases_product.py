@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
 from gpunet.primitives.checks import OUTPUT_ACTIVATIONS
-from gpunet.primitives.shapes import conv2d_geometry
+from gpunet.primitives.geometry import conv2d_geometry
+from tests.support.doors import reference
 
 from .cases import Arguments, Case
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from gpunet.primitives import reference
+from tests.support.doors import reference
 
 from .cases import Arguments, Case
 

@@ -21,6 +21,10 @@ SEGMENTS = (
 )
 FLAT, PARTS = 920, 5100
 
+SINGLE = ("float32",)
+NINE = [(16, "uint8"), (8, "uint8"), (4, "uint8"), (2, "uint8"), (1, "uint8"), (7, "int64"),
+        (400, "float"), (3, "float"), (5, "int32")]  # fmt: skip
+
 
 def finish_by_numpy(
     gradients: Array, parts: Array, segments: Any, failed: Array, *given: Any, **options: Any
@@ -29,7 +33,9 @@ def finish_by_numpy(
         if count:
             places = first + stride * np.arange(count)[:, None] + np.arange(size)
             gradients[destination : destination + size] = parts[places].sum(axis=0)
-        if not np.isfinite(gradients[destination : destination + size]).all():
+        found = gradients[destination : destination + size]
+        # Here all is float64: large numbers are in cases whose element type lacks their squares.
+        if not np.abs(found).max() ** 2 < np.finfo(np.float32).max:
             failed[1] = 1
     if given:
         losses, weight, hits, totals, increments, counters = given
@@ -65,6 +71,8 @@ def make(
         losses[-1] = np.inf
     if bad == "gradient":
         gradients[901] = np.nan
+    if bad.startswith("square"):
+        gradients[901] = -2e19 if bad == "square" else 1e160
     if bad == "part":
         parts[2000 + 513 * 4 + 511] = np.inf
     arguments = [gradients, parts, SEGMENTS, np.zeros(3, np.int64)]
@@ -76,41 +84,67 @@ def make(
     return arguments, {}
 
 
-def gather_by_numpy(x: Array, y: Array, rows: Array, first: Array, count: int) -> Any:
-    chosen = rows[first[0] : first[0] + count]
-    return x[chosen], y[chosen]
+def gather_by_numpy(arrays: list[Array], order: Array, position: Array, size: int) -> Any:
+    rows = order[position[0] : position[0] + size]
+    found = []
+    for array in arrays:
+        exists = (rows >= 0) & (rows < len(array))
+        batch = np.full((size, *array.shape[1:]), np.nan if array.dtype.kind == "f" else -1)
+        batch[exists] = array[rows[exists]]
+        found.append(batch if array.dtype.kind == "f" else batch.astype(array.dtype))
+    return found
 
 
-def make_pair(rng: np.random.Generator, x: Any, y: Any, first: int, count: int) -> Arguments:
-    """Return data of the shapes and types given, and which of their rows to take."""
-    arrays = [
-        rng.integers(0, 200, shape).astype(dtype) if dtype != "float" else rng.normal(size=shape)
-        for shape, dtype in (x, y)
+def make_arrays(
+    rng: np.random.Generator,
+    samples: int,
+    arrays: list[tuple[tuple[int, ...], str]],
+    first: int,
+    count: int,
+    missing: bool = False,
+) -> Arguments:
+    """Return data of the given sample shapes and types, and which of their rows to take."""
+    made = [
+        rng.normal(size=(samples, *shape))
+        if dtype == "float"
+        else rng.integers(0, 200, (samples, *shape)).astype(dtype)
+        for shape, dtype in arrays
     ]
-    return [*arrays, rng.permutation(len(arrays[0])), np.array([first]), count], {}
+    order = rng.permutation(samples)
+    if missing:
+        order[[first, first + count - 1]] = -1, samples
+    return [made, order, np.array([first]), count], {}
 
 
-def _finish(label: str, scored: bool = True, **options: Any) -> Case:
+def _finish(
+    label: str,
+    scored: bool = True,
+    dtypes: tuple[str, ...] = ("float32", "float64"),
+    **options: Any,
+) -> Case:
     return Case(
         "finish_gradients",
         label,
         partial(make, scored=scored, **options),
         terms=9,
         in_place=(0, 3, 7, 9) if scored else (0, 3),
+        dtypes=dtypes,
         function=finish,
         oracle=finish_by_numpy,
     )
 
 
-def _pair(label: str, x: Any, y: Any, first: int, count: int, **options: Any) -> Case:
+def _gather(label: str, *given: Any, missing: bool = False, **options: Any) -> Case:
+    samples, arrays, first, count = given
     return Case(
-        "gather_pair",
+        "gather_batches",
         label,
-        partial(make_pair, x=x, y=y, first=first, count=count),
-        function=batch.gather_pair,
+        partial(make_arrays, samples=samples, arrays=arrays, first=first, count=count,
+                missing=missing),
+        function=batch.gather_batches,
         oracle=gather_by_numpy,
         **options,
-    )
+    )  # fmt: skip
 
 
 CASES = [
@@ -118,8 +152,15 @@ CASES = [
     _finish("scored"),
     _finish("one sample, no hits", samples=1, with_hits=False),
     *(_finish(f"bad {bad}", bad=bad) for bad in ("loss", "gradient", "part")),
-    _pair("images", ((50, 28, 28, 1), "float"), ((50, 10), "float"), 20, 30),
-    _pair("bytes", ((9, 5, 3), "uint8"), ((9,), "int64"), 0, 9, dtypes=("float32",)),
-    _pair("labels longer", ((9, 2), "float"), ((9, 1030), "float"), 8, 1),
-    _pair("odd", ((300, 7), "float"), ((300, 1), "int32"), 3, 290, dtypes=("float32",)),
+    _finish("bad square", bad="square", dtypes=SINGLE),
+    _finish("bad square of float64", bad="square of float64", dtypes=("float64",)),
+    _gather("images", 50, [((28, 28, 1), "float"), ((10,), "float")], 20, 30),
+    _gather("bytes", 9, [((5, 3), "uint8"), ((), "int64")], 0, 9, dtypes=SINGLE),
+    _gather("labels longer", 9, [((2,), "float"), ((1030,), "float")], 8, 1),
+    _gather("odd", 300, [((7,), "float"), ((1,), "int32")], 3, 290, dtypes=SINGLE),
+    _gather("one array", 30, [((3,), "float")], 1, 20, dtypes=("float32", "float16")),
+    _gather("with weights", 30, [((4, 5), "float"), ((3,), "uint8"), ((), "float")], 1, 20),
+    # Samples of each width, and one array more than a launch takes.
+    _gather("nine arrays", 20, [((size,), dtype) for size, dtype in NINE], 2, 15, dtypes=SINGLE),
+    _gather("rows that do not exist", 20, [((3,), "float"), ((), "int32")], 4, 9, missing=True),
 ]

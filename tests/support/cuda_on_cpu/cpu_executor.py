@@ -1,4 +1,4 @@
-"""An executor that runs launches on the CPU: it compiles kernel files with g++ and the shim.
+"""An executor that runs launches on the CPU, from kernels compiled by g++ with the shim.
 
 Arrays are copied into memory whose end (or start) is the edge of pages that cannot be touched, so
 that a kernel that reads or writes outside of them faults; a few bytes left between hold canaries.
@@ -7,44 +7,24 @@ that a kernel that reads or writes outside of them faults; a few bytes left betw
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import math
 import mmap
-import os
-import re
-import shutil
-import subprocess
-import tempfile
+import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.launch.kernel import Build, Kernel, Launch, full_source, kernel_names
+from gpunet.primitives.launch import Build, Kernel, Launch, full_source
+
+from . import libraries
+from .libraries import CompileError, compiler
 
 __all__ = ["ORDERS", "CompileError", "CpuExecutor", "KernelError", "compiler"]
-
-SHIM = Path(__file__).parent / "shim.h"
 
 # The orders in which threads and blocks take turns: forward, reverse, and one at random.
 ORDERS = {"forward": 0, "reverse": 1, "shuffled": 20_260_101}
 
-_FLAGS = [
-    "-std=c++17",
-    "-O1",
-    "-shared",
-    "-fPIC",
-    "-w",
-    "-U_FORTIFY_SOURCE",  # its longjmp refuses to change stacks
-    "-fno-gnu-unique",  # so that no two libraries share what is static in a template
-    # What is wrong traps; what a variable is before it is set is far from any right value.
-    "-fsanitize=alignment,bounds,shift,integer-divide-by-zero,signed-integer-overflow,bool,enum",
-    "-fsanitize-undefined-trap-on-error",
-    "-ftrivial-auto-var-init=pattern",
-    # A device rounds each operation, fused products apart; x87 and fast-math would not.
-    "-ffp-contract=off",
-]
 _POISON = 0xFF
 # Beside the arrays; what is read from there differs between orders, and so do the results.
 _CANARIES = {"forward": 0xA5, "reverse": 0xFF, "shuffled": 0xFF}
@@ -53,19 +33,11 @@ _GUARD = 1 << 24  # bytes that cannot be touched on each side; they take no memo
 _ALIGNMENT = 16  # that of the widest loads
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class CompileError(Exception):
-    """A source does not compile; the message is the compiler's."""
+_one_launch = threading.Lock()  # the runtime has one set of threads and one shared memory
 
 
 class KernelError(Exception):
     """A kernel did what it must not: the message says what, and which thread did."""
-
-
-def compiler() -> str | None:
-    """Return the compiler, or None where there is none that can build the shim."""
-    return shutil.which(os.environ.get("CXX", "g++"))
 
 
 class CpuExecutor:
@@ -121,7 +93,7 @@ class CpuExecutor:
         """
         self.launches.append(launch)
         kernel, build, grid, block, arguments = launch
-        library = self.library(kernel, build)
+        library = self.library(build)
         most = ctypes.c_int.in_dll(library, f"most_threads_{kernel.name}").value
         if math.prod(block) > most:
             raise KernelError(f"{kernel.name}: {block} threads, its __launch_bounds__ say {most}")
@@ -136,16 +108,14 @@ class CpuExecutor:
             for parameter, value, guarded in zip(kernel.parameters, arguments, arrays, strict=True)
         ]
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
-        library.shim_launch.restype = ctypes.c_char_p
-        message = library.shim_launch(
-            ctypes.c_void_p(
-                ctypes.cast(getattr(library, f"run_{kernel.name}"), ctypes.c_void_p).value
-            ),
-            pointers,
-            (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid))),
-            (ctypes.c_uint * 3)(*block, *(1,) * (3 - len(block))),
-            ctypes.c_ulonglong(ORDERS[self.order]),
-        )
+        with _one_launch:
+            message = libraries.runtime().shim_launch(
+                ctypes.cast(getattr(library, f"run_{kernel.name}"), ctypes.c_void_p),
+                pointers,
+                (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid))),
+                (ctypes.c_uint * 3)(*block, *(1,) * (3 - len(block))),
+                ctypes.c_ulonglong(ORDERS[self.order]),
+            )
         if message:
             raise KernelError(f"{kernel.name} {dict(build.macros)}: {message.decode()}")
         for parameter, value, guarded in zip(kernel.parameters, arguments, arrays, strict=True):
@@ -154,17 +124,15 @@ class CpuExecutor:
 
     def compile(self, kernel: Kernel, build: Build) -> bool:
         """Compile a kernel; return False if it was compiled before."""
-        count = len(_libraries)
-        self.library(kernel, build)
-        return len(_libraries) > count
+        return libraries.library(build, self._text(build.source))[1]
 
-    def library(self, kernel: Kernel, build: Build) -> ctypes.CDLL:
-        """Return the library that holds the kernel, compiled if it was not before.
+    def library(self, build: Build) -> ctypes.CDLL:
+        """Return the library of a build, compiled if it was not before.
 
         Raises:
             CompileError: it does not compile.
         """
-        return _library(build, self._text(build.source))
+        return libraries.library(build, self._text(build.source))[0]
 
     def _text(self, source: str) -> str:
         text = full_source(source)
@@ -215,58 +183,3 @@ def _protect(address: int, size: int) -> None:
     """Let no access to these pages succeed."""
     if _libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), 0):
         raise OSError(ctypes.get_errno(), "mprotect")
-
-
-_libraries: dict[tuple[Build, str], ctypes.CDLL] = {}
-
-
-def _library(build: Build, text: str) -> ctypes.CDLL:
-    """Return a source compiled for the CPU, kept from one run of the tests to the next."""
-    key = (build, text)
-    if key not in _libraries:
-        code = f'#include "{SHIM}"\n{text}\n{_entries(build)}'
-        command = [compiler() or "g++", *_FLAGS, *build.options]
-        digest = hashlib.sha256("\0".join([*command, SHIM.read_text(), code]).encode()).hexdigest()
-        path = _cache_folder() / f"{Path(build.source).stem}-{digest[:24]}.so"
-        if not path.is_file():
-            partial = path.with_suffix(f".{os.getpid()}")
-            child = subprocess.run(
-                [*command, "-x", "c++", "-", "-o", partial],
-                input=code,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if child.returncode:
-                raise CompileError(f"{build}\n{child.stderr[:4000]}")
-            partial.replace(path)
-        _libraries[key] = ctypes.CDLL(str(path))
-    return _libraries[key]
-
-
-def _entries(build: Build) -> str:
-    """Return a function for each kernel that takes its arguments from an array of pointers.
-
-    Beside it is the number of threads that the kernel says a block has at most. A macro may leave a
-    kernel out; its weak declaration then stands for nothing.
-    """
-    lines, text = ['#line 1 "entries"'], full_source(build.source)
-    for name in kernel_names(build.source):
-        bounds = re.search(rf"__launch_bounds__\(([^,)]+)[^)]*\)\s*{name}\s*\(", text)
-        threads = bounds[1] if bounds else "1 << 30"
-        lines.append(f'extern "C" const int most_threads_{name} = {threads};')
-        types = [
-            f"{'' if parameter.is_written else 'const '}{parameter.type}"
-            f"{'*' if parameter.is_array else ''}"
-            for parameter in Kernel(build.source, name).parameters
-        ]
-        casts = [f"*static_cast<{text}*>(a[{i}])" for i, text in enumerate(types)]
-        lines.append(f'extern "C" __attribute__((weak)) void {name}({", ".join(types)});')
-        lines.append(f'extern "C" void run_{name}(void** a) {{ {name}({", ".join(casts)}); }}')
-    return "\n".join(lines) + "\n"
-
-
-def _cache_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"gpunet-cuda-on-cpu-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    return folder

@@ -10,16 +10,11 @@
 // kernel can declare; a bad address, alignment or index (the compiler's checks trap, the arrays'
 // guard pages fault). What is stricter than CUDA: a thread may not end before a barrier or an
 // exchange that others wait at, and all that meet do so in the same line.
+//
+// This header includes none of the C++ library's, and shim_runtime.cpp holds what runs the fibers:
+// every build of a kernel is compiled anew, so most of its time would go into those.
 
 #pragma once
-
-#include <math.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <ucontext.h>
 
 #define __global__
 #define __device__
@@ -31,125 +26,71 @@
 struct dim3 {
     unsigned int x, y, z;
 };
-static dim3 threadIdx, blockIdx, blockDim, gridDim;
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+// The functions of math.h that kernels call, for both types.
+#define SHIM_FUNCTION(name)                                  \
+    extern "C" double name(double) noexcept;                 \
+    extern "C" float name##f(float) noexcept;                \
+    inline float name(const float x) { return name##f(x); }
+SHIM_FUNCTION(erf)
+SHIM_FUNCTION(exp)
+SHIM_FUNCTION(expm1)
+SHIM_FUNCTION(fabs)
+SHIM_FUNCTION(log)
+SHIM_FUNCTION(log1p)
+SHIM_FUNCTION(sqrt)
+SHIM_FUNCTION(tanh)
+#undef SHIM_FUNCTION
 
 namespace shim {
 
-constexpr int MOST_THREADS = 1024;
 constexpr int MOST_REGISTERS = 8;  // that the lanes of a warp give each other at once
-constexpr size_t STACK_BYTES = 1 << 16;
-constexpr size_t SHARED_BYTES = 48 << 10;  // the most that a kernel can declare on any device
-constexpr int MOST_DECLARATIONS = 64;
-constexpr size_t CANARY_BYTES = 64;
-constexpr unsigned char POISON = 0xff;
 
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
 
-struct Fiber {
-    ucontext_t context;
-    jmp_buf place;
-    State state;
-    int line;                      // of the barrier or exchange it waits at
-    unsigned int mask;             // the lanes that take part in the exchange
-    unsigned long long given;      // its value in the exchange
-    unsigned long long taken[32];  // those of all lanes, once they have met
-    // What it gives its whole warp to read. Twice: what others still read is not written over.
-    unsigned int deposits[2][MOST_REGISTERS];
-    int turn;  // which of them was given last
-};
+extern int current;       // the thread that has its turn
+extern int block_serial;  // of the block that runs: what an earlier one declared is gone
 
-static Fiber fibers[MOST_THREADS];
-static bool alive[MOST_THREADS];  // has a stack that waits for the next block
-static char* stacks;
-static int current, threads;
-static ucontext_t scheduler;
-static jmp_buf scheduler_place;
-static sigjmp_buf way_out;
-static char message[512];
-static void (*entry)(void**);
-static void** entry_arguments;
-
-[[noreturn]] inline void fail(const char* what) {
-    snprintf(message, sizeof(message), "%s (block %u,%u,%u thread %d)", what, blockIdx.x, blockIdx.y,
-             blockIdx.z, current);
-    siglongjmp(way_out, 1);
-}
+[[noreturn]] void fail(const char* what);
 
 // Gives the turn back to the scheduler, and returns when it comes again.
-inline void wait(const State state, const int line) {
-    Fiber& fiber = fibers[current];
-    fiber.state = state;
-    fiber.line = line;
-    if (!_setjmp(fiber.place)) _longjmp(scheduler_place, 1);
-}
-
-static void live() {
-    for (;;) {  // a fiber serves one block after another
-        entry(entry_arguments);
-        wait(DONE, 0);
-    }
-}
+void wait(State state, int line);
 
 // Shared memory: each declaration takes its part of the arena when its first thread comes by.
-alignas(16) static unsigned char arena[SHARED_BYTES + MOST_DECLARATIONS * (CANARY_BYTES + 16)];
-static size_t arena_used, declared;
-static int block_serial;
-static struct { size_t begin, end; } canaries[MOST_DECLARATIONS];
-static int canary_count;
-static unsigned char canary;  // differs between orders, as what is read from it then does
-
-inline void add_canary() {  // what comes after it is aligned again
-    const size_t end = (arena_used + CANARY_BYTES + 15) / 16 * 16;
-    memset(arena + arena_used, canary, end - arena_used);
-    canaries[canary_count++] = {arena_used, end};
-    arena_used = end;
-}
-
 struct Declaration {
     int serial = -1;
     unsigned char* address = nullptr;
 };
+void declare(Declaration& declaration, unsigned long bytes);
 
-inline unsigned char* shared(Declaration& declaration, const size_t bytes) {
-    if (declaration.serial != block_serial) {
-        declared += bytes;
-        if (declared > SHARED_BYTES || canary_count == MOST_DECLARATIONS) {
-            fail("the kernel declares more shared memory than the 48 KiB that it can");
-        }
-        declaration.serial = block_serial;
-        declaration.address = arena + arena_used;
-        memset(declaration.address, POISON, bytes);
-        arena_used += bytes;
-        add_canary();
-    }
+inline unsigned char* shared(Declaration& declaration, const unsigned long bytes) {
+    if (declaration.serial != block_serial) declare(declaration, bytes);
     return declaration.address;
 }
 
-inline void check_canaries() {
-    for (int i = 0; i < canary_count; ++i) {
-        for (size_t j = canaries[i].begin; j < canaries[i].end; ++j) {
-            if (arena[j] != canary) fail("shared memory was written out of bounds");
-        }
-    }
-}
+// Gives bits to the other lanes of the mask, and waits until all of them have come.
+void exchange(unsigned int mask, unsigned long long bits, int line);
+// Returns the bits that a lane of the mask has given.
+unsigned long long taken_from(int lane);
+// Where the current thread puts registers for its whole warp, and where another has put its own.
+// There are two places by turns: what others still read is not written over.
+unsigned int* next_deposit();
+const unsigned int* deposit_of(int lane);
 
-// Gives `value` to the other lanes of the mask, and waits until all of them have come.
 template <typename Value>
-inline void exchange(const unsigned int mask, const Value value, const int line) {
+inline void exchange_value(const unsigned int mask, const Value value, const int line) {
     static_assert(sizeof(Value) <= 8, "lanes exchange up to 8 bytes");
-    Fiber& fiber = fibers[current];
-    if (!(mask >> (current % 32) & 1)) fail("a lane takes part in an exchange that leaves it out");
-    fiber.mask = mask;
-    memcpy(&fiber.given, &value, sizeof(value));
-    wait(IN_WARP, line);
+    unsigned long long bits = 0;
+    __builtin_memcpy(&bits, &value, sizeof(value));
+    exchange(mask, bits, line);
 }
 
 template <typename Value>
 inline Value from_lane(const int lane) {
-    const Fiber& fiber = fibers[current];
-    if (!(fiber.mask >> lane & 1)) fail("a lane reads from one that the mask leaves out");
+    const unsigned long long bits = taken_from(lane);
     Value value;
-    memcpy(&value, &fiber.taken[lane], sizeof(value));
+    __builtin_memcpy(&value, &bits, sizeof(value));
     return value;
 }
 
@@ -159,26 +100,22 @@ inline int lane() { return current % 32; }
 template <int COUNT>
 inline void deposit(const unsigned int (&registers)[COUNT], const int line) {
     static_assert(COUNT <= MOST_REGISTERS, "lanes give each other fewer registers at once");
-    Fiber& fiber = fibers[current];
-    fiber.turn ^= 1;
-    memcpy(fiber.deposits[fiber.turn], registers, sizeof(registers));
+    __builtin_memcpy(next_deposit(), registers, sizeof(registers));
     exchange(0xffffffffu, 0, line);
 }
 
 // Register i that a lane has given; to be read before the next are given.
-inline unsigned int deposited(const int lane, const int i) {
-    return fibers[current / 32 * 32 + lane].deposits[fibers[current].turn][i];
-}
+inline unsigned int deposited(const int lane, const int i) { return deposit_of(lane)[i]; }
 
 template <typename Value>
 inline Value shuffle(const unsigned int mask, const Value value, const int lane, const int line) {
-    exchange(mask, value, line);
+    exchange_value(mask, value, line);
     // As CUDA has it, a lane out of range gives a lane its own value back.
     return from_lane<Value>(lane >= 0 && lane < 32 ? lane : current % 32);
 }
 
 inline unsigned int ballot(const unsigned int mask, const bool vote, const int line) {
-    exchange(mask, vote, line);
+    exchange_value(mask, vote, line);
     unsigned int votes = 0;
     for (int lane = 0; lane < 32; ++lane) {
         if (mask >> lane & 1) votes |= from_lane<bool>(lane) ? 1u << lane : 0u;
@@ -186,147 +123,7 @@ inline unsigned int ballot(const unsigned int mask, const bool vote, const int l
     return votes;
 }
 
-inline bool meets(const Fiber& one, const Fiber& other) {
-    return other.state == IN_WARP && other.line == one.line && other.mask == one.mask;
-}
-
-// Lets the lanes of an exchange go on if the given thread is the last of them to come.
-inline void release_exchange(const int thread) {
-    const Fiber& fiber = fibers[thread];
-    Fiber* warp = fibers + thread / 32 * 32;
-    for (int lane = 0; lane < 32; ++lane) {
-        if (fiber.mask >> lane & 1 && !meets(fiber, warp[lane])) return;
-    }
-    for (int lane = 0; lane < 32; ++lane) {
-        if (!(fiber.mask >> lane & 1)) continue;
-        warp[lane].state = READY;
-        for (int from = 0; from < 32; ++from) warp[lane].taken[from] = warp[from].given;
-    }
-}
-
-// Says what keeps the waiting threads from going on.
-[[noreturn]] inline void explain() {
-    for (current = 0; current < threads; ++current) {
-        const Fiber& fiber = fibers[current];
-        if (fiber.state != IN_WARP) continue;
-        for (int lane = 0; lane < 32; ++lane) {
-            const Fiber& other = fibers[current / 32 * 32 + lane];
-            if (!(fiber.mask >> lane & 1) || meets(fiber, other)) continue;
-            if (other.state == DONE) fail("a mask names a lane that has ended");
-            if (other.state == IN_WARP) fail("lanes of a warp meet at different exchanges");
-            fail("a mask names a lane that waits at a barrier");
-        }
-    }
-    int first = -1;
-    for (current = 0; current < threads; ++current) {
-        if (fibers[current].state != AT_BARRIER) continue;
-        if (first < 0) first = current;
-        if (fibers[current].line != fibers[first].line) {
-            fail("threads of a block wait at different barriers");
-        }
-    }
-    current = first;
-    fail("a thread waits at a barrier, and another of its block has ended");
-}
-
-inline void run_fiber(const int thread) {
-    current = thread;
-    threadIdx = {thread % blockDim.x, thread / blockDim.x % blockDim.y,
-                 thread / (blockDim.x * blockDim.y)};
-    if (_setjmp(scheduler_place)) return;
-    if (alive[thread]) _longjmp(fibers[thread].place, 1);
-    if (!stacks) stacks = static_cast<char*>(malloc(MOST_THREADS * STACK_BYTES));
-    Fiber& fiber = fibers[thread];
-    alive[thread] = true;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = stacks + thread * STACK_BYTES;
-    fiber.context.uc_stack.ss_size = STACK_BYTES;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, live, 0);
-    setcontext(&fiber.context);
-}
-
-inline bool release_barrier() {
-    for (int i = 0; i < threads; ++i) {
-        if (fibers[i].state != AT_BARRIER || fibers[i].line != fibers[0].line) return false;
-    }
-    for (int i = 0; i < threads; ++i) fibers[i].state = READY;
-    return true;
-}
-
-// Runs the lanes until none can go on; returns how many have ended.
-inline int run_warp(const int* order) {
-    int done = 0;
-    for (bool moved = true; moved;) {
-        moved = false;
-        done = 0;
-        for (int i = 0; i < 32; ++i) {
-            const Fiber& fiber = fibers[order[i]];
-            if (fiber.state == READY) {
-                moved = true;
-                run_fiber(order[i]);
-                if (fiber.state == IN_WARP) release_exchange(order[i]);
-            }
-            done += fiber.state == DONE;
-        }
-    }
-    return done;
-}
-
-inline void run_block(const int* order) {
-    ++block_serial;
-    arena_used = declared = 0;
-    canary_count = 0;
-    add_canary();
-    for (int i = 0; i < threads; ++i) {
-        fibers[i].state = READY;
-        fibers[i].turn = 0;
-    }
-    for (;;) {
-        int done = 0;
-        for (int first = 0; first < threads; first += 32) done += run_warp(order + first);
-        if (done == threads) break;
-        if (!release_barrier()) explain();
-    }
-    check_canaries();
-}
-
-inline unsigned long long next_random(unsigned long long& state) {  // an LCG of Knuth's
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    return state >> 33;
-}
-
-// 0: forward; 1: reverse; other numbers are seeds of an order at random.
-inline void make_order(int* order, const int count, const unsigned long long seed) {
-    unsigned long long state = seed;
-    for (int i = 0; i < count; ++i) order[i] = seed == 1 ? count - 1 - i : i;
-    for (int i = count - 1; seed > 1 && i > 0; --i) {
-        const int j = static_cast<int>(next_random(state) % (i + 1)), kept = order[i];
-        order[i] = order[j];
-        order[j] = kept;
-    }
-}
-
-// The lanes of a warp stay together.
-inline void make_thread_order(int* order, const unsigned long long seed) {
-    int warps[MOST_THREADS / 32], lanes[32];
-    make_order(warps, threads / 32, seed);
-    for (int i = 0; i < threads; ++i) {
-        if (i % 32 == 0) make_order(lanes, 32, seed > 1 ? seed + i : seed);
-        order[i] = warps[i / 32] * 32 + lanes[i % 32];
-    }
-}
-
-static void on_signal(const int signal, siginfo_t* info, void*) {
-    const char* what = signal == SIGSEGV || signal == SIGBUS
-        ? "an address outside the arrays was read or written"
-        : "a misaligned address, an index out of range or an overflow";
-    snprintf(message, sizeof(message), "%s (block %u,%u,%u thread %d, address %p)", what, blockIdx.x,
-             blockIdx.y, blockIdx.z, current, info->si_addr);
-    siglongjmp(way_out, 1);
-}
-
-constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+inline unsigned int mask_of(const unsigned int mask = 0xffffffffu) { return mask; }
 
 }  // namespace shim
 
@@ -344,10 +141,6 @@ constexpr int SIGNALS[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
     shim::shuffle(mask, value, shim::current % 32 + (distance), __LINE__)
 #define __ballot_sync(mask, vote) shim::ballot(mask, vote, __LINE__)
 
-namespace shim {
-inline unsigned int mask_of(const unsigned int mask = 0xffffffffu) { return mask; }
-}  // namespace shim
-
 inline unsigned long long __umul64hi(const unsigned long long a, const unsigned long long b) {
     return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
 }
@@ -356,48 +149,3 @@ template <typename Value>
 inline Value min(const Value a, const Value b) { return b < a ? b : a; }
 template <typename Value>
 inline Value max(const Value a, const Value b) { return a < b ? b : a; }
-
-// Runs a whole launch; returns null, or what went wrong.
-extern "C" const char* shim_launch(
-    void (*entry)(void**), void** arguments, const unsigned int* grid, const unsigned int* block,
-    const unsigned long long order_seed
-) {
-    using namespace shim;
-    gridDim = {grid[0], grid[1], grid[2]};
-    blockDim = {block[0], block[1], block[2]};
-    threads = static_cast<int>(block[0] * block[1] * block[2]);
-    const int blocks = static_cast<int>(grid[0] * grid[1] * grid[2]);
-    if (threads < 1 || threads > MOST_THREADS || threads % 32) return "a block needs whole warps, up to 1024 threads";
-    shim::entry = entry;
-    entry_arguments = arguments;
-    static int thread_order[MOST_THREADS];
-    make_thread_order(thread_order, order_seed);
-    int* block_order = static_cast<int*>(malloc(sizeof(int) * blocks));
-    make_order(block_order, blocks, order_seed);
-    canary = order_seed ? 0xff : 0xa5;
-
-    static char signal_stack[1 << 16];
-    stack_t own = {}, other;
-    own.ss_sp = signal_stack;
-    own.ss_size = sizeof(signal_stack);
-    sigaltstack(&own, &other);
-    struct sigaction action = {}, before[5];
-    action.sa_sigaction = on_signal;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    for (int i = 0; i < 5; ++i) sigaction(SIGNALS[i], &action, &before[i]);
-    const char* failed = nullptr;
-    if (sigsetjmp(way_out, 1)) {
-        failed = message;
-        memset(alive, 0, sizeof(alive));  // stopped in the middle: none can be gone on with
-    } else {
-        for (int i = 0; i < blocks; ++i) {
-            const unsigned int b = block_order[i];
-            blockIdx = {b % grid[0], b / grid[0] % grid[1], b / (grid[0] * grid[1])};
-            run_block(thread_order);
-        }
-    }
-    for (int i = 0; i < 5; ++i) sigaction(SIGNALS[i], &before[i], nullptr);
-    sigaltstack(&other, nullptr);
-    free(block_order);
-    return failed;
-}

@@ -1,7 +1,7 @@
-"""Plays CuPy 14 on a machine without a GPU, as strict as CuPy is: `install` makes it `cupy`.
+"""A fake CuPy 14 for machines without a GPU, as strict as CuPy: `install` makes it `cupy`.
 
-Its arrays are those of `fake_arrays`; the kernels of a `RawModule` run on the CPU, by the shim of
-`cuda_on_cpu`.
+Its arrays are those of `fake_cupy.arrays`; the kernels of a `RawModule` run on the CPU, by the shim
+of `cuda_on_cpu`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from gpunet import backend
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Build, Kernel, Launch
 from gpunet.primitives.launch.cupy import CupyExecutor
-from gpunet.primitives.launch.kernel import Build, Kernel, Launch
 from tests.support.cuda_on_cpu.cpu_executor import CompileError, CpuExecutor
 from tests.support.fake_cupy import gpu as fake_gpu
 from tests.support.fake_cupy.arrays import carry_out, memory_of, ndarray, new, store
@@ -89,7 +89,7 @@ class RawModule:
         kernel = Kernel(build.source, name)
         executor = CpuExecutor(fake_gpu.now().order)
         try:
-            executor.library(kernel, build)
+            executor.library(build)
         except CompileError as error:
             # gcc's "x.cu:3:5: error: ..." as NVRTC has it
             log = re.sub(r"(\w+\.cuh?):(\d+):\d+: error", r"\1(\2): error", str(error))

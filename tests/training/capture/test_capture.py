@@ -15,9 +15,9 @@ from gpunet import backend, functions, losses, optimizers
 from gpunet.callbacks import Callback, LambdaCallback
 from gpunet.layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D, Rescaling
 from gpunet.models import NonFiniteLossError, Sequential
-from gpunet.primitives.launch import kernel as launcher
+from gpunet.primitives import launch as launcher
+from gpunet.primitives.launch import Launch
 from gpunet.primitives.launch.cupy import CupyExecutor
-from gpunet.primitives.launch.kernel import Launch
 from gpunet.training.capture.steps import CaptureError
 from tests.support.cuda_on_cpu.cpu_executor import compiler
 from tests.support.fake_cupy.module import Gpu, fake_gpu, install
@@ -127,7 +127,6 @@ def test_many_steps_are_one_graph(cupy: Any) -> None:
         {"x": (X * 50).astype("int8"), "make": lambda: network(Rescaling(0.02))},
         {"x": X.astype("float64"), "y": Y.astype("float64")},
     ],
-    ids=str,
 )
 def test_whatever_is_trained(options: dict[str, Any], cupy: Any) -> None:
     eager, _ = trained(False, **options)
@@ -191,7 +190,7 @@ def test_the_launches_of_a_step_of_the_program(batch: int, cupy: Any) -> None:
     model.fit(x, y, batch_size=batch, verbose=0)
     (graph,) = model._device_steps()._graphs.values()
     assert graph.graph.nodes == [
-        "gather_pair",
+        "gather_batches",
         "conv2d_max_pool_small_forward",
         *["conv2d_max_pool_forward"] * 2,
         "dense_cross_entropy",
@@ -309,7 +308,7 @@ def test_compiling_again_goes_on_counting(cupy: Any) -> None:
             model.compile(optimizer, "categorical_crossentropy", capture=capture)
             model.fit(X, Y, verbose=0, batch_size=4)
         model.train_on_batch(X, Y)
-        optimizer.apply(model._parameters.values, model._parameters.gradients)
+        optimizer.step(model._parameters.values, model._parameters.gradients)
         return [weight.tobytes() for weight in model.get_weights()], int(optimizer.iterations[0])
 
     assert run(True) == run(False)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
-import numpy as np
+from gpunet.primitives.checks import check_array, check_update
+from gpunet.primitives.twins import twins_for
 
-from gpunet.primitives.checks import check_update
-from gpunet.primitives.reference.blocks import Array, blocks_of
+__all__ = ["adam_update", "sgd_update", "squares_are_finite"]
 
-__all__ = ["adam_update", "is_skipped", "sgd_update"]
-
-_CHUNK = 1 << 13  # elements; five arrays of that size stay in a level-2 cache
+Array = Any
 
 
 def sgd_update(
@@ -37,29 +35,26 @@ def sgd_update(
         momentum: from 0 to below 1.
         nesterov: look ahead.
         skip: int64 (3,), or None. Where its first or second element is not 0, nothing is changed
-            but its third, which counts the steps that were left out.
+            but its third, which counts the skipped steps.
 
     Raises:
-        TypeError, ValueError: the arrays do not fit each other, or there is no velocity.
+        TypeError, ValueError: the arrays do not fit each other, there is no velocity, or on a GPU
+            an array to change is not contiguous. Nothing is changed then.
+
+    >>> import numpy as np
+    >>> parameters = np.array([1.0, 2.0])
+    >>> sgd_update(parameters, np.array([1.0, -1.0]), None, np.array([0.5]))
+    >>> parameters
+    array([0.5, 2.5])
     """
+    twins = twins_for(parameters, gradients, velocity, learning_rate, skip)
+    check_array("sgd_update", parameters, twins)
     if momentum and velocity is None:
         raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
     check_update(
         "sgd_update", parameters, learning_rate, skip=skip, gradients=gradients, velocity=velocity
     )
-    if is_skipped(skip):
-        return
-    rate = learning_rate.item()
-    for part in blocks_of(parameters.size, _CHUNK):
-        step = gradients[part] * -rate
-        if velocity is not None:
-            velocity[part] *= momentum
-            velocity[part] += step
-            if nesterov:
-                step += velocity[part] * momentum
-            else:
-                step = velocity[part]
-        parameters[part] += step
+    twins.sgd_update(parameters, gradients, velocity, learning_rate, momentum, nesterov, skip)
 
 
 def adam_update(
@@ -83,7 +78,7 @@ def adam_update(
 
     Arguments:
         parameters: (count,), changed.
-        gradients: (count,).
+        gradients: (count,); see `squares_are_finite`.
         mean: (count,), changed.
         variance: (count,), changed.
         step: int64 (1,); 1 at the first step.
@@ -94,35 +89,42 @@ def adam_update(
         skip: as in `sgd_update`.
 
     Raises:
-        TypeError, ValueError: the arrays do not fit each other.
+        TypeError, ValueError: the arrays do not fit each other, or on a GPU an array to change is
+            not contiguous. Nothing is changed then.
+
+    >>> import numpy as np
+    >>> parameters, gradients = np.zeros(2), np.array([1.0, -1.0])
+    >>> slots = np.zeros(2), np.zeros(2)
+    >>> adam_update(parameters, gradients, *slots, np.array([1]), np.array([0.1]))
+    >>> parameters.round(4)
+    array([-0.1,  0.1])
     """
+    twins = twins_for(parameters, gradients, mean, variance, step, learning_rate, skip)
+    check_array("adam_update", parameters, twins)
     others = {"gradients": gradients, "mean": mean, "variance": variance}
     check_update("adam_update", parameters, learning_rate, step, skip, **others)
-    if is_skipped(skip):
-        return
-    count = step.item()
-    alpha = learning_rate.item() * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
-    buffer = np.empty(min(parameters.size, _CHUNK), parameters.dtype)
-    for part in blocks_of(parameters.size, _CHUNK):
-        gradient, m, v = gradients[part], mean[part], variance[part]
-        change = buffer[: len(gradient)]
-        np.subtract(gradient, m, out=change)
-        change *= 1 - beta_1
-        m += change
-        np.multiply(gradient, gradient, out=change)
-        change -= v
-        change *= 1 - beta_2
-        v += change
-        np.sqrt(v, out=change)
-        change += epsilon
-        np.divide(m, change, out=change)
-        change *= alpha
-        parameters[part] -= change
+    options = beta_1, beta_2, epsilon
+    twins.adam_update(parameters, gradients, mean, variance, step, learning_rate, options, skip)
 
 
-def is_skipped(skip: Array | None) -> bool:
-    """Return whether a step is to be left out, and count it then; see `sgd_update`."""
-    if skip is None or not skip[:2].any():
-        return False
-    skip[2] += 1
-    return True
+def squares_are_finite(gradients: Array) -> bool:
+    """Return whether all gradients are finite, and their squares too, in their type.
+
+    An optimizer that keeps squares, such as Adam, would divide by infinity from then on. In float32
+    the square of 1.8e19 is infinite.
+
+    Arguments:
+        gradients: any shape.
+
+    Raises:
+        TypeError: `gradients` is no array of floating-point numbers.
+
+    >>> import numpy as np
+    >>> squares_are_finite(np.array([1e18], "float32")), squares_are_finite(np.array([np.nan]))
+    (True, False)
+    >>> squares_are_finite(np.array([1e20], "float32"))
+    False
+    """
+    twins = twins_for(gradients)
+    check_array("squares_are_finite", gradients, twins)
+    return twins.squares_are_finite(gradients)

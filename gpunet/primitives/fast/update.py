@@ -9,13 +9,12 @@ import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.checks import check_update
 from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, kernel
 from gpunet.primitives.fast.elementwise import share, tasks_for
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
-from gpunet.primitives.reference.optimizer import is_skipped
+from gpunet.primitives.reference.update import is_skipped
 
 __all__ = ["adam_update", "sgd_update"]
 
@@ -27,23 +26,17 @@ def sgd_update(
     gradients: Array,
     velocity: Array | None,
     learning_rate: Array,
-    *,
-    momentum: float = 0.0,
-    nesterov: bool = False,
-    skip: Array | None = None,
+    momentum: float,
+    nesterov: bool,
+    skip: Array | None,
 ) -> None:
-    """Take one step of gradient descent, in place; arguments as in the reference twin."""
-    if momentum and velocity is None:
-        raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
-    check_update(
-        "sgd_update", parameters, learning_rate, skip=skip, gradients=gradients, velocity=velocity
-    )
-    if is_skipped(skip):
-        return
-    if not _can_change(parameters, parameters if velocity is None else velocity):
+    """Take one step of gradient descent, in place."""
+    if not _supports(parameters, parameters if velocity is None else velocity):
         reference.sgd_update(
-            parameters, gradients, velocity, learning_rate, momentum=momentum, nesterov=nesterov
+            parameters, gradients, velocity, learning_rate, momentum, nesterov, skip
         )
+        return
+    if is_skipped(skip):
         return
     run(
         _sgd, tasks_for(parameters.size), -learning_rate.item(), momentum, velocity is not None,
@@ -58,23 +51,18 @@ def adam_update(
     variance: Array,
     step: Array,
     learning_rate: Array,
-    *,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
-    skip: Array | None = None,
+    options: tuple[float, float, float],
+    skip: Array | None,
 ) -> None:
-    """Take one step of Adam, in place; arguments as in the reference twin."""
-    others = {"gradients": gradients, "mean": mean, "variance": variance}
-    check_update("adam_update", parameters, learning_rate, step, skip, **others)
+    """Take one step of Adam, in place; `options` are beta_1, beta_2 and epsilon."""
+    if not _supports(parameters, mean, variance):
+        reference.adam_update(
+            parameters, gradients, mean, variance, step, learning_rate, options, skip
+        )
+        return
     if is_skipped(skip):
         return
-    if not _can_change(parameters, mean, variance):
-        reference.adam_update(
-            parameters, gradients, mean, variance, step, learning_rate,
-            beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
-        )  # fmt: skip
-        return
+    beta_1, beta_2, epsilon = options
     count = step.item()
     alpha = learning_rate.item() * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
     run(
@@ -86,7 +74,7 @@ def adam_update(
 _ADAM_TASK = 1 << 14  # parameters: a square root and a division each
 
 
-def _can_change(*buffers: Array) -> bool:
+def _supports(*buffers: Array) -> bool:
     """Return whether the kernels can write into these flat buffers as they lie."""
     return buffers[0].dtype == np.float32 and all(
         buffer.flags.c_contiguous and buffer.flags.aligned and buffer.flags.writeable

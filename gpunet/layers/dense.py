@@ -1,0 +1,105 @@
+"""The fully connected layer, and activations as layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunet import activations, functions
+from gpunet.arguments import positive_integer
+from gpunet.layers.layer import Layer, Shape
+from gpunet.layers.roles import Apply, Product, Role
+
+__all__ = ["Activation", "Dense"]
+
+
+class Dense(Layer):
+    """A fully connected layer: ``activation(x @ kernel + bias)`` over the last axis.
+
+    Arguments:
+        units: size of the output's last axis.
+        activation: a name of `gpunet.activations`, a function, or None.
+        use_bias: whether a bias is added.
+        kernel_initializer, bias_initializer: names or instances of `gpunet.initializers`.
+        options: those of every `Layer`.
+
+    >>> Dense(4, activation="relu", input_shape=(8,))
+    <Dense 'dense'>
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.units = positive_integer(units, "units", "Dense")
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) < 2 or not isinstance(input_shape[-1], int):
+            raise ValueError(
+                "Dense expects one input of shape (batch, ..., features) with a known number of "
+                f"features, received {input_shape}."
+            )
+        self.kernel = self.add_weight(
+            (input_shape[-1], self.units), self.kernel_initializer, name="kernel"
+        )
+        self.bias = (
+            self.add_weight((self.units,), self.bias_initializer, name="bias")
+            if self.use_bias
+            else None
+        )
+
+    def check_input(self, shape: Any) -> None:
+        features = self.kernel.shape[0]
+        if len(shape) < 2 or shape[-1] != features:
+            flat = None not in shape and not any(isinstance(size, tuple | list) for size in shape)
+            hint = (
+                "put Flatten() before it"
+                if flat and math.prod(shape[1:]) == features
+                else f"it was built for {features} features"
+            )
+            raise ValueError(
+                f"Dense expected inputs of shape (batch, ..., {features}), "
+                f"received {tuple(shape)}: {hint}."
+            )
+
+    def call(self, x: Any) -> Any:
+        fused, activation = activations.split(self.activation)
+        return activation(functions.dense(x, self.kernel, self.bias, activation=fused))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def fusion_role(self) -> Role | None:
+        return Product(self.activation)
+
+
+class Activation(Layer):
+    """An activation as a layer.
+
+    Arguments:
+        activation: a name of `gpunet.activations`, or a function.
+        options: those of every `Layer`.
+    """
+
+    def __init__(self, activation: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+
+    def call(self, x: Any) -> Any:
+        return self.activation(x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def fusion_role(self) -> Role | None:
+        return Apply(self.activation)

@@ -1,0 +1,256 @@
+"""Layers that make one output of several inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet import functions
+from gpunet.layers.layer import Layer, Shape
+
+__all__ = [
+    "Add",
+    "Average",
+    "Concatenate",
+    "Dot",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+]
+
+
+class _Merge(Layer):
+    """A layer of a list of inputs, which are combined from the left, element by element."""
+
+    def build(self, input_shape: Any) -> None:
+        self.check_input(input_shape)
+
+    def check_input(self, shape: Any) -> None:
+        if not isinstance(shape, list):
+            raise ValueError(
+                f"{type(self).__name__} expects a list of at least 2 inputs, received one input "
+                f"of shape {shape}: call it as layer([x, y])."
+            )
+        self.check_shapes(shape)
+
+    def check_shapes(self, shapes: list[Shape]) -> None:
+        """Raise `ValueError` unless the layer can take inputs of these shapes."""
+        if len(shapes) < 2:
+            kind = type(self).__name__
+            raise ValueError(f"{kind} expects a list of at least 2 inputs, received {len(shapes)}.")
+        self.compute_output_shape(shapes)
+
+    def combine(self, x: Any, y: Any) -> Any:
+        """Return what two inputs make; a subclass writes this."""
+        raise NotImplementedError
+
+    def call(self, inputs: Any) -> Any:
+        result = inputs[0]
+        for x in inputs[1:]:
+            result = self.combine(_of_rank(result, x.ndim), _of_rank(x, result.ndim))
+        return result
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        shape = tuple(input_shape[0])
+        for other in input_shape[1:]:
+            shape = self._broadcast(shape, tuple(other))
+        return shape
+
+    def _broadcast(self, one: Shape, other: Shape) -> Shape:
+        """Return the shape of two inputs combined; a rank that is missing follows the batch."""
+        rank = max(len(one), len(other))
+        pairs = [_expanded(shape, rank) for shape in (one, other)]
+        sizes: list[int | None] = []
+        for a, b in zip(*pairs, strict=True):
+            if a != b and 1 not in (a, b) and None not in (a, b):
+                raise ValueError(
+                    f"{type(self).__name__} expects inputs whose shapes broadcast, received "
+                    f"{one} and {other}."
+                )
+            known = [size for size in (a, b) if size not in (None, 1)]
+            sizes.append(known[0] if known else None if None in (a, b) else 1)
+        return tuple(sizes)
+
+
+def _expanded(shape: Shape, rank: int) -> Shape:
+    return (*shape[:1], *(1,) * (rank - len(shape)), *shape[1:])
+
+
+def _of_rank(x: Any, rank: int) -> Any:
+    """Return `x` with axes of size 1 after the batch, where it has fewer than `rank`."""
+    if x.ndim >= rank:
+        return x
+    return functions.reshape(x, _expanded(x.shape, rank))
+
+
+class Add(_Merge):
+    """The sum of the inputs.
+
+    >>> Add()([np.array([[1.0]]), np.array([[2.0]])]).numpy()
+    array([[3.]], dtype=float32)
+    """
+
+    def combine(self, x: Any, y: Any) -> Any:
+        return x + y
+
+
+class Subtract(_Merge):
+    """The first of two inputs less the second."""
+
+    def check_shapes(self, shapes: list[Shape]) -> None:
+        if len(shapes) != 2:
+            raise ValueError(f"Subtract expects a list of 2 inputs, received {len(shapes)}.")
+        super().check_shapes(shapes)
+
+    def combine(self, x: Any, y: Any) -> Any:
+        return x - y
+
+
+class Multiply(_Merge):
+    """The product of the inputs, element by element."""
+
+    def combine(self, x: Any, y: Any) -> Any:
+        return x * y
+
+
+class Average(_Merge):
+    """The mean of the inputs, element by element."""
+
+    def combine(self, x: Any, y: Any) -> Any:
+        return x + y
+
+    def call(self, inputs: Any) -> Any:
+        return super().call(inputs) / len(inputs)
+
+
+class Maximum(_Merge):
+    """The largest of the inputs, element by element."""
+
+    def combine(self, x: Any, y: Any) -> Any:
+        return functions.maximum(x, y)
+
+
+class Minimum(_Merge):
+    """The smallest of the inputs, element by element."""
+
+    def combine(self, x: Any, y: Any) -> Any:
+        return functions.minimum(x, y)
+
+
+class Concatenate(_Merge):
+    """The inputs joined along an axis; all other sizes are equal.
+
+    Arguments:
+        axis: of the inputs, the batch counted; it must not be the batch's.
+        options: those of every `Layer`.
+
+    >>> Concatenate()([np.ones((2, 3)), np.ones((2, 4))]).shape
+    (2, 7)
+    """
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = _axis(axis, "Concatenate")
+
+    def call(self, inputs: Any) -> Any:
+        return functions.concatenate(inputs, self.axis)
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        first, *others = (tuple(shape) for shape in input_shape)
+        axis = self.axis % len(first) if -len(first) <= self.axis < len(first) else 0
+        if axis == 0:
+            raise ValueError(
+                f"Concatenate: axis must be one of 1 to {len(first) - 1}, or count from the end, "
+                f"for inputs of shape {first}, received {self.axis}."
+            )
+        sizes = [first[axis]]
+        for shape in others:
+            rest = (*first[:axis], *first[axis + 1 :])
+            if len(shape) != len(first) or not _agree(rest, (*shape[:axis], *shape[axis + 1 :])):
+                raise ValueError(
+                    f"Concatenate expects inputs that differ along axis {axis} alone, received "
+                    f"shapes {[tuple(s) for s in input_shape]}."
+                )
+            sizes.append(shape[axis])
+        total = None if None in sizes else sum(size for size in sizes if size is not None)
+        return (*first[:axis], total, *first[axis + 1 :])
+
+
+def _agree(one: Shape, other: Shape) -> bool:
+    return all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
+
+
+class Dot(_Merge):
+    """Products of two inputs, summed over one axis of each; samples are multiplied one by one.
+
+    Arguments:
+        axes: the axis of both inputs, or one of each, the batch counted.
+        normalize: whether both are divided by their length along the axis first, so that the
+            result is the cosine of the angle between them.
+        options: those of every `Layer`.
+
+    >>> Dot(axes=1)([np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]).numpy()
+    array([[11.]], dtype=float32)
+    """
+
+    def __init__(self, axes: Any, normalize: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        pair = tuple(axes) if isinstance(axes, list | tuple) else (axes, axes)
+        if len(pair) != 2:
+            raise ValueError(f"Dot: axes must be an integer or two, received {axes!r}.")
+        self.axes = (_axis(pair[0], "Dot"), _axis(pair[1], "Dot"))
+        self.normalize = normalize
+
+    def check_shapes(self, shapes: list[Shape]) -> None:
+        if len(shapes) != 2:
+            raise ValueError(f"Dot expects a list of 2 inputs, received {len(shapes)}.")
+        (x, y), (i, j) = shapes, self._positions(shapes)
+        if x[i] != y[j] and None not in (x[i], y[j]):
+            raise ValueError(
+                f"Dot expects equal sizes along axis {i} of the first and {j} of the second input, "
+                f"received shapes {tuple(x)} and {tuple(y)}."
+            )
+
+    def _positions(self, shapes: list[Shape]) -> tuple[int, int]:
+        found = []
+        for shape, axis in zip(shapes, self.axes, strict=True):
+            if not (axis % len(shape) > 0 and -len(shape) <= axis < len(shape)):
+                raise ValueError(
+                    f"Dot: axes must not be the batch's and must be axes of the inputs, received "
+                    f"{self.axes} for inputs of shapes {[tuple(s) for s in shapes]}."
+                )
+            found.append(axis % len(shape))
+        return found[0], found[1]
+
+    def call(self, inputs: Any) -> Any:
+        x, y = inputs
+        i, j = self._positions([x.shape, y.shape])
+        if self.normalize:
+            x, y = _of_length_1(x, i), _of_length_1(y, j)
+        shape = (*x.shape[:i], *x.shape[i + 1 :], *y.shape[1:j], *y.shape[j + 1 :])
+        # (batch, others of x, summed) times (batch, summed, others of y)
+        left = functions.transpose(x, (*(a for a in range(x.ndim) if a != i), i))
+        right = functions.transpose(y, (0, j, *(a for a in range(1, y.ndim) if a != j)))
+        product = functions.matmul(
+            functions.reshape(left, (len(x), -1, x.shape[i])),
+            functions.reshape(right, (len(y), y.shape[j], -1)),
+        )
+        return functions.reshape(product, shape if len(shape) > 1 else (len(x), 1))
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        (x, y), (i, j) = input_shape, self._positions(input_shape)
+        shape = (*x[:i], *x[i + 1 :], *y[1:j], *y[j + 1 :])
+        return shape if len(shape) > 1 else (*shape, 1)
+
+
+def _of_length_1(x: Any, axis: int) -> Any:
+    length = functions.sqrt(functions.sum(functions.square(x), axis=axis, keepdims=True))
+    return x / functions.maximum(length, 1e-6)  # Keras' l2_normalize: at least sqrt(1e-12)
+
+
+def _axis(axis: Any, where: str) -> int:
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
+        raise TypeError(f"{where}: an axis must be an integer, received {axis!r}.")
+    return int(axis)

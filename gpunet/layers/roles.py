@@ -1,0 +1,50 @@
+"""Roles: what fusion may do with a layer.
+
+A layer class declares its role by a method ``fusion_role(self)``, which returns one of the types
+here, or None if the options of the layer rule fusion out. The method counts on the class that
+defines it alone: a subclass may compute something else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+__all__ = ["Apply", "Flat", "Pass", "Pool", "Product", "Role", "role_of"]
+
+
+class Product(NamedTuple):
+    """A product with a kernel: of rows with a matrix, or of images with a convolution's kernel."""
+
+    activation: Any
+    strides: tuple[int, int] = (1, 1)
+    padding: Any = "valid"
+    dilation: tuple[int, int] = (1, 1)
+
+
+class Pool(NamedTuple):
+    """The largest of each window; windows are side by side and there is no padding."""
+
+    pool_size: tuple[int, int]
+
+
+class Apply(NamedTuple):
+    """An activation by itself."""
+
+    activation: Any
+
+
+class Flat(NamedTuple):
+    """Images become rows, without moving an element."""
+
+
+class Pass(NamedTuple):
+    """The input is returned, now."""
+
+
+Role = Product | Pool | Apply | Flat | Pass
+
+
+def role_of(layer: Any) -> Role | None:
+    """Return the role that the layer's own class declares, if its `call` was not replaced."""
+    declared = vars(type(layer)).get("fusion_role")
+    return None if declared is None or "call" in vars(layer) else declared(layer)

@@ -1,0 +1,277 @@
+"""2-D pooling and its gradients; and convolution with max pooling as one pass.
+
+Padding is never the maximum and is not counted in an average.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.primitives.checks import (
+    check_array,
+    check_convolution,
+    check_pooled_grad,
+    check_shape,
+)
+from gpunet.primitives.geometry import conv2d_max_pool_geometry, pool2d_geometry
+from gpunet.primitives.shapes import Padding, Window
+from gpunet.primitives.twins import twins_for
+
+__all__ = [
+    "average_pool2d_backward",
+    "average_pool2d_forward",
+    "conv2d_max_pool_backward_input",
+    "conv2d_max_pool_backward_weight",
+    "conv2d_max_pool_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+]
+
+Array = Any
+
+
+def max_pool2d_forward(
+    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
+) -> tuple[Array, Array]:
+    """Return the largest value of each window, and its index in the window.
+
+    The indices count the window's elements row by row. Of equal values the first is taken, and of
+    NaN the first NaN. Indices are uint8 for windows of up to 256 elements, else int32. Both results
+    are (batch, out_height, out_width, channels).
+
+    Arguments:
+        x: (batch, height, width, channels).
+        pool_size: pixels of the window; an integer or (vertical, horizontal).
+        strides: pixels from one window to the next; None for the size of the window.
+        padding: ``'valid'``, ``'same'``, or pixels: an integer, (vertical, horizontal) or
+            ((top, bottom), (left, right)); less than the window.
+
+    Raises:
+        TypeError, ValueError: an argument is malformed, or the window is larger than the input.
+
+    >>> import numpy as np
+    >>> y, indices = max_pool2d_forward(np.arange(4.0).reshape(1, 2, 2, 1), pool_size=2)
+    >>> y.item(), indices.item()
+    (3.0, 3)
+    """
+    twins = twins_for(x)
+    check_array("max_pool2d_forward", x, twins)
+    g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
+    return twins.max_pool2d_forward(x, g)
+
+
+def max_pool2d_backward(
+    output_grad: Array,
+    indices: Array,
+    input_shape: tuple[int, ...],
+    *,
+    pool_size: Window,
+    strides: Window | None = None,
+    padding: Padding = "valid",
+) -> Array:
+    """Return the gradient of the input: each gradient goes to where its maximum came from.
+
+    Arguments:
+        output_grad: gradient of the output, (batch, out_height, out_width, channels).
+        indices: the second result of `max_pool2d_forward`.
+        input_shape: (batch, height, width, channels).
+        pool_size, strides, padding: as in `max_pool2d_forward`.
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> import numpy as np
+    >>> output_grad, indices = np.ones((1, 1, 1, 1)), np.full((1, 1, 1, 1), 3, np.uint8)
+    >>> max_pool2d_backward(output_grad, indices, (1, 2, 2, 1), pool_size=2)[0, :, :, 0]
+    array([[0., 0.],
+           [0., 1.]])
+    """
+    twins = twins_for(output_grad, indices)
+    check_array("max_pool2d_backward", output_grad, twins)
+    g = pool2d_geometry(input_shape, pool_size, strides, padding, "max_pool2d")
+    check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
+    check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
+    return twins.max_pool2d_backward(output_grad, indices, g)
+
+
+def average_pool2d_forward(
+    x: Array, *, pool_size: Window, strides: Window | None = None, padding: Padding = "valid"
+) -> Array:
+    """Return the mean of each window without its padding, as Keras and TensorFlow do.
+
+    Arguments and errors are those of `max_pool2d_forward`.
+
+    >>> import numpy as np
+    >>> average_pool2d_forward(np.arange(4.0).reshape(1, 2, 2, 1), pool_size=2).item()
+    1.5
+    """
+    twins = twins_for(x)
+    check_array("average_pool2d_forward", x, twins)
+    g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
+    return twins.average_pool2d_forward(x, g)
+
+
+def average_pool2d_backward(
+    output_grad: Array,
+    input_shape: tuple[int, ...],
+    *,
+    pool_size: Window,
+    strides: Window | None = None,
+    padding: Padding = "valid",
+) -> Array:
+    """Return the gradient of the input: each gradient is spread evenly over its window.
+
+    Arguments:
+        output_grad: gradient of the output, (batch, out_height, out_width, channels).
+        input_shape: (batch, height, width, channels).
+        pool_size, strides, padding: as in `max_pool2d_forward`.
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> import numpy as np
+    >>> average_pool2d_backward(np.ones((1, 1, 1, 1)), (1, 2, 2, 1), pool_size=2)[0, :, :, 0]
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
+    """
+    twins = twins_for(output_grad)
+    check_array("average_pool2d_backward", output_grad, twins)
+    g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
+    check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
+    return twins.average_pool2d_backward(output_grad, g)
+
+
+def conv2d_max_pool_forward(
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    *,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    pool_size: Window = 2,
+) -> tuple[Array, Array]:
+    """Return the largest of each window of a convolution's output, and its index in the window.
+
+    The windows lie side by side. The indices are those of `max_pool2d_forward`; where outputs of a
+    window differ before the activation and are equal after it, as two negative ones under relu,
+    the index may be that of any of them.
+
+    Arguments:
+        x: (batch, height, width, channels).
+        kernel: (height, width, channels / groups, filters).
+        bias: (filters,), or None.
+        strides, padding, dilation, groups: of the convolution, as in `conv2d_forward`.
+        activation: one of `OUTPUT_ACTIVATIONS` with its default options, or None.
+        pool_size: outputs of the convolution in a window; an integer or (vertical, horizontal).
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> import numpy as np
+    >>> x, kernel = np.arange(4.0).reshape(1, 2, 2, 1), np.ones((1, 1, 1, 1))
+    >>> y, indices = conv2d_max_pool_forward(x, kernel)
+    >>> y.item(), indices.item()
+    (3.0, 3)
+    """
+    twins = twins_for(x, kernel, bias)
+    check_array("conv2d_max_pool_forward", x, twins)
+    conv, pool = conv2d_max_pool_geometry(
+        x.shape, kernel.shape, strides, padding, dilation, groups, pool_size
+    )
+    check_convolution(x, kernel, bias, activation)
+    return twins.conv2d_max_pool_forward(x, kernel, bias, conv, pool, activation)
+
+
+def conv2d_max_pool_backward_weight(
+    output_grad: Array,
+    indices: Array,
+    x: Array,
+    kernel_shape: tuple[int, ...],
+    *,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    output: Array | None = None,
+    pool_size: Window = 2,
+    with_bias: bool = False,
+) -> tuple[Array, Array | None]:
+    """Return the gradient of the kernel, of shape `kernel_shape`, and that of the bias or None.
+
+    Arguments:
+        output_grad: gradient of the pooled output.
+        indices: the second result of `conv2d_max_pool_forward`.
+        x: the input, (batch, height, width, channels).
+        kernel_shape: (height, width, channels / groups, filters).
+        strides, padding, dilation, groups, pool_size: as in `conv2d_max_pool_forward`.
+        activation: likewise; its gradient is included.
+        output: the first result of `conv2d_max_pool_forward`, required with an activation.
+        with_bias: whether to compute the gradient of the bias, (filters,).
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> import numpy as np
+    >>> x, kernel = np.arange(4.0).reshape(1, 2, 2, 1), np.ones((1, 1, 1, 1))
+    >>> y, indices = conv2d_max_pool_forward(x, kernel)
+    >>> conv2d_max_pool_backward_weight(np.ones_like(y), indices, x, kernel.shape)[0].item()
+    3.0
+    """
+    twins = twins_for(output_grad, indices, x, output)
+    check_array("conv2d_max_pool_backward_weight", output_grad, twins)
+    conv, pool = conv2d_max_pool_geometry(
+        x.shape, kernel_shape, strides, padding, dilation, groups, pool_size
+    )
+    check_pooled_grad(output_grad, indices, x, output, activation, pool)
+    return twins.conv2d_max_pool_backward_weight(
+        output_grad, indices, x, conv, pool, activation, output, with_bias
+    )
+
+
+def conv2d_max_pool_backward_input(
+    output_grad: Array,
+    indices: Array,
+    kernel: Array,
+    input_shape: tuple[int, ...],
+    *,
+    strides: Window = 1,
+    padding: Padding = "valid",
+    dilation: Window = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    output: Array | None = None,
+    pool_size: Window = 2,
+) -> Array:
+    """Return the gradient of the input, of shape `input_shape`.
+
+    Arguments:
+        output_grad: gradient of the pooled output.
+        indices: the second result of `conv2d_max_pool_forward`.
+        kernel: (height, width, channels / groups, filters).
+        input_shape: (batch, height, width, channels).
+        strides, padding, dilation, groups, activation, output, pool_size: as in
+            `conv2d_max_pool_backward_weight`.
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> import numpy as np
+    >>> x, kernel = np.arange(4.0).reshape(1, 2, 2, 1), np.full((1, 1, 1, 1), 5.0)
+    >>> y, indices = conv2d_max_pool_forward(x, kernel)
+    >>> conv2d_max_pool_backward_input(np.ones_like(y), indices, kernel, x.shape)[0, :, :, 0]
+    array([[0., 0.],
+           [0., 5.]])
+    """
+    twins = twins_for(output_grad, indices, kernel, output)
+    check_array("conv2d_max_pool_backward_input", output_grad, twins)
+    conv, pool = conv2d_max_pool_geometry(
+        input_shape, kernel.shape, strides, padding, dilation, groups, pool_size
+    )
+    check_pooled_grad(output_grad, indices, kernel, output, activation, pool)
+    return twins.conv2d_max_pool_backward_input(
+        output_grad, indices, kernel, conv, pool, activation, output
+    )
