@@ -128,7 +128,6 @@ class Model(Preparation):
             if isinstance(layer, Model):
                 layer.fuse = bool(fuse)
 
-
     # Training
 
     def fit(
