@@ -21,7 +21,7 @@ from gpunet.layers.building import (
     built_once,
     name_layer,
 )
-from gpunet.layers.tracking import WeightOwner, describe, unique_name
+from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_name
 from gpunet.naming import snake_case
 from gpunet.symbolic import Symbol
 
@@ -314,12 +314,12 @@ class Layer(WeightOwner, Configurable):
 
     # Symbols of the latest call
 
-    @property
+    @Replaceable
     def input(self) -> Any:
         """The symbols of the input, where the layer is part of a graph."""
         return self._strong(0, "input")
 
-    @property
+    @Replaceable
     def output(self) -> Any:
         """The symbols of the output, where the layer is part of a graph.
 

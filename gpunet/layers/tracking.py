@@ -11,7 +11,7 @@ from gpunet import random
 from gpunet.autograd import Parameter
 from gpunet.backend import asarray, to_numpy
 
-__all__ = ["WeightOwner", "contained", "describe", "shallow_copy", "unique_name"]
+__all__ = ["Replaceable", "WeightOwner", "contained", "describe", "shallow_copy", "unique_name"]
 
 _CONTAINERS = (dict, list, tuple)
 _PLAIN = {type(None), bool, float, int, str}  # most attributes: not worth looking into
@@ -53,6 +53,20 @@ def unique_name(name: str, taken: Callable[[str], bool]) -> str:
 def shallow_copy(item: Any) -> Any:
     """Return a copy of a plain container, so that later additions are not in the copy."""
     return type(item)(item) if type(item) in (dict, list, set) else item
+
+
+class Replaceable:
+    """A property that gives way to an attribute of the instance: ``self.output = Dense(2)``.
+
+    Keras reserves such names; here custom layers may use them.
+    """
+
+    def __init__(self, get: Callable[[Any], Any]) -> None:
+        self.get = get
+        self.__doc__ = get.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else self.get(instance)
 
 
 _TRACKED = (Parameter, random.Generator)
@@ -117,8 +131,20 @@ class WeightOwner:
         """The weights that training does not change by gradients."""
         return self.split_weights()[1]
 
-    variables, trainable_variables = weights, trainable_weights
-    non_trainable_variables = non_trainable_weights
+    @Replaceable
+    def variables(self) -> list[Parameter]:
+        """Another name for `weights`."""
+        return self.weights
+
+    @Replaceable
+    def trainable_variables(self) -> list[Parameter]:
+        """Another name for `trainable_weights`."""
+        return self.trainable_weights
+
+    @Replaceable
+    def non_trainable_variables(self) -> list[Parameter]:
+        """Another name for `non_trainable_weights`."""
+        return self.non_trainable_weights
 
     def split_weights(self) -> tuple[list[Parameter], list[Parameter]]:
         """Return the trainable and the other weights."""

@@ -8,8 +8,9 @@ from typing import Any
 from gpunet import functions, fusion, symbolic
 from gpunet.autograd import Tensor
 from gpunet.layers import InputLayer, Layer
+from gpunet.layers.building import name_layer
 from gpunet.layers.layer import Shape, _map_shapes
-from gpunet.layers.tracking import describe, unique_name
+from gpunet.layers.tracking import Replaceable, describe, unique_name
 from gpunet.models import summary
 from gpunet.symbolic import Graph, Node, Symbol
 from gpunet.training.joining import samples_at_once
@@ -55,16 +56,10 @@ class Functional(Layer):
 
     # Layers
 
-    @property
+    @Replaceable
     def layers(self) -> Any:
-        """The layers of the graph, or those in the model's attributes; a subclass may set it."""
-        if "_own_layers" in vars(self):
-            return self._own_layers
+        """The layers of the graph, or those in the model's attributes."""
         return list(self._graph_layers) if self.graph is not None else self.sublayers
-
-    @layers.setter
-    def layers(self, layers: Any) -> None:
-        self._own_layers = layers
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Return the layer of a name or at an index of `layers`.
@@ -86,22 +81,22 @@ class Functional(Layer):
             raise ValueError(f"{self.name!r} has no layer {name!r}; its layers are: {names}.")
         return self.layers[names.index(name)]
 
-    @property
+    @Replaceable
     def inputs(self) -> list[Symbol]:
         """The symbols of the inputs."""
         return self._known_graph().inputs
 
-    @property
+    @Replaceable
     def outputs(self) -> list[Symbol]:
         """The symbols of the outputs."""
         return self._known_graph().outputs
 
-    @property
+    @Replaceable
     def input(self) -> Any:
         """The symbols of the inputs, as they were given."""
         return self._known_graph().input_structure
 
-    @property
+    @Replaceable
     def output(self) -> Any:
         """The symbols of the outputs, as they were given."""
         return self._known_graph().output_structure
@@ -230,9 +225,13 @@ def _output_symbols(node: Node, sources: Iterator[Symbol]) -> Any:
     args, kwargs = symbolic.map_structure(
         lambda item: next(sources) if isinstance(item, Symbol) else item, (node.args, node.kwargs)
     )
-    if isinstance(node.operation, Layer):
+    if not isinstance(node.operation, Layer):
+        return symbolic.infer(node.operation, args, kwargs)
+    try:
         return node.operation.output_symbols(args, kwargs)
-    return symbolic.infer(node.operation, args, kwargs)
+    except (TypeError, ValueError) as error:
+        name_layer(error, node.operation)
+        raise
 
 
 def _flat_inputs(graph: Graph, inputs: Any) -> list[Any]:

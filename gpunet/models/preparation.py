@@ -68,16 +68,6 @@ class Preparation(StepMethods):
 
     # Shapes
 
-    @property
-    def output_shape(self) -> Shape:
-        """The shape of the output, its batch size None; known once the model is built."""
-        if self.input_shape is None:
-            raise RuntimeError(
-                f"{self.name!r} does not know its shapes yet: give its first layer input_shape=, "
-                "or call it on data."
-            )
-        return self.compute_output_shape(self.input_shape)
-
     def _input_count(self) -> int | None:
         """Return the number of inputs, None where only the model's `call` knows."""
         if self.graph is not None:

@@ -169,7 +169,6 @@ class Objective:
             if loss is None or y is None:
                 each.append(None)
                 continue
-            y = self.as_targets(i, y, outputs[i].dtype)
             sample_weight = weights[i] if weights else None
             value = loss(y, outputs[i], **_given(sample_weight))
             each.append(value)
@@ -187,8 +186,8 @@ NO_LOSS = (
 
 
 def keeps_labels(loss: Any) -> bool:
-    """Return whether a loss compares with class labels, which stay integers."""
-    return isinstance(loss, losses.SparseCategoricalCrossentropy)
+    """Return whether a loss converts its targets itself: class labels stay integers."""
+    return type(loss).as_targets is not losses.Loss.as_targets
 
 
 def _given(sample_weight: Array | None) -> dict[str, Any]:

@@ -94,10 +94,27 @@ class Mixed(Model):
         return functions.softmax(functions.where(y.value > 0, y, 0.1 * y)[:, 3:6])
 
 
-MODELS = {"convolutional": convolutional, "channels first": channels_first, "mixed": Mixed}
+def merging() -> Model:
+    x = layers.Input(X.shape[1:])
+    flat = layers.Flatten()(x)
+    parts = [layers.Dense(6, activation=name)(flat) for name in ("tanh", "relu", None)]
+    merged = [
+        layers.Add()(parts), layers.Subtract()(parts[:2]), layers.Multiply()(parts[1:]),
+        layers.Average()(parts), layers.Maximum()(parts[:2]), layers.Minimum()(parts[1:]),
+        layers.Dot(axes=1, normalize=True)(parts[:2]),
+    ]  # fmt: skip
+    outputs = layers.Dense(Y.shape[1], activation="softmax")(layers.Concatenate()(merged))
+    return Model(x, outputs)
+
+
+MODELS = {
+    "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
+    "merging": merging,
+}  # fmt: skip
 USED_LAYERS = {
-    "Activation", "AveragePooling2D", "Conv2D", "Dense", "Dropout", "Flatten", "Input", "Layer",
-    "MaxPooling2D", "Rescaling", "Reshape",
+    "Activation", "Add", "Average", "AveragePooling2D", "Concatenate", "Conv2D", "Dense", "Dot",
+    "Dropout", "Flatten", "Input", "InputLayer", "Layer", "MaxPooling2D", "Maximum", "Minimum",
+    "Multiply", "Rescaling", "Reshape", "Subtract",
 }  # fmt: skip
 
 
