@@ -31,13 +31,13 @@ def find(kind: str, name: str, table: Mapping[str, T]) -> T:
         TypeError: if `name` is no string.
         ValueError: if `name` is unknown; the message suggests the nearest one.
     """
+    if isinstance(name, str) and name in table:
+        return table[name]
     known = ", ".join(sorted(table))
     if not isinstance(name, str):
         raise TypeError(
             f"Expected the name of a {kind}, received {name!r}; the names are: {known}."
         )
-    if name in table:
-        return table[name]
     raise ValueError(
         f"Unknown {kind} {name!r}: {suggest(name, table)}The known names are: {known}."
     )
