@@ -33,14 +33,14 @@ def cupy() -> Iterator[Any]:
 class Net(Model):
     """One or two inputs to one or two outputs."""
 
-    def __init__(self, outputs: int = 1) -> None:
+    def __init__(self, count: int = 1) -> None:
         super().__init__()
-        self.left, self.right, self.outputs = Dense(1), Dense(1), outputs
+        self.left, self.right, self.count = Dense(1), Dense(1), count
 
     def call(self, x: Any) -> Any:
         a, b = x if isinstance(x, list) else (x, x)
         a, b = self.left(a), self.right(b)
-        return a + b if self.outputs == 1 else [a, b]
+        return a + b if self.count == 1 else [a, b]
 
 
 class OwnLoss(Net):
