@@ -228,7 +228,7 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("identifier", [*NAMES, *FUNCTIONS], ids=str)
+@pytest.mark.parametrize("identifier", [*NAMES, *FUNCTIONS])
 def test_copies_have_a_state_of_their_own(identifier: Any) -> None:
     metric = metrics.get(identifier)
     y = labels_for(str(identifier))
