@@ -78,6 +78,7 @@ def assert_tables_are_whole(text: str) -> None:
     assert "nan" not in text.lower().replace("nanosecond", "")
 
 
+@pytest.mark.slow
 def test_a_whole_run(
     cupy: Any, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
