@@ -69,6 +69,7 @@ def test_answers_errors_silence_and_end_of_a_peer() -> None:
         peer.close()
 
 
+@pytest.mark.slow
 def test_gpunet_and_pytorch_train_the_same_program() -> None:
     """Each on the CPU; after a step they differ in where Adam adds epsilon."""
     torch = pytest.importorskip("torch")
@@ -178,6 +179,7 @@ def test_gpunet_trains_all_epochs_and_others_while_there_is_time(
     assert [results[name]["epochs"] for name in CONTENDERS[1:]] == [3, 3, 3, 2]
 
 
+@pytest.mark.slow
 def test_captured_steps_equal_eager_ones(cupy: Any) -> None:
     """Through the commands of a run; nothing is captured while timing."""
     losses, memory, launched = [], [], []

@@ -80,6 +80,7 @@ def assert_tables_are_rectangular(text: str) -> None:
     assert "nan" not in text.lower().replace("nanosecond", "")
 
 
+@pytest.mark.slow
 def test_a_full_run(cupy: Any, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_timing(cupy)
     programs: dict[str, Any] = {

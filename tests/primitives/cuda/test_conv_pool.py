@@ -86,7 +86,7 @@ drawn = {
 
 
 @given(**drawn)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_the_largest_of_each_window_and_where_it_is(
     case: Drawn, activation: str | None, multiprocessors: int
 ) -> None:
@@ -110,7 +110,7 @@ def test_the_largest_of_each_window_and_where_it_is(
 
 
 @given(**drawn)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_gradients(case: Drawn, activation: str | None, multiprocessors: int) -> None:
     x, kernel, bias, options = case
     x, options = np.nan_to_num(x), options | {"activation": activation}

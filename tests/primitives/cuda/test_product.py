@@ -33,7 +33,7 @@ precisions = st.sampled_from(["fp32", "tf32", "bf16"])
 # With one multiprocessor the tiles are large and no sum is split, with many both are otherwise.
 @needs_compiler
 @given(case=convolutions(), multiprocessors=st.sampled_from([1, 132]), precision=precisions)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_convolution_and_its_gradients(
     case: tuple[Array, Array, dict[str, Any]], multiprocessors: int, precision: str
 ) -> None:
