@@ -192,6 +192,11 @@ class Layer(WeightOwner, Configurable):
             args = self._prepare(args)
             return _checked_output(function(*args, **kwargs, **self._options(mask)))
         except (TypeError, ValueError) as error:
+            if isinstance(error, TypeError) and _is_of_this_frame(error):
+                takes = ", ".join(inspect.signature(function).parameters)
+                misfit = TypeError(f"{error}: the arguments of its call are ({takes}).")
+                name_layer(misfit, self)
+                raise misfit from None
             name_layer(error, self)
             raise
         finally:
@@ -415,3 +420,8 @@ def _weight_dtype(dtype: Any, where: str) -> np.dtype:
     if found not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
     return found
+
+
+def _is_of_this_frame(error: BaseException) -> bool:
+    """Return whether the frame that caught an error raised it, as for arguments that do not fit."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
