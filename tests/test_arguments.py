@@ -61,10 +61,22 @@ def test_truth_values() -> None:
 
 
 def test_choices() -> None:
-    assert arguments.check_data_format("channels_first", "f") == "channels_first"
+    for name in ("channels_first", "Channels_First"):
+        assert arguments.check_data_format(name, "f") == "channels_first"
     with pytest.raises(ValueError, match=r"f: data_format must be one of .*mean 'channels_last'"):
         arguments.check_data_format("channel_last", "f")
     for value in (None, np.array(["a", "b"]), 3):
         with pytest.raises(ValueError, match="f: mode must be one of 'a', 'b', received"):
             arguments.check_choice(value, ("a", "b"), "mode", "f")
     assert arguments.check_choice(None, ("a", None), "mode", "f") is None
+
+
+def test_functions_of_other_arguments() -> None:
+    def scaled(y: Any, p: Any, *, scale: float) -> Any:
+        return scale * (y - p)
+
+    arguments.check_function(scaled, ("y", "p"), "f", scale=2.0)
+    arguments.check_function(np.subtract, ("y", "p"), "f")  # its signature is not known
+    message = r"f must be a function of \(y, p\), received one of \(y: 'Any', p: 'Any', \*, scale"
+    with pytest.raises(TypeError, match=message):
+        arguments.check_function(scaled, ("y", "p"), "f")

@@ -13,6 +13,7 @@ from gpunet.layers import (
     Dense,
     Dropout,
     Flatten,
+    InputLayer,
     Layer,
     MaxPooling2D,
     Rescaling,
@@ -330,3 +331,55 @@ def test_a_layer_is_built_once_by_many_threads():
     for thread in threads:
         thread.join()
     assert all(len(layer.weights) == 2 for layer in layers)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, np.float16, np.float64])
+def test_numbers_of_numpy_are_options(kind):
+    assert Dropout(kind(0.5)).rate == 0.5
+    assert Rescaling(kind(0.5), kind(0.25)).get_config() == {"scale": 0.5, "offset": 0.25}
+
+
+def test_a_padding_and_a_layout_may_have_capitals():
+    x = images(1, 5, 5, 2)
+    layer = Conv2D(3, 3, padding="SAME", data_format="Channels_Last")
+    assert layer(x).shape == layer.compute_output_shape(x.shape) == (1, 5, 5, 3)
+    for layer in (MaxPooling2D(2, padding="Same"), AveragePooling2D(2, padding="SAME")):
+        assert layer(x).shape == (1, 3, 3, 2)
+    assert MaxPooling2D(2, padding="VALID").fusion_role() is not None
+    assert functions.conv2d(x, images(3, 3, 2, 3), padding="SAME").shape == (1, 5, 5, 3)
+
+
+def test_a_call_with_other_arguments_names_the_layer():
+    class NoInput(Layer):
+        def call(self):
+            return None
+
+    class Outer(Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = NoInput()
+
+        def call(self, x):
+            return self.inner(x)
+
+    with pytest.raises(TypeError, match=r"^Layer 'no_input' .* the arguments of its call are \(\)"):
+        Outer()(images(2, 3))
+    with pytest.raises(TypeError, match=r"^Layer 'dense' .*'gain': the arguments .* are \(x\)"):
+        Dense(2)(images(2, 3), gain=3)
+
+
+def test_errors_in_a_call_keep_their_cause():
+    class Fails(Layer):
+        def call(self, x):
+            try:
+                return x[None, "a"]
+            except Exception as error:
+                raise TypeError("mine") from error
+
+    with pytest.raises(TypeError, match=r"^Layer 'fails' .*: mine$") as caught:
+        Fails()(images(2, 3))
+    assert caught.value.__cause__ is not None
+
+
+def test_an_input_layer_takes_the_older_name_of_its_shape():
+    assert InputLayer(input_shape=(4,)).batch_shape == (None, 4)
