@@ -123,28 +123,29 @@ def integer(value: Any, argument: str, where: str) -> int:
     return found
 
 
-def positive_integer(value: Any, argument: str, where: str) -> int:
+def positive_integer(value: Any, argument: str, where: str, *, or_zero: bool = False) -> int:
     """Return a positive integer as Python's `int`; raise `ValueError` if `value` is none.
 
     >>> positive_integer(np.int64(32), "units", "Dense")
     32
     """
     found = plain(value)
-    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-        raise ValueError(f"{where}: {argument} must be a positive integer, received {value!r}.")
+    if isinstance(found, bool) or not isinstance(found, int) or found < (0 if or_zero else 1):
+        kind = "an integer of at least 0" if or_zero else "a positive integer"
+        raise ValueError(f"{where}: {argument} must be {kind}, received {value!r}.")
     return found
 
 
 def boolean(value: Any, argument: str, where: str) -> bool:
-    """Return True or False as Python's `bool`; raise `TypeError` if `value` is neither.
+    """Return True or False, also given as 1 or 0; raise `TypeError` if `value` is neither.
 
     >>> boolean(np.True_, "nesterov", "SGD")
     True
     """
     found = plain(value)
-    if found is not True and found is not False:
+    if not isinstance(found, int) or found not in (0, 1):
         raise TypeError(f"{where} expects {argument} as True or False, received {value!r}.")
-    return found
+    return bool(found)
 
 
 def floating(dtype: Any, where: str) -> np.dtype[Any] | None:

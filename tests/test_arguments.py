@@ -50,12 +50,16 @@ def test_numbers_out_of_range() -> None:
         arguments.check_number("f", "gain", 1, 1.0)
     with pytest.raises(ValueError, match="n must be a positive integer, received 0"):
         arguments.positive_integer(0, "n", "f")
+    assert arguments.positive_integer(np.int64(0), "n", "f", or_zero=True) == 0
+    with pytest.raises(ValueError, match="n must be an integer of at least 0, received -1"):
+        arguments.positive_integer(-1, "n", "f", or_zero=True)
 
 
 def test_truth_values() -> None:
     for value in (True, np.True_, np.array(True)):
         assert arguments.boolean(value, "flag", "f") is True
-    for value in (1, 0, None, "no", np.array([1, 2]), []):
+    assert (arguments.boolean(1, "flag", "f"), arguments.boolean(0, "flag", "f")) == (True, False)
+    for value in (2, 1.0, None, "no", np.array([1, 2]), []):
         with pytest.raises(TypeError, match="f expects flag as True or False, received"):
             arguments.boolean(value, "flag", "f")
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import functions, initializers, symbolic
+from gpunet.arguments import boolean
 from gpunet.autograd import Array, Parameter, Tensor, no_grad
 from gpunet.backend import asarray
 from gpunet.configurable import Configurable
@@ -76,7 +77,7 @@ class Layer(WeightOwner, Configurable):
         super().__init__(**unknown)
         self.name = name or snake_case(type(self).__name__)
         self.named_by_user = name is not None
-        self.trainable = trainable
+        self.trainable = boolean(trainable, "trainable", self.name)
         self.dtype = _weight_dtype(dtype, self.name)
         self.built = self._is_building = False
         self.input_shape: Any = None  # with the batch, once built; several inputs: a structure
@@ -294,6 +295,8 @@ class Layer(WeightOwner, Configurable):
         """
         if isinstance(x, Tensor):
             return x
+        if x is None:
+            raise TypeError("expected an array or a tensor, received None.")
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(
                 "expected plain numbers, received a masked array, whose masked values would be "

@@ -19,6 +19,7 @@ from gpunet.layers import (
     Rescaling,
     Reshape,
 )
+from gpunet.models import Sequential
 
 rng = np.random.default_rng(0)
 
@@ -383,3 +384,36 @@ def test_errors_in_a_call_keep_their_cause():
 
 def test_an_input_layer_takes_the_older_name_of_its_shape():
     assert InputLayer(input_shape=(4,)).batch_shape == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dense(2, use_bias=np.ones(2)), "Dense expects use_bias as True or False"),
+        (lambda: Conv2D(2, 3, use_bias="no"), "Conv2D expects use_bias as True or False"),
+        (lambda: Dense(2, trainable=np.ones(2)), "dense expects trainable as True or False"),
+        (lambda: Dense(2)(None), "expected an array or a tensor, received None"),
+        (lambda: functions.conv2d(images(1, 3, 3, 1), None), "conv2d expects .* for kernel"),
+        (lambda: functions.matmul(images(2, 3), [[1.0]]), "matmul expects .* for y, received list"),
+    ],
+)
+def test_what_is_no_array_and_no_truth_value(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_samples_of_one_number_get_a_hint():
+    with pytest.raises(ValueError, match=r"received \(None,\): .* pass x\[:, None\]"):
+        Dense(2)(np.ones(3))
+    with pytest.raises(ValueError, match=r"Flatten expects .* received one number"):
+        Flatten()(np.float32(3))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_kernel_that_was_taken_away_is_told(fuse):
+    model = Sequential([Dense(2, input_shape=(3,)), Dense(1)])
+    model.compile("sgd", "mse", fuse=fuse)
+    model.predict(images(4, 3), verbose=0)
+    model.layers[0].kernel = None
+    with pytest.raises(TypeError, match=r"^Layer 'dense' .* for kernel, received NoneType"):
+        model.predict(images(4, 3), verbose=0)
