@@ -5,8 +5,9 @@ Each returns the argument as a plain Python value, or raises an error that names
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ __all__ = [
     "boolean",
     "check_choice",
     "check_data_format",
+    "check_function",
     "check_number",
     "floating",
     "integer",
     "is_number",
+    "lowered",
     "number",
     "plain",
     "positive_integer",
@@ -47,6 +50,15 @@ def as_list(given: Any) -> list[Any]:
     if given is None:
         return []
     return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def lowered(value: Any) -> Any:
+    """Return a string in lower case, anything else as it is.
+
+    >>> lowered("SAME"), lowered((1, 2))
+    ('same', (1, 2))
+    """
+    return value.lower() if isinstance(value, str) else value
 
 
 def is_number(value: Any) -> bool:
@@ -111,28 +123,29 @@ def integer(value: Any, argument: str, where: str) -> int:
     return found
 
 
-def positive_integer(value: Any, argument: str, where: str) -> int:
+def positive_integer(value: Any, argument: str, where: str, *, or_zero: bool = False) -> int:
     """Return a positive integer as Python's `int`; raise `ValueError` if `value` is none.
 
     >>> positive_integer(np.int64(32), "units", "Dense")
     32
     """
     found = plain(value)
-    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
-        raise ValueError(f"{where}: {argument} must be a positive integer, received {value!r}.")
+    if isinstance(found, bool) or not isinstance(found, int) or found < (0 if or_zero else 1):
+        kind = "an integer of at least 0" if or_zero else "a positive integer"
+        raise ValueError(f"{where}: {argument} must be {kind}, received {value!r}.")
     return found
 
 
 def boolean(value: Any, argument: str, where: str) -> bool:
-    """Return True or False as Python's `bool`; raise `TypeError` if `value` is neither.
+    """Return True or False, also given as 1 or 0; raise `TypeError` if `value` is neither.
 
     >>> boolean(np.True_, "nesterov", "SGD")
     True
     """
     found = plain(value)
-    if found is not True and found is not False:
+    if not isinstance(found, int) or found not in (0, 1):
         raise TypeError(f"{where} expects {argument} as True or False, received {value!r}.")
-    return found
+    return bool(found)
 
 
 def floating(dtype: Any, where: str) -> np.dtype[Any] | None:
@@ -155,6 +168,28 @@ def floating(dtype: Any, where: str) -> np.dtype[Any] | None:
     return found
 
 
+def check_function(
+    function: Callable[..., Any], arguments: Sequence[str], where: str, **options: Any
+) -> None:
+    """Raise `TypeError` if a function cannot be called with these arguments and options.
+
+    >>> check_function(lambda y: y, ("y_true", "y_pred"), "A loss")
+    Traceback (most recent call last):
+    TypeError: A loss must be a function of (y_true, y_pred), received one of (y).
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # functions written in C may not tell
+        return
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError:
+        takes = ", ".join([*arguments, *options])
+        raise TypeError(
+            f"{where} must be a function of ({takes}), received one of {signature}."
+        ) from None
+
+
 def check_choice(value: Any, choices: Sequence[Any], argument: str, where: str) -> Any:
     """Return `value` if it is one of the `choices`; else raise `ValueError`.
 
@@ -172,5 +207,6 @@ def check_choice(value: Any, choices: Sequence[Any], argument: str, where: str) 
 
 
 def check_data_format(data_format: Any, where: str) -> str:
-    """Return ``'channels_last'`` or ``'channels_first'``; raise `ValueError` for anything else."""
-    return check_choice(data_format, ("channels_last", "channels_first"), "data_format", where)
+    """Return ``'channels_last'`` or ``'channels_first'``, in any case; else raise `ValueError`."""
+    formats = ("channels_last", "channels_first")
+    return check_choice(lowered(data_format), formats, "data_format", where)

@@ -6,7 +6,7 @@ import functools
 import heapq
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
@@ -369,6 +369,9 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
         except TypeError:
             backend.get_array_module(*values)  # raises if NumPy and CuPy arrays were mixed
             raise
+        except AttributeError:
+            _check_arrays(function.__name__, signature, values)
+            raise
         output = Tensor(value)
         if _recording.get() is not False:
             sources = tuple([_source(x) for x in args])
@@ -377,6 +380,16 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
         return output
 
     return recorded
+
+
+def _check_arrays(name: str, signature: inspect.Signature, values: Sequence[Any]) -> None:
+    """Raise `TypeError` if one of these arguments must be an array and is none."""
+    for parameter, value in zip(signature.parameters.values(), values, strict=False):
+        if parameter.annotation in ("Array", Array) and not hasattr(value, "dtype"):
+            raise TypeError(
+                f"{name} expects an array or a tensor for {parameter.name}, received "
+                f"{type(value).__name__}: make one with gpunet.backend.asarray(x, dtype='float32')."
+            ) from None
 
 
 def _first_as_array(first: Any, *others: Any) -> Any:

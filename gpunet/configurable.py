@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from gpunet.arguments import plain
 from gpunet.naming import check_arguments, snake_case, suggest, unknown_argument
 
-__all__ = ["Configurable", "Registry"]
+__all__ = ["Configurable", "MissingInitError", "Registry"]
 
 T = TypeVar("T", bound="Configurable")
+
+
+class MissingInitError(RuntimeError, AttributeError):
+    """An ``__init__`` did not call ``super().__init__()``; `hasattr` returns False."""
 
 
 class Configurable:
@@ -58,12 +62,11 @@ class Configurable:
             kind = type(self).__name__
             required = self._set_by_init
             if required is not None and required not in vars(self):
-                message = (
+                raise MissingInitError(
                     f"{kind}.__init__ did not call super().__init__(), which sets {name!r}: call "
                     "it first in __init__."
                 )
-            else:
-                message = f"{kind!r} object has no attribute {name!r}"
+            message = f"{kind!r} object has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=self)
 
     def get_config(self) -> dict[str, Any]:

@@ -296,7 +296,10 @@ def _chain(flat: _FlatGraph, position: int) -> Chain | None:
 
 
 def _role(node: Node) -> Role | None:
-    return role_of(node.operation) if node.takes_one_symbol else None
+    role = role_of(node.operation) if node.takes_one_symbol else None
+    if isinstance(role, Product) and not isinstance(node.operation.kernel, Tensor):
+        return None  # the layer's own call raises the error
+    return role
 
 
 class _Found(NamedTuple):

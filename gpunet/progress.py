@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from gpunet.arguments import plain
 from gpunet.callbacks import Callback, Logs
 
 __all__ = ["ProgressLine"]
@@ -40,12 +41,13 @@ class ProgressLine(Callback):
     _UNKNOWN_LENGTH = "{desc} {n_fmt} batches, {elapsed}{postfix}"
 
     def __init__(self, verbose: int | str = "auto", stream: Any = None) -> None:
-        if verbose not in ("auto", 0, 1, 2):
+        known = plain(verbose)
+        if not isinstance(known, str | int) or known not in ("auto", 0, 1, 2):
             raise ValueError(
                 f"verbose must be 'auto', 0 (silent), 1 (a line that redraws) or 2 (one plain "
                 f"line an epoch), received {verbose!r}."
             )
-        self.verbose = 1 if verbose == "auto" else int(verbose)
+        self.verbose = 1 if known == "auto" else int(known)
         self._active = self.verbose != 0
         self._stream = stream
         self._bar: Any = None  # tqdm's, while a line redraws

@@ -50,21 +50,37 @@ def test_numbers_out_of_range() -> None:
         arguments.check_number("f", "gain", 1, 1.0)
     with pytest.raises(ValueError, match="n must be a positive integer, received 0"):
         arguments.positive_integer(0, "n", "f")
+    assert arguments.positive_integer(np.int64(0), "n", "f", or_zero=True) == 0
+    with pytest.raises(ValueError, match="n must be an integer of at least 0, received -1"):
+        arguments.positive_integer(-1, "n", "f", or_zero=True)
 
 
 def test_truth_values() -> None:
     for value in (True, np.True_, np.array(True)):
         assert arguments.boolean(value, "flag", "f") is True
-    for value in (1, 0, None, "no", np.array([1, 2]), []):
+    assert (arguments.boolean(1, "flag", "f"), arguments.boolean(0, "flag", "f")) == (True, False)
+    for value in (2, 1.0, None, "no", np.array([1, 2]), []):
         with pytest.raises(TypeError, match="f expects flag as True or False, received"):
             arguments.boolean(value, "flag", "f")
 
 
 def test_choices() -> None:
-    assert arguments.check_data_format("channels_first", "f") == "channels_first"
+    for name in ("channels_first", "Channels_First"):
+        assert arguments.check_data_format(name, "f") == "channels_first"
     with pytest.raises(ValueError, match=r"f: data_format must be one of .*mean 'channels_last'"):
         arguments.check_data_format("channel_last", "f")
     for value in (None, np.array(["a", "b"]), 3):
         with pytest.raises(ValueError, match="f: mode must be one of 'a', 'b', received"):
             arguments.check_choice(value, ("a", "b"), "mode", "f")
     assert arguments.check_choice(None, ("a", None), "mode", "f") is None
+
+
+def test_functions_of_other_arguments() -> None:
+    def scaled(y: Any, p: Any, *, scale: float) -> Any:
+        return scale * (y - p)
+
+    arguments.check_function(scaled, ("y", "p"), "f", scale=2.0)
+    arguments.check_function(np.subtract, ("y", "p"), "f")  # its signature is not known
+    message = r"f must be a function of \(y, p\), received one of \(y: 'Any', p: 'Any', \*, scale"
+    with pytest.raises(TypeError, match=message):
+        arguments.check_function(scaled, ("y", "p"), "f")

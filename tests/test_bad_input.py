@@ -85,7 +85,7 @@ def test_targets_never_broadcast(loss, shape):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"epochs": -1}, ValueError, "epochs must be a positive integer, received -1"),
+        ({"epochs": -1}, ValueError, "epochs must be an integer of at least 0, received -1"),
         ({"epochs": 1.5}, ValueError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size must be a positive integer, received 0"),
         ({"batch_size": -32}, ValueError, "batch_size"),
@@ -98,6 +98,9 @@ def test_targets_never_broadcast(loss, shape):
         ({"initial_epoch": -1}, ValueError, "initial_epoch"),
         ({"validation_batch_size": 0, "validation_split": 0.5}, ValueError, "batch_size"),
         ({"validation_split": "0.1"}, ValueError, "validation_split"),
+        ({"validation_split": np.ones(2) / 4}, ValueError, "validation_split"),
+        ({"epochs": np.ones(2)}, ValueError, "fit: epochs"),
+        ({"verbose": np.ones(2)}, ValueError, "verbose"),
         ({"callbacks": ["early"]}, TypeError, "Callback"),
         ({"verbose": 7}, ValueError, "verbose"),
     ],

@@ -136,7 +136,7 @@ def test_a_missing_super_is_told() -> None:
     item = Forgets(3)
     assert item.n == 3
     assert not hasattr(item, "name")
-    with pytest.raises(AttributeError, match=r"Forgets.__init__ did not call super\(\).__init__"):
+    with pytest.raises(RuntimeError, match=r"Forgets.__init__ did not call super\(\).__init__"):
         item.name  # noqa: B018
     with pytest.raises(AttributeError, match=r"^'Scale' object has no attribute 'nmae'$"):
         Scale(1.0).nmae  # type: ignore[attr-defined]  # noqa: B018

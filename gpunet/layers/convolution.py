@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import positive_integer
+from gpunet.arguments import boolean, lowered, positive_integer
 from gpunet.layers.layer import Shape
 from gpunet.layers.pooling import ImageLayer
 from gpunet.layers.roles import Product, Role
@@ -57,10 +57,10 @@ class Conv2D(ImageLayer):
         self.kernel_size = shapes.pair(kernel_size, "kernel_size")
         self.strides = shapes.pair(strides, "strides")
         self.dilation_rate = shapes.pair(dilation_rate, "dilation_rate")
-        self.padding = padding
+        self.padding = lowered(padding)
         self.groups = positive_integer(groups, "groups", "Conv2D")
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = boolean(use_bias, "use_bias", "Conv2D")
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         if self.filters % self.groups:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import positive_integer
+from gpunet.arguments import boolean, positive_integer
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.roles import Apply, Product, Role
 
@@ -39,15 +39,16 @@ class Dense(Layer):
         super().__init__(**options)
         self.units = positive_integer(units, "units", "Dense")
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = boolean(use_bias, "use_bias", "Dense")
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or not isinstance(input_shape[-1], int):
+            hint = ": for samples of one number pass x[:, None]" if len(input_shape) == 1 else ""
             raise ValueError(
                 "Dense expects one input of shape (batch, ..., features) with a known number of "
-                f"features, received {input_shape}."
+                f"features, received {input_shape}{hint}."
             )
         self.kernel = self.add_weight(
             (input_shape[-1], self.units), self.kernel_initializer, name="kernel"
@@ -59,7 +60,7 @@ class Dense(Layer):
         )
 
     def check_input(self, shape: Any) -> None:
-        features = self.kernel.shape[0]
+        features = self.input_shape[-1]
         if len(shape) < 2 or shape[-1] != features:
             flat = None not in shape and not any(isinstance(size, tuple | list) for size in shape)
             hint = (

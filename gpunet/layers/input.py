@@ -23,6 +23,7 @@ class InputLayer(Layer):
         dtype: of the data: 'float32', 'float64', an integer type or 'bool'.
         batch_shape: the batch size and the shape, in place of both.
         name: for messages, and to give data by name.
+        input_shape: an older name of `shape`.
     """
 
     def __init__(
@@ -32,8 +33,11 @@ class InputLayer(Layer):
         dtype: Any = None,
         batch_shape: Any = None,
         name: str | None = None,
+        *,
+        input_shape: Any = None,
     ) -> None:
         super().__init__(name=name or "input")
+        shape = input_shape if shape is None else shape
         self.named_by_user = name is not None
         if (shape is None) == (batch_shape is None):
             raise ValueError(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import functions, initializers, symbolic
+from gpunet.arguments import boolean
 from gpunet.autograd import Array, Parameter, Tensor, no_grad
 from gpunet.backend import asarray
 from gpunet.configurable import Configurable
@@ -76,7 +77,7 @@ class Layer(WeightOwner, Configurable):
         super().__init__(**unknown)
         self.name = name or snake_case(type(self).__name__)
         self.named_by_user = name is not None
-        self.trainable = trainable
+        self.trainable = boolean(trainable, "trainable", self.name)
         self.dtype = _weight_dtype(dtype, self.name)
         self.built = self._is_building = False
         self.input_shape: Any = None  # with the batch, once built; several inputs: a structure
@@ -192,6 +193,11 @@ class Layer(WeightOwner, Configurable):
             args = self._prepare(args)
             return _checked_output(function(*args, **kwargs, **self._options(mask)))
         except (TypeError, ValueError) as error:
+            if isinstance(error, TypeError) and _is_of_this_frame(error):
+                takes = ", ".join(inspect.signature(function).parameters)
+                misfit = TypeError(f"{error}: the arguments of its call are ({takes}).")
+                name_layer(misfit, self)
+                raise misfit from None
             name_layer(error, self)
             raise
         finally:
@@ -289,6 +295,8 @@ class Layer(WeightOwner, Configurable):
         """
         if isinstance(x, Tensor):
             return x
+        if x is None:
+            raise TypeError("expected an array or a tensor, received None.")
         if isinstance(x, np.ma.MaskedArray):
             raise TypeError(
                 "expected plain numbers, received a masked array, whose masked values would be "
@@ -415,3 +423,8 @@ def _weight_dtype(dtype: Any, where: str) -> np.dtype:
     if found not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
     return found
+
+
+def _is_of_this_frame(error: BaseException) -> bool:
+    """Return whether the frame that caught an error raised it, as for arguments that do not fit."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import check_data_format
+from gpunet.arguments import check_data_format, lowered
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.roles import Pool, Role
 from gpunet.primitives import shapes
@@ -93,7 +93,7 @@ class _Pooling2D(ImageLayer):
         super().__init__(data_format, **options)
         self.pool_size = shapes.pair(pool_size, "pool_size")
         self.strides = self.pool_size if strides is None else shapes.pair(strides, "strides")
-        self.padding = padding
+        self.padding = lowered(padding)
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # a window larger than its input is told here

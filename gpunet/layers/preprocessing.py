@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunet import functions
+from gpunet.arguments import is_number, plain
 from gpunet.layers.layer import Layer, Shape
-from gpunet.primitives.checks import is_number
 
 __all__ = ["Rescaling"]
 
@@ -50,9 +50,9 @@ class Rescaling(Layer):
 
 def _number(value: Any, argument: str, dtype: np.dtype) -> float:
     """Return `value` if it is one number that is finite as a `dtype`, else raise `ValueError`."""
-    limit = float(np.finfo(dtype).max)
-    if is_number(value) and -limit <= value <= limit:
-        return float(value)
+    found, limit = plain(value), float(np.finfo(dtype).max)
+    if is_number(found) and -limit <= found <= limit:
+        return float(found)
     raise ValueError(
         f"Rescaling: {argument} must be one finite number within the range of {dtype}, received "
         f"{value!r}: for example Rescaling(1 / 255) makes bytes numbers from 0 to 1."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions, random
+from gpunet.arguments import is_number, plain
 from gpunet.layers.layer import Layer, Shape, is_training
 from gpunet.layers.roles import Pass, Role
-from gpunet.primitives.checks import is_number
 
 __all__ = ["Dropout"]
 
@@ -23,12 +23,13 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if not is_number(rate) or not 0 <= rate < 1:
+        share = plain(rate)
+        if not is_number(share) or not 0 <= share < 1:
             raise ValueError(
                 f"Dropout: rate must be a number from 0 to below 1, received {rate!r}: "
                 "it is the share of the inputs that is set to 0."
             )
-        self.rate: float = float(rate)
+        self.rate = float(share)
         self.seed = seed
         self.generator: random.Generator | None = None if seed is None else random.Generator(seed)
 

@@ -71,6 +71,10 @@ class Flatten(Layer):
         super().__init__(**options)
         self.data_format = check_data_format(data_format, "Flatten")
 
+    def check_input(self, shape: Shape) -> None:
+        if not shape:
+            raise ValueError("Flatten expects inputs of shape (batch, ...), received one number.")
+
     def call(self, x: Any) -> Any:
         if self.data_format == "channels_first" and x.ndim > 2:
             # As in Keras, the features come out in the order of channels_last.

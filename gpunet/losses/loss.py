@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import check_choice, floating
+from gpunet.arguments import check_choice, check_function, floating
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray, get_array_module
 from gpunet.configurable import Configurable
@@ -195,6 +195,7 @@ class LossFunctionWrapper(Loss):
         **options: Any,
     ) -> None:
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
+        check_function(fn, ("y_true", "y_pred"), f"Loss {self.name}", **options)
         self.function, self.options = fn, options
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:

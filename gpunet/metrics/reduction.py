@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import check_function
 from gpunet.autograd import Array, no_grad
 from gpunet.backend import asarray, get_array_module
 from gpunet.losses import Loss
@@ -63,6 +64,11 @@ class Mean(Metric):
 
     def _add(self, values: Array, sample_weight: Any = None, samples: int = 1) -> None:
         """Take in values; a single one may stand for all `samples` of a batch."""
+        if values.dtype.kind in "cmMOSU":
+            raise TypeError(
+                f"Metric {self.name} is a mean of real numbers, received values of dtype "
+                f"{values.dtype}."
+            )
         xp = get_array_module(values)
         if sample_weight is None:
             is_bool = values.dtype == bool
@@ -118,6 +124,7 @@ class MeanMetricWrapper(Mean):
     ) -> None:
         default = fn.name if isinstance(fn, Loss) else getattr(fn, "__name__", None)
         Metric.__init__(self, dtype, name or default)
+        check_function(fn, ("y_true", "y_pred"), f"Metric {self.name}", **options)
         self.function, self.options = fn, options
         self.reset_state()
 

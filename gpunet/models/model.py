@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import optimizers
-from gpunet.arguments import positive_integer
+from gpunet.arguments import boolean, positive_integer
 from gpunet.callbacks import Callback, CallbackList, History, check_callbacks
 from gpunet.layers.building import unbuilt_on_error
 from gpunet.models.preparation import Preparation
@@ -62,7 +62,7 @@ class Model(Preparation):
 
     def compile(
         self,
-        optimizer: Any = "rmsprop",
+        optimizer: Any,
         loss: Any = None,
         metrics: Any = None,
         *,
@@ -104,7 +104,9 @@ class Model(Preparation):
             TypeError, ValueError: for an unknown name, or a precision that the GPU does not have;
                 the model is then compiled as before.
         """
-        _check_flags(run_eagerly=run_eagerly, auto_scale_loss=auto_scale_loss, fuse=fuse)
+        run_eagerly = boolean(run_eagerly, "run_eagerly", "compile")
+        boolean(auto_scale_loss, "auto_scale_loss", "compile")
+        fuse = boolean(fuse, "fuse", "compile")
         capture = _checked_choice("capture", capture)
         _checked_choice("jit_compile", jit_compile)
         positive_integer(steps_per_execution, "steps_per_execution", "compile")
@@ -126,7 +128,7 @@ class Model(Preparation):
         self.capture, self.precision = False if run_eagerly else capture, precision
         for layer in self.with_sublayers():
             if isinstance(layer, Model):
-                layer.fuse = bool(fuse)
+                layer.fuse = fuse
 
     # Training
 
@@ -180,9 +182,8 @@ class Model(Preparation):
             NonFiniteLossError: if the loss becomes NaN or infinite; it says in which batch.
         """
         self._check_compiled("fit")
-        for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
-            if not (type(number) is int and number == 0):
-                positive_integer(number, name, "fit")
+        epochs = positive_integer(epochs, "epochs", "fit", or_zero=True)
+        initial_epoch = positive_integer(initial_epoch, "initial_epoch", "fit", or_zero=True)
         due = _due_epochs(validation_freq, epochs)
         progress, history = ProgressLine(verbose), History()
         # The line comes first, so that what the others print comes after it; the history last, so
@@ -192,7 +193,7 @@ class Model(Preparation):
         sizes = validation_batch_size, batch_size
         validation = None
         with unbuilt_on_error(self):
-            if validation_split:
+            if np.ndim(validation_split) or validation_split:
                 if validation_data is not None:
                     raise ValueError(
                         "fit takes validation_split or validation_data, received both."
@@ -271,7 +272,7 @@ class Model(Preparation):
             return_dict: for a dictionary by name in place of a list.
         """
         self._check_compiled("train_on_batch")
-        _check_flags(return_dict=return_dict)
+        return_dict = boolean(return_dict, "return_dict", "train_on_batch")
         adapter = DataAdapter(self, "train_on_batch", class_weight=class_weight)
         batches = adapter.batches(x, y, sample_weight, whole=True)
         if not self._defines("train_step"):
@@ -307,7 +308,7 @@ class Model(Preparation):
             return_dict: for a dictionary by name in place of a list.
         """
         self._check_compiled("evaluate")
-        _check_flags(return_dict=return_dict)
+        return_dict = boolean(return_dict, "return_dict", "evaluate")
         listening = check_callbacks(callbacks)
         batches = DataAdapter(self, "evaluate").batches(x, y, sample_weight, batch_size, steps)
         progress = ProgressLine(verbose)
@@ -321,7 +322,7 @@ class Model(Preparation):
     ) -> Result:
         """Return the loss and the metrics on one batch; arguments as in `train_on_batch`."""
         self._check_compiled("test_on_batch")
-        _check_flags(return_dict=return_dict)
+        return_dict = boolean(return_dict, "return_dict", "test_on_batch")
         batches = DataAdapter(self, "test_on_batch").batches(x, y, sample_weight, whole=True)
         scores = loops.evaluate(self, batches, CallbackList([], self))
         return as_result(scores, return_dict)
@@ -369,13 +370,6 @@ def _due_epochs(validation_freq: Any, epochs: int) -> Collection[int]:
         return validation_freq
     step = positive_integer(validation_freq, "validation_freq", "fit")
     return range(step, epochs + 1, step)
-
-
-def _check_flags(**flags: Any) -> None:
-    """Raise `TypeError` for what is neither True nor False."""
-    for name, value in flags.items():
-        if not isinstance(value, bool | int | np.bool_):
-            raise TypeError(f"{name} must be True or False, received {value!r}.")
 
 
 def _checked_choice(name: str, value: Any) -> Any:

@@ -30,8 +30,6 @@ __all__ = ["Preparation"]
 class Preparation(StepMethods):
     """The state of a model between `compile` and the first step."""
 
-    _takes_one_input = False
-
     def __init__(self, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
         super().__init__(inputs, outputs, **options)
         self.optimizer: optimizers.Optimizer | None = None
@@ -70,16 +68,12 @@ class Preparation(StepMethods):
 
     def _input_count(self) -> int | None:
         """Return the number of inputs, None where only the model's `call` knows."""
-        if self.graph is not None:
-            return len(self.graph.inputs)
-        return 1 if self._takes_one_input else None
+        return None if self.graph is None else len(self.graph.inputs)
 
     def _output_count(self) -> int | None:
         """Return the number of outputs, None where that is not known yet."""
         if self.graph is not None:
             return len(self.graph.outputs)
-        if self._takes_one_input:
-            return 1
         return len(flatten(self._output_template)) if self._dry_outputs else None
 
     def _given_shapes(self) -> list[Shape | None] | None:

@@ -128,6 +128,9 @@ class Sequential(Model):
             )
         return unique_name(layer.name, taken.__contains__)
 
+    def _input_count(self) -> int:
+        return 1
+
     def build(self, input_shape: Any) -> None:
         if not self.layers:
             raise ValueError(f"{self.name!r} has no layers: add() some first.")

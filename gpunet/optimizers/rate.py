@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gpunet.arguments import check_function
 from gpunet.autograd import Array
 from gpunet.optimizers import schedules
 from gpunet.variable import Variable
@@ -43,7 +44,14 @@ class Rate(Variable):
 
 
 def as_schedule(value: Any) -> Callable[[Any], Any] | None:
-    """Return a schedule, a function of the step or a schedule's config; None for anything else."""
+    """Return a schedule, given one, a function of the step or a config; None for anything else.
+
+    Raises:
+        TypeError: the function does not take the step.
+    """
     if isinstance(value, Mapping):
         return schedules.deserialize(value)
-    return value if callable(value) and not isinstance(value, type) else None
+    if not callable(value) or isinstance(value, type):
+        return None
+    check_function(value, ("step",), "learning_rate as a schedule")
+    return value

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet import naming
+from gpunet.arguments import lowered
 
 __all__ = [
     "AxisPadding",
@@ -80,7 +81,7 @@ def split_padding(padding: Padding) -> tuple[AxisPadding, AxisPadding]:
     ((1, 1), (2, 2))
     """
     if isinstance(padding, str):
-        name = naming.find("padding", padding, _PADDING_NAMES)
+        name = naming.find("padding", lowered(padding), _PADDING_NAMES)
         return name, name
     try:
         if isinstance(padding, (tuple, list)) and any(not is_integer(item) for item in padding):

@@ -6,7 +6,7 @@ import math
 from numbers import Real
 from typing import Any, NamedTuple
 
-from gpunet.arguments import positive_integer
+from gpunet.arguments import plain, positive_integer
 from gpunet.autograd import Array
 from gpunet.symbolic import flatten, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
@@ -159,13 +159,14 @@ class DataAdapter:
             raise ValueError("validation_split needs arrays x and y: pass validation_data instead.")
         data = self.flatten(x, y, sample_weight)
         self._check_lengths(data)
-        if not isinstance(validation_split, Real) or not 0 < float(validation_split) < 1:
+        share = plain(validation_split)
+        if not isinstance(share, Real) or not 0 < float(share) < 1:
             raise ValueError(
                 f"validation_split must be a number above 0 and below 1, received "
                 f"{validation_split!r}: it is the share of the samples, taken from the end, that "
                 "is kept for validation."
             )
-        kept = math.floor(data.size * (1 - float(validation_split)))
+        kept = math.floor(data.size * (1 - float(share)))
         if kept in (0, data.size):
             raise ValueError(
                 f"validation_split={validation_split} of {data.size} samples leaves none to "

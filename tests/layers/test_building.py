@@ -155,7 +155,7 @@ class NoSuperModel(Model):
     ],
 )
 def test_a_missing_super_init_is_named(use: Any) -> None:
-    with pytest.raises(AttributeError, match=r"did not call super\(\).__init__\(\)"):
+    with pytest.raises(RuntimeError, match=r"did not call super\(\).__init__\(\)"):
         use()
 
 

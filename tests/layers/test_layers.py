@@ -13,11 +13,13 @@ from gpunet.layers import (
     Dense,
     Dropout,
     Flatten,
+    InputLayer,
     Layer,
     MaxPooling2D,
     Rescaling,
     Reshape,
 )
+from gpunet.models import Sequential
 
 rng = np.random.default_rng(0)
 
@@ -330,3 +332,88 @@ def test_a_layer_is_built_once_by_many_threads():
     for thread in threads:
         thread.join()
     assert all(len(layer.weights) == 2 for layer in layers)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, np.float16, np.float64])
+def test_numbers_of_numpy_are_options(kind):
+    assert Dropout(kind(0.5)).rate == 0.5
+    assert Rescaling(kind(0.5), kind(0.25)).get_config() == {"scale": 0.5, "offset": 0.25}
+
+
+def test_a_padding_and_a_layout_may_have_capitals():
+    x = images(1, 5, 5, 2)
+    layer = Conv2D(3, 3, padding="SAME", data_format="Channels_Last")
+    assert layer(x).shape == layer.compute_output_shape(x.shape) == (1, 5, 5, 3)
+    for layer in (MaxPooling2D(2, padding="Same"), AveragePooling2D(2, padding="SAME")):
+        assert layer(x).shape == (1, 3, 3, 2)
+    assert MaxPooling2D(2, padding="VALID").fusion_role() is not None
+    assert functions.conv2d(x, images(3, 3, 2, 3), padding="SAME").shape == (1, 5, 5, 3)
+
+
+def test_a_call_with_other_arguments_names_the_layer():
+    class NoInput(Layer):
+        def call(self):
+            return None
+
+    class Outer(Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = NoInput()
+
+        def call(self, x):
+            return self.inner(x)
+
+    with pytest.raises(TypeError, match=r"^Layer 'no_input' .* the arguments of its call are \(\)"):
+        Outer()(images(2, 3))
+    with pytest.raises(TypeError, match=r"^Layer 'dense' .*'gain': the arguments .* are \(x\)"):
+        Dense(2)(images(2, 3), gain=3)
+
+
+def test_errors_in_a_call_keep_their_cause():
+    class Fails(Layer):
+        def call(self, x):
+            try:
+                return x[None, "a"]
+            except Exception as error:
+                raise TypeError("mine") from error
+
+    with pytest.raises(TypeError, match=r"^Layer 'fails' .*: mine$") as caught:
+        Fails()(images(2, 3))
+    assert caught.value.__cause__ is not None
+
+
+def test_an_input_layer_takes_the_older_name_of_its_shape():
+    assert InputLayer(input_shape=(4,)).batch_shape == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dense(2, use_bias=np.ones(2)), "Dense expects use_bias as True or False"),
+        (lambda: Conv2D(2, 3, use_bias="no"), "Conv2D expects use_bias as True or False"),
+        (lambda: Dense(2, trainable=np.ones(2)), "dense expects trainable as True or False"),
+        (lambda: Dense(2)(None), "expected an array or a tensor, received None"),
+        (lambda: functions.conv2d(images(1, 3, 3, 1), None), "conv2d expects .* for kernel"),
+        (lambda: functions.matmul(images(2, 3), [[1.0]]), "matmul expects .* for y, received list"),
+    ],
+)
+def test_what_is_no_array_and_no_truth_value(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_samples_of_one_number_get_a_hint():
+    with pytest.raises(ValueError, match=r"received \(None,\): .* pass x\[:, None\]"):
+        Dense(2)(np.ones(3))
+    with pytest.raises(ValueError, match=r"Flatten expects .* received one number"):
+        Flatten()(np.float32(3))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_kernel_that_was_taken_away_is_told(fuse):
+    model = Sequential([Dense(2, input_shape=(3,)), Dense(1)])
+    model.compile("sgd", "mse", fuse=fuse)
+    model.predict(images(4, 3), verbose=0)
+    model.layers[0].kernel = None
+    with pytest.raises(TypeError, match=r"^Layer 'dense' .* for kernel, received NoneType"):
+        model.predict(images(4, 3), verbose=0)

@@ -239,8 +239,13 @@ def test_a_loss_that_forgets_super() -> None:
         def __init__(self) -> None:
             self.weight = 2
 
-    with pytest.raises(AttributeError, match=r"Forgets.__init__ did not call super\(\)"):
+    with pytest.raises(RuntimeError, match=r"Forgets.__init__ did not call super\(\)"):
         Forgets()([[0.0]], [[0.0]])
+
+
+def test_a_function_of_other_arguments_is_no_loss() -> None:
+    with pytest.raises(TypeError, match=r"^Loss <lambda> must be a function of \(y_true, y_pred\)"):
+        losses.get(lambda y: y)
 
 
 def test_only_plain_losses_are_fused() -> None:

@@ -201,8 +201,17 @@ def test_a_metric_that_forgets_super() -> None:
         def __init__(self) -> None:
             self.largest = 0
 
-    with pytest.raises(AttributeError, match=r"Forgets.__init__ did not call super\(\)"):
+    with pytest.raises(RuntimeError, match=r"Forgets.__init__ did not call super\(\)"):
         Forgets().name  # noqa: B018
+
+
+def test_functions_that_are_no_metrics() -> None:
+    with pytest.raises(TypeError, match=r"^Metric <lambda> must be a function of \(y_true,"):
+        metrics.get(lambda y: y)
+    for values in (["a", "b"], [object(), object()], [1j, 1j]):
+        metric = metrics.MeanMetricWrapper(lambda y, p, values=values: np.array(values), "odd")
+        with pytest.raises(TypeError, match="Metric odd is a mean of real numbers, received"):
+            metric([0.0, 1.0], [0.0, 1.0])
 
 
 class Holder:

@@ -129,3 +129,14 @@ def test_a_missing_channel_axis_is_added_where_the_shape_is_known():
     np.testing.assert_array_equal(model(x[..., 0]).numpy(), model(x).numpy())
     line = Sequential([Dense(1, input_shape=(1,))])
     np.testing.assert_array_equal(line(x[0, 0, :, 0]).numpy(), line(x[0, 0]).numpy())
+
+
+@pytest.mark.parametrize("first", [[], [Input((3,))]])
+def test_several_arrays_are_no_input(first):
+    x = np.ones((4, 3), "float32")
+    model = Sequential([*first, Dense(1)])
+    model.compile("sgd", "mse")
+    for use in (lambda: model.predict([x, x], verbose=0), lambda: model.fit([x, x], x, verbose=0)):
+        with pytest.raises(ValueError, match=r"x is a list of 2 arrays.*'sequential' takes 1: "):
+            use()
+    assert model.predict([x], verbose=0).shape == (4, 1)

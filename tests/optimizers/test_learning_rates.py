@@ -170,3 +170,6 @@ def test_schedules_that_cannot_be(make: Any, message: str) -> None:
         schedules.CosineDecay(0.5, steps=5)  # type: ignore[call-arg]
     with pytest.raises(NotImplementedError, match="must define __call__"):
         schedules.LearningRateSchedule()(0)
+    for make_function in (SGD, lambda rate: setattr(SGD(0.5), "learning_rate", rate)):
+        with pytest.raises(TypeError, match=r"schedule must be a function of \(step\), received"):
+            make_function(lambda: 0.5)
