@@ -185,10 +185,10 @@ class Graph:
     @property
     def operations(self) -> list[Any]:
         """The operations of the inputs and the nodes, each once."""
-        sources = [symbol.node.operation for symbol in self.inputs if symbol.node is not None]
-        found = {id(operation): operation for operation in sources}
-        found.update({id(node.operation): node.operation for node in self.nodes})
-        return list(found.values())
+        sources = [symbol.node for symbol in self.inputs if symbol.node is not None]
+        # An input that is an output of another graph stands for data, not for its operation.
+        nodes = [*(node for node in sources if not node.inputs), *self.nodes]
+        return list({id(node.operation): node.operation for node in nodes}.values())
 
 
 def _check_symbols(argument: str, symbols: list[Any]) -> None:
