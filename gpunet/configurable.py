@@ -66,8 +66,8 @@ class Configurable:
                     f"{kind}.__init__ did not call super().__init__(), which sets {name!r}: call "
                     "it first in __init__."
                 )
-            message = f"{kind!r} object has no attribute {name!r}"
-            raise AttributeError(message, name=name, obj=self)
+                raise AttributeError(message, name=name, obj=self)
+            return object.__getattribute__(self, name)  # raises, as the property that failed
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make an object like this one, as `from_config` takes them."""

@@ -26,6 +26,8 @@ from gpunet.symbolic import Graph, Node, symbol_key
 
 __all__ = ["Chain", "FusedLoss", "Step", "call_with_loss", "run", "runs_graph", "steps"]
 
+_LONGEST = 64  # calls in a line: to look for chains takes time in proportion
+
 
 class Step(NamedTuple):
     """A call that computes the output of one node, or of the last of several.
@@ -134,7 +136,7 @@ class _FlatGraph(NamedTuple):
     Attributes:
         calls: in order; the first slots are those of the graph's inputs.
         lines: for each call its position and those of the calls after it, as long as each reads
-            the output of the one before it and nothing else does.
+            the output of the one before it and nothing else does; cut off after some length.
         uses: how often each slot is read, as an output of the graph too.
         outputs: the slots of the outputs.
         models: the models in the graph, and the graph that each was replaced by, or None.
@@ -206,7 +208,7 @@ def _lines(calls: list[_Call], uses: list[int], outputs: set[int]) -> list[tuple
         if len(call.outputs) == 1 and uses[slot] == 1 and slot not in outputs:
             follower = calls[reader[slot]].node
             if follower.takes_one_symbol:
-                after = lines[reader[slot]]  # type: ignore[assignment]
+                after = lines[reader[slot]][: _LONGEST - 1]  # type: ignore[assignment]
         lines[position] = (position, *after)
     return lines
 

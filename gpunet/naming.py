@@ -8,9 +8,26 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["check_arguments", "find", "snake_case", "suggest", "unknown_argument"]
+__all__ = ["check_arguments", "find", "numbered", "snake_case", "suggest", "unknown_argument"]
 
 T = TypeVar("T")
+
+
+def numbered(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return names with a number added to each that is taken, or came before.
+
+    >>> numbered(["dense", "relu", "dense"])
+    ['dense', 'relu', 'dense_1']
+    """
+    used, numbers, found = set(taken), dict[str, int](), list[str]()
+    for name in names:
+        unique, number = name, numbers.get(name, 1)
+        while unique in used:
+            unique, number = f"{name}_{number}", number + 1
+        numbers[name] = number
+        used.add(unique)
+        found.append(unique)
+    return found
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import array_module
+from gpunet.naming import numbered
 
 __all__ = [
     "Graph",
     "Node",
     "Symbol",
     "flatten",
+    "flatten_like",
     "infer",
     "is_symbolic",
     "map_structure",
@@ -85,12 +87,15 @@ class Node:
         operation: a layer, a model or a function.
         args, kwargs: what it was called with; nested structures may contain symbols.
         structure: of its outputs, with the index of each in place of its symbol.
-        shapes: of its outputs, in flat order.
+        shapes, dtypes: of its outputs, in flat order.
         inputs: the symbols in `args` and `kwargs`, in order.
         takes_one_symbol: whether one symbol is all that it was called with.
     """
 
-    __slots__ = ("args", "inputs", "kwargs", "operation", "shapes", "structure", "takes_one_symbol")
+    __slots__ = (
+        "args", "dtypes", "inputs", "kwargs", "operation", "shapes", "structure",
+        "takes_one_symbol",
+    )  # fmt: skip
 
     def __init__(
         self, operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -100,6 +105,7 @@ class Node:
         self.inputs = symbols_in((args, kwargs))
         self.structure: Any = None
         self.shapes: list[Shape] = []
+        self.dtypes: list[Any] = []
         self.takes_one_symbol = len(args) == 1 and not kwargs and type(args[0]) is Symbol
 
     @property
@@ -107,6 +113,11 @@ class Node:
         """The name of the operation."""
         name = getattr(self.operation, "name", None) or getattr(self.operation, "__name__", "call")
         return str(name).lstrip("_")
+
+    def symbols(self) -> list[Symbol]:
+        """Return new symbols of its outputs, in flat order."""
+        pairs = enumerate(zip(self.shapes, self.dtypes, strict=True))
+        return [Symbol(shape, dtype, self, i, self.name) for i, (shape, dtype) in pairs]
 
     def call(self, values: Iterator[Any]) -> Any:
         """Call the operation with values in place of its input symbols, in order."""
@@ -130,6 +141,7 @@ class Graph:
         nodes: the calls, each after those that it depends on.
         inputs, outputs: the symbols, as flat lists.
         input_structure, output_structure: as given.
+        input_names, output_names: of the operations, numbered where several have one name.
 
     Raises:
         TypeError: something else than symbols is given.
@@ -149,6 +161,35 @@ class Graph:
             )
         self.nodes = self._order()
         self.cache: Any = None  # what fusion finds out about the graph
+        self.set_names()
+
+    def set_names(self) -> None:
+        """Name inputs and outputs after their operations as these are called now."""
+        self.input_names = _unique_names(self.inputs)
+        self.output_names = _unique_names(self.outputs)
+
+    def named_inputs(self, values: dict[str, Any]) -> list[Any]:
+        """Return the values of a dictionary in the order of the inputs.
+
+        Arguments:
+            values: by the names of the inputs, or by the keys that they were given with.
+
+        Raises:
+            ValueError: an input is missing.
+        """
+        names: list[str] = list(self.input_names)
+        if isinstance(self.input_structure, dict) and self.input_structure.keys() <= values.keys():
+            return flatten_like(self.input_structure, values)
+        missing = [name for name in names if name not in values]
+        if missing and len(names) == len(values) == 1:
+            return list(values.values())
+        if missing:
+            keys = self.input_structure if isinstance(self.input_structure, dict) else names
+            raise ValueError(
+                f"there is no input {missing[0]!r}: expected a dictionary with keys "
+                f"{sorted(keys)}, received {sorted(values, key=str)}."
+            )
+        return [values[name] for name in names]
 
     def _order(self) -> list[Node]:
         """Return the nodes between inputs and outputs, each after those that it depends on."""
@@ -182,13 +223,71 @@ class Graph:
             waiting.pop()
         return ordered
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the nodes as a flat list: a copy of nodes within nodes would recurse deeply."""
+        places = {symbol_key(symbol): _Place(i) for i, symbol in enumerate(self.inputs)}
+        inputs = [_without_sources(symbol) for symbol in self.inputs]
+        calls = []
+        for node in self.nodes:
+            arguments = map_structure(
+                lambda x: places[symbol_key(x)] if isinstance(x, Symbol) else x,
+                (node.args, node.kwargs),
+            )
+            calls.append((node.operation, arguments, node.structure, node.shapes, node.dtypes))
+            for index in range(len(node.shapes)):
+                places[id(node), index] = _Place(len(places))
+        outputs = [places[symbol_key(symbol)] for symbol in self.outputs]
+        structures = (
+            pack(self.input_structure, range(len(inputs))), pack(self.output_structure, outputs),
+        )  # fmt: skip
+        names = self.input_names, self.output_names
+        return {"inputs": inputs, "calls": calls, "structures": structures, "names": names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        symbols, self.nodes, self.cache = list(state["inputs"]), [], None
+        self.inputs = list(symbols)
+        for operation, arguments, structure, shapes, dtypes in state["calls"]:
+            args, kwargs = map_structure(
+                lambda x, known=symbols: known[x.position] if isinstance(x, _Place) else x,
+                arguments,
+            )
+            node = Node(operation, args, kwargs)
+            node.structure, node.shapes, node.dtypes = structure, shapes, dtypes
+            self.nodes.append(node)
+            symbols += node.symbols()
+        self.input_names, self.output_names = state["names"]
+        inputs, outputs = state["structures"]
+        self.input_structure = pack(inputs, self.inputs)
+        self.output_structure = map_structure(lambda place: symbols[place.position], outputs)
+        self.outputs = flatten(self.output_structure)
+
     @property
     def operations(self) -> list[Any]:
         """The operations of the inputs and the nodes, each once."""
-        sources = [symbol.node.operation for symbol in self.inputs if symbol.node is not None]
-        found = {id(operation): operation for operation in sources}
-        found.update({id(node.operation): node.operation for node in self.nodes})
-        return list(found.values())
+        sources = [symbol.node for symbol in self.inputs if symbol.node is not None]
+        # An input that is an output of another graph stands for data, not for its operation.
+        nodes = [*(node for node in sources if not node.inputs), *self.nodes]
+        return list({id(node.operation): node.operation for node in nodes}.values())
+
+
+class _Place:
+    """The position of a symbol in the flat list of a graph's inputs and outputs of nodes."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+def _without_sources(symbol: Symbol) -> Symbol:
+    """Return an input as it is, or apart from the calls that it depends on in another graph."""
+    if symbol.node is None or not symbol.node.inputs:
+        return symbol
+    return Symbol(symbol.shape, symbol.dtype, name=symbol.name)
+
+
+def _unique_names(symbols: list[Symbol]) -> tuple[str, ...]:
+    return tuple(numbered(s.name if s.node is None else s.node.name for s in symbols))
 
 
 def _check_symbols(argument: str, symbols: list[Any]) -> None:
@@ -240,11 +339,9 @@ def record(
     if outputs is None:
         outputs = infer(operation, args, kwargs)
     leaves = flatten(outputs)
-    node.structure, node.shapes = pack(outputs, range(len(leaves))), [x.shape for x in leaves]
-    symbols = [
-        Symbol(item.shape, item.dtype, node, index, node.name) for index, item in enumerate(leaves)
-    ]
-    return pack(outputs, symbols)
+    node.structure = pack(outputs, range(len(leaves)))
+    node.shapes, node.dtypes = [x.shape for x in leaves], [x.dtype for x in leaves]
+    return pack(outputs, node.symbols())
 
 
 def infer(operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -294,6 +391,34 @@ def flatten(structure: Any) -> list[Any]:
     if isinstance(structure, list | tuple):
         return [leaf for item in structure for leaf in flatten(item)]
     return [structure]
+
+
+def flatten_like(structure: Any, values: Any) -> list[Any]:
+    """Return the items of `values` in place of the leaves of a structure, in flat order.
+
+    Items may be lists themselves, and dictionaries may have further keys.
+
+    Raises:
+        ValueError: the structures differ.
+
+    >>> flatten_like({"a": 0, "b": [0, 0]}, {"b": [[1, 2], 3], "a": 4, "c": 5})
+    [4, [1, 2], 3]
+    """
+    if isinstance(structure, dict) and isinstance(values, dict):
+        missing = [key for key in structure if key not in values]
+        if missing:
+            raise ValueError(f"expected the keys {list(structure)}, received {list(values)}.")
+        keys = sorted(structure, key=str)
+        return [leaf for key in keys for leaf in flatten_like(structure[key], values[key])]
+    if isinstance(structure, list | tuple) and isinstance(values, list | tuple):
+        if len(structure) != len(values):
+            raise ValueError(f"expected {len(structure)} items, received {len(values)}.")
+        pairs = zip(structure, values, strict=True)
+        return [leaf for part, items in pairs for leaf in flatten_like(part, items)]
+    if isinstance(structure, dict | list | tuple):
+        kind = type(structure).__name__
+        raise ValueError(f"expected a {kind} of arrays, received {type(values).__name__}.")
+    return [values]
 
 
 def pack(structure: Any, leaves: Iterable[Any]) -> Any:

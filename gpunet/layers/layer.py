@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -21,6 +21,7 @@ from gpunet.layers.building import (
     as_sample_shape,
     built_once,
     name_layer,
+    unbuilt_on_error,
 )
 from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_name
 from gpunet.naming import snake_case
@@ -76,7 +77,7 @@ class Layer(WeightOwner, Configurable):
     ) -> None:
         super().__init__(**unknown)
         self.name = name or snake_case(type(self).__name__)
-        self.named_by_user = name is not None
+        self.named_by_user, self.named_by_model = name is not None, False
         self.trainable = boolean(trainable, "trainable", self.name)
         self.dtype = _weight_dtype(dtype, self.name)
         self.built = self._is_building = False
@@ -244,11 +245,12 @@ class Layer(WeightOwner, Configurable):
     ) -> Any:
         """Return the symbols of the output, after building the layer for those of the input."""
         try:
-            if not self.built:
-                self._build_with(_shapes(args[0]), args[1:])
-            given = {"training": training, "mask": mask}
-            kwargs = kwargs | {key: item for key, item in given.items() if item is not None}
-            outputs = self.output_symbols(args, kwargs)
+            with nullcontext() if self.built else unbuilt_on_error(self):
+                if not self.built:
+                    self._build_with(_shapes(args[0]), args[1:])
+                given = {"training": training, "mask": mask}
+                kwargs = kwargs | {key: item for key, item in given.items() if item is not None}
+                outputs = self.output_symbols(args, kwargs)
         except (TypeError, ValueError) as error:
             name_layer(error, self)
             raise
@@ -407,11 +409,17 @@ def _weak(item: Any) -> Any:
 
 
 def _checked_output(output: Any) -> Any:
-    if isinstance(output, Tensor | list | tuple | dict):
+    if isinstance(output, Tensor):
         return output
+    leaves = symbolic.flatten(output)
+    wrong = [type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Tensor)]
+    if leaves and not wrong:
+        return output
+    within = f" of {wrong[0]}" if leaves and leaves[0] is not output else ""
     raise TypeError(
-        f"call must return a Tensor, received {type(output).__name__}, which has no gradient: "
-        "compute with x, operators and gpunet.functions."
+        f"call must return a Tensor, or a list, tuple or dictionary of them, received "
+        f"{type(output).__name__}{within}, which has no gradient: compute with x, operators and "
+        "gpunet.functions."
     )
 
 

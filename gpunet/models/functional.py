@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from gpunet import functions, fusion, symbolic
@@ -10,8 +11,9 @@ from gpunet.autograd import Tensor
 from gpunet.layers import InputLayer, Layer
 from gpunet.layers.building import name_layer
 from gpunet.layers.layer import Shape, _map_shapes
-from gpunet.layers.tracking import Replaceable, describe, unique_name
+from gpunet.layers.tracking import Replaceable, describe
 from gpunet.models import summary
+from gpunet.naming import numbered
 from gpunet.symbolic import Graph, Node, Symbol
 from gpunet.training.joining import samples_at_once
 
@@ -50,9 +52,22 @@ class Functional(Layer):
         for symbol in graph.inputs:
             if symbol.node is not None and isinstance(symbol.node.operation, InputLayer):
                 symbol.name = symbol.node.operation.name
+        graph.set_names()
         self.graph, self._graph_layers = graph, layers
         shapes = symbolic.map_structure(lambda s: s.shape, graph.input_structure)
         self.input_shape, self.built = shapes, True
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Symbols are in the graph; a copy of calls within calls would recurse deeply.
+        arguments = {
+            name: item for name, item in vars(self._arguments).items() if not _is_computed(item)
+        }
+        return super().__getstate__() | {"_arguments": SimpleNamespace(**arguments)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.graph is not None and hasattr(self._arguments, "inputs"):
+            self._arguments.outputs = self.graph.output_structure
 
     # Layers
 
@@ -165,14 +180,15 @@ class Functional(Layer):
         expected = self.graph.inputs
         received = leaf_shapes(shape)
         if len(received) != len(expected):
-            names = [symbol.name for symbol in expected]
             raise ValueError(
-                f"the model takes {len(expected)} inputs, {names}, received {len(received)}: give "
-                "a list in this order, or a dictionary by these names."
+                f"the model takes {len(expected)} inputs, {list(self.graph.input_names)}, "
+                f"received {len(received)}: give a list in this order, or a dictionary by these "
+                "names."
             )
-        for symbol, found in zip(expected, received, strict=True):
-            name = f" for the input {symbol.name!r}" if len(expected) > 1 else ""
-            _check_shape(found, symbol.shape, name)
+        names = self.graph.input_names
+        for symbol, name, found in zip(expected, names, received, strict=True):
+            where = f" for the input {name!r}" if len(expected) > 1 else ""
+            _check_shape(found, symbol.shape, where)
 
     def takes_integers(self) -> bool:
         return self.graph is not None and all(
@@ -220,6 +236,12 @@ class Functional(Layer):
         print_fn(summary.table(self))
 
 
+def _is_computed(argument: Any) -> bool:
+    """Return whether an argument contains symbols that follow from others."""
+    nodes = (symbol.node for symbol in symbolic.symbols_in(argument))
+    return any(node is not None and node.inputs for node in nodes)
+
+
 def _output_symbols(node: Node, sources: Iterator[Symbol]) -> Any:
     """Return symbols like the outputs of a node for other inputs."""
     args, kwargs = symbolic.map_structure(
@@ -236,21 +258,8 @@ def _output_symbols(node: Node, sources: Iterator[Symbol]) -> Any:
 
 def _flat_inputs(graph: Graph, inputs: Any) -> list[Any]:
     """Return the inputs in the order of the graph's; dictionaries by the names of inputs too."""
-    if isinstance(inputs, dict) and not isinstance(graph.input_structure, dict):
-        names = [symbol.name for symbol in graph.inputs]
-        if set(names) - inputs.keys():
-            raise ValueError(
-                f"expected a dictionary with the inputs {names}, received {sorted(inputs)}."
-            )
-        return [inputs[name] for name in names]
     if isinstance(inputs, dict):
-        missing = graph.input_structure.keys() - inputs.keys()
-        if missing:
-            raise ValueError(
-                f"expected a dictionary with the inputs {sorted(graph.input_structure)}, received "
-                f"{sorted(inputs)}."
-            )
-        return symbolic.flatten({key: inputs[key] for key in graph.input_structure})
+        return graph.named_inputs(inputs)
     return symbolic.flatten(inputs)
 
 
@@ -288,11 +297,11 @@ def _make_names_unique(layers: list[Layer], model: str) -> None:
             raise ValueError(
                 f"{model!r} has two layers named {name!r}: give each layer a name= of its own."
             )
-    taken = set(given)
-    for layer in layers:
-        if not layer.named_by_user:
-            layer.name = unique_name(layer.name, taken.__contains__)
-            taken.add(layer.name)
+    others = [layer for layer in layers if not layer.named_by_user]
+    others.sort(key=lambda layer: not layer.named_by_model)  # the names in other models stay
+    names = numbered((layer.name for layer in others), given)
+    for layer, name in zip(others, names, strict=True):
+        layer.name, layer.named_by_model = name, True
 
 
 def leaf_shapes(shape: Any) -> list[Shape]:

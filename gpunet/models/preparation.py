@@ -143,7 +143,7 @@ class Preparation(StepMethods):
         if isinstance(structure, dict):
             return tuple(sorted(structure, key=str))
         if self.graph is not None:
-            return tuple(symbol.name for symbol in self.graph.outputs)
+            return self.graph.output_names
         if isinstance(outputs, list | tuple):
             return tuple(f"output_{i}" for i in range(len(flatten(outputs))))
         return ("output",)

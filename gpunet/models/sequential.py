@@ -85,6 +85,7 @@ class Sequential(Model):
                 self.given_input_shape = None
             raise
         self.layers.append(layer)
+        layer.named_by_model = True
 
     def pop(self) -> Layer:
         """Remove the last layer and return it."""

@@ -136,8 +136,10 @@ class StepMethods(Functional):
         y: Any = batch.targets[0]
         weights: Any = batch.weights[0] if batch.weights else None
         if len(batch.targets) > 1:
-            y = pack(self._output_template, batch.targets)
-            weights = pack(self._output_template, batch.weights) if batch.weights else None
+            graph = self.graph
+            template = self._output_template if graph is None else graph.output_structure
+            y = pack(template, batch.targets)
+            weights = pack(template, batch.weights) if batch.weights else None
         return (x, y) if weights is None else (x, y, weights)
 
     def _checked(self, data: Any, where: str) -> tuple[Batch, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from typing import Any
 
 from gpunet.layers.layer import Layer
-from gpunet.symbolic import Graph, Node
+from gpunet.symbolic import Graph, Node, Symbol
 
 __all__ = ["table"]
+
+_WIDTHS = (40, 36, 16, 40)  # of the columns at most
 
 
 def table(model: Any) -> str:
@@ -21,14 +25,15 @@ def table(model: Any) -> str:
         sources = [", ".join(_sources(node)) or "-" for node in _nodes(model.graph)]
         for line, cell in zip(lines, ["Connected to", *sources], strict=True):
             line.append(cell)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = [_aligned(line, widths) for line in lines]
+    text = _aligned(lines)
     rule = "-" * max(map(len, text))
     trainable = sum(parameter.size for parameter in model.trainable_weights)
     frozen = sum(parameter.size for parameter in model.non_trainable_weights)
     size = sum(parameter.value.nbytes for parameter in model.weights)
+    is_built = all(layer.built for layer in model.with_sublayers())
     totals = [
-        f"Total params: {trainable + frozen:,} ({_bytes(size)})",
+        f"Total params: {trainable + frozen:,} ({_bytes(size)}"
+        f"{'' if is_built else ', without unbuilt layers'})",
         f"Trainable params: {trainable:,}",
         f"Non-trainable params: {frozen:,}",
     ]
@@ -37,10 +42,18 @@ def table(model: Any) -> str:
     )
 
 
-def _aligned(line: list[str], widths: list[int]) -> str:
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table, in which wide cells take several."""
+    wrapped = [
+        [textwrap.wrap(cell, _WIDTHS[column]) for column, cell in enumerate(row)] for row in rows
+    ]
+    lines = [cells for row in wrapped for cells in itertools.zip_longest(*row, fillvalue="")]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     puts = [str.ljust, str.ljust, str.rjust, str.ljust]
-    cells = [put(cell, width) for put, cell, width in zip(puts, line, widths, strict=False)]
-    return "  ".join(cells).rstrip()
+    return [
+        "  ".join(map(lambda put, cell, width: put(cell, width), puts, line, widths)).rstrip()
+        for line in lines
+    ]
 
 
 def _rows(model: Any) -> list[tuple[str, str, str]]:
@@ -67,9 +80,9 @@ def _row(operation: Any, shape: str, name: str = "", again: bool = False) -> tup
 
 
 def _nodes(graph: Graph) -> list[Node]:
-    """Return the nodes to list: a single input is told by the first shape alone."""
+    """Return the nodes to list: a single input of a line of layers is left out."""
     inputs = [s.node for s in graph.inputs if s.node is not None and not s.node.inputs]
-    return [*(inputs if len(inputs) > 1 or _branches(graph) else []), *graph.nodes]
+    return [*(inputs if _branches(graph) or not graph.nodes else []), *graph.nodes]
 
 
 def _branches(graph: Graph) -> bool:
@@ -85,7 +98,11 @@ def _branches(graph: Graph) -> bool:
 
 
 def _sources(node: Node) -> list[str]:
-    return [symbol.node.name for symbol in node.inputs if symbol.node is not None]
+    return [_source(s, s.node) for s in node.inputs if s.node is not None]
+
+
+def _source(symbol: Symbol, node: Node) -> str:
+    return node.name if len(node.shapes) == 1 else f"{node.name}[{symbol.index}]"
 
 
 def _bytes(count: int) -> str:

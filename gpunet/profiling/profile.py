@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,18 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import primitives
+from gpunet import functions, fusion, primitives
 from gpunet.arguments import positive_integer
-from gpunet.autograd import Array, Tensor
-from gpunet.backend import array_module, asarray, get_array_module
+from gpunet.autograd import Array, Tensor, recording
+from gpunet.backend import get_array_module
+from gpunet.layers.layer import Layer, collect_updates
 from gpunet.models.model import Model
-from gpunet.models.sequential import Sequential
 from gpunet.primitives import launch as launcher
 from gpunet.primitives.launch import Executor, Launch
 from gpunet.primitives.precision import use_precision
 from gpunet.profiling.cost import Work, work_of_call, work_of_launch
-from gpunet.profiling.dry_run import DryRun, dtype_of, sample_shape, unchanged
+from gpunet.profiling.dry_run import DryRun, unchanged
+from gpunet.profiling.examples import example_batch
 from gpunet.profiling.report import LayerTime, OperationTime, Profile
+from gpunet.symbolic import Graph, Symbol, flatten, map_structure
 
 __all__ = ["profile"]
 
@@ -35,24 +39,25 @@ def profile(
 ) -> Profile:
     """Return the times of a training step, of its layers and of its kernels or primitives.
 
-    Steps run as in `fit`, uncaptured; times are medians. The layers of a `Sequential` are timed
+    Steps run as in `fit`, uncaptured; times are medians. The nodes of the model's graph are timed
     once more one by one, forward and backward, since in training several may run as one. A kernel
     on a GPU is launched by itself, several times in a row, so that its time does not contain the
     launch. Model, optimizer and random numbers stay as they are.
 
     Arguments:
-        model: compiled, and with a known input shape.
-        x, y: inputs and targets like those of `fit`, of which the first `batch_size` are taken; by
-            default zeros.
+        model: compiled, of any inputs and outputs, and with known input shapes unless x is given.
+        x, y: inputs and targets like those of `fit`, repeated or cut to `batch_size`; by default
+            zeros.
         batch_size: samples in a step.
         steps: how many steps to take the median of.
 
     Raises:
         TypeError: it is no model.
         RuntimeError: before `compile`, or while the input shape is not known.
-        ValueError: fewer samples than a batch are given.
+        TypeError, ValueError: `fit` would refuse the data.
 
     >>> from gpunet.layers import Dense, Input
+    >>> from gpunet.models import Sequential
     >>> model = Sequential([Input((8,)), Dense(4, activation="relu"), Dense(1)])
     >>> model.compile("adam", "mse")
     >>> found = profile(model, steps=2)
@@ -64,36 +69,16 @@ def profile(
     positive_integer(batch_size, "batch_size", "profile")
     positive_integer(steps, "steps", "profile")
     model._check_compiled("profile")
-    sample = sample_shape(model, x, "profile")
-    library = _library_of(model)
-    inputs = _batch(x, "x", batch_size, library, (batch_size, *sample), dtype_of(x, model))
-    targets = None if y is None else _batch(y, "y", batch_size, library, (), None)
+    batch, structure = example_batch(model, x, y, batch_size, "profile")
+    library = get_array_module(batch.inputs[0])
     with unchanged(model), use_precision(model.precision):
-        dry_run = DryRun(model, inputs, targets)
+        dry_run = DryRun(model, batch, structure)
         step = _median(library, dry_run.step, steps)
         find = _primitives_of if library is np else _kernels_of
         operations = find(dry_run, steps)
-        layers = _layers_of(model, inputs, steps) if type(model) is Sequential else []
+        layers = _layers_of(dry_run, steps)
     device = "CPU" if library is np else "GPU"
     return Profile(model.name, device, batch_size, step, layers, operations)
-
-
-def _library_of(model: Model) -> ModuleType:
-    weights = model.weights
-    return get_array_module(weights[0].value) if weights else array_module()
-
-
-def _batch(
-    data: Any, argument: str, size: int, library: ModuleType, shape: tuple[int, ...], dtype: Any
-) -> Array:
-    if data is None:
-        return library.zeros(shape, dtype)
-    if len(data) < size:
-        raise ValueError(
-            f"profile: expected at least {size} samples in {argument}, received {len(data)}: give "
-            "more, or a smaller batch_size."
-        )
-    return asarray(data[:size], like=library.zeros(0))
 
 
 def _median(library: ModuleType, call: Callable[[], Any], times: int) -> float:
@@ -120,27 +105,69 @@ def _seconds(library: ModuleType, call: Callable[[], Any], calls: int = 1) -> fl
     return cuda.get_elapsed_time(begin, end) / 1e3 / calls
 
 
-def _layers_of(model: Sequential, x: Array, steps: int) -> list[LayerTime]:
-    """Return the times of each layer by itself, with the outputs of those before it."""
-    library, found = get_array_module(x), []
-    value = model._as_tensor(x).value
-    for position, layer in enumerate(model.layers):
-        is_first = position == 0
+def _layers_of(dry_run: DryRun, steps: int) -> list[LayerTime]:
+    """Return the times of each node of the model's graph by itself."""
+    model = dry_run.model
 
-        def forward(layer: Any = layer, value: Array = value, is_first: bool = is_first) -> Tensor:
-            wants = not is_first and value.dtype.kind == "f"
-            return layer(Tensor(value, requires_grad=wants), training=True)
+    def times(inputs: Any, **options: Any) -> list[LayerTime]:
+        graph = _graph_of(model, inputs, options)
+        return [] if graph is None else _times_of(graph, flatten(inputs), steps)
 
-        def both(forward: Callable[[], Tensor] = forward) -> None:
-            y = forward()
-            if y.node is not None:
-                y.backward(y.value)
+    inputs = model._state_for_evaluation(dry_run.structure).pack_inputs(dry_run.batch.inputs)
+    with recording(True), collect_updates():
+        found: list[LayerTime] = model.run(times, (inputs,), {}, True)
+    return found
+
+
+def _graph_of(model: Model, inputs: Any, options: dict[str, Any]) -> Graph | None:
+    """Return the graph of a model, recorded from its call; None where that needs values."""
+    if fusion.runs_graph(model):
+        return model.graph
+    symbols = map_structure(lambda x: Symbol(x.shape, x.dtype), inputs)
+    layers: Any = model.with_sublayers()
+    latest = [layer._symbols for layer in layers]
+    try:
+        return Graph(symbols, model.call(symbols, **options))
+    except Exception:  # of any kind: custom code was written for tensors
+        return None
+    finally:
+        for layer, before in zip(layers, latest, strict=True):
+            layer._symbols = before
+
+
+def _times_of(graph: Graph, inputs: list[Tensor], steps: int) -> list[LayerTime]:
+    """Return the times of each node, given the outputs of those before it."""
+    library, found = get_array_module(inputs[0].value), []
+    values = {slot: tensor.value for slot, tensor in enumerate(inputs)}
+    for step in fusion.steps(graph, fuse=False):
+
+        def forward(step: fusion.Step = step) -> list[Tensor]:
+            arguments = [_tensor(values[slot], slot >= len(inputs)) for slot in step.inputs]
+            return flatten(step.call(*arguments))
+
+        def both(forward: Callable[[], list[Tensor]] = forward) -> None:
+            _backpropagate([y for y in forward() if y.node is not None])
 
         seconds = _median(library, forward, steps)
         backward = max(0.0, _median(library, both, steps) - seconds)
-        value = forward().value
-        found.append(LayerTime(layer.name, type(layer).__name__, value.shape, seconds, backward))
+        outputs = [y.value for y in forward()]
+        values.update(zip(step.outputs, outputs, strict=True))
+        (node,), shapes = step.nodes, [y.shape for y in outputs]
+        kind = type(node.operation).__name__ if isinstance(node.operation, Layer) else "function"
+        shape = shapes[0] if len(shapes) == 1 else shapes
+        found.append(LayerTime(node.name, kind, shape, seconds, backward))
     return found
+
+
+def _tensor(value: Array, is_computed: bool) -> Tensor:
+    return Tensor(value, requires_grad=is_computed and value.dtype.kind == "f")
+
+
+def _backpropagate(outputs: list[Tensor]) -> None:
+    if len(outputs) == 1:
+        outputs[0].backward(outputs[0].value)
+    elif outputs:  # the tape is run through once: from one number
+        functools.reduce(operator.add, map(functions.sum, outputs)).backward()
 
 
 def _primitives_of(dry_run: DryRun, steps: int) -> list[OperationTime]:
@@ -199,7 +226,7 @@ def _kernels_of(dry_run: DryRun, steps: int) -> list[OperationTime]:
     keeper: Any = _Keeper(launcher.current_executor())
     with launcher.use_executor(keeper):
         dry_run.step()
-    library = get_array_module(dry_run.targets)
+    library = dry_run.library
 
     def seconds_of(launch: Launch) -> float:
         def call() -> None:

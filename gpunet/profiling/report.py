@@ -12,19 +12,19 @@ __all__ = ["LayerTime", "OperationTime", "Profile"]
 
 @dataclass(frozen=True)
 class LayerTime:
-    """A layer by itself, in seconds.
+    """A node of a model's graph by itself, in seconds.
 
     Attributes:
-        name: the layer's.
-        kind: its class.
-        output_shape: of its output.
+        name: of the layer or function.
+        kind: the class of the layer, or 'function'.
+        output_shape: of its output; of several a list.
         forward: seconds.
         backward: seconds for the gradients of its weights and of its input.
     """
 
     name: str
     kind: str
-    output_shape: tuple[int, ...]
+    output_shape: tuple[int, ...] | list[tuple[int, ...]]
     forward: float
     backward: float
 
@@ -57,7 +57,8 @@ class Profile:
         device: 'CPU' or 'GPU'.
         batch_size: samples in a step.
         step: seconds of a step as it is trained, not captured.
-        layers: each by itself, not joined with others; empty for a model that is no `Sequential`.
+        layers: each node of the graph by itself, not joined with others, inner models node by node;
+            empty for a subclassed model whose `call` needs values.
         operations: of a step, joined layers as one, the longest first.
     """
 
@@ -175,11 +176,11 @@ _BLUE, _ORANGE = "#0072b2", "#e69f00"
 def _draw_layers(axes: Any, layers: list[LayerTime]) -> None:
     names = [layer.name for layer in layers]
     forward = [layer.forward * 1e6 for layer in layers]
-    axes.barh(names, forward, color=_BLUE, label="forward")
-    axes.barh(
-        names, [layer.backward * 1e6 for layer in layers], left=forward, color=_ORANGE,
-        label="backward",
-    )  # fmt: skip
+    backward = [layer.backward * 1e6 for layer in layers]
+    rows = range(len(layers))  # not the names: a shared layer has several rows
+    axes.barh(rows, forward, color=_BLUE, label="forward")
+    axes.barh(rows, backward, left=forward, color=_ORANGE, label="backward")
+    axes.set_yticks(rows, names)
     axes.legend(frameon=False)
     _finish(axes, "Layers, each by itself")
 

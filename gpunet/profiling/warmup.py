@@ -12,13 +12,15 @@ import numpy as np
 
 from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
-from gpunet.backend import array_module, get_array_module
+from gpunet.backend import get_array_module
 from gpunet.models.model import Model
 from gpunet.primitives import launch as launcher
 from gpunet.primitives import reference, selection
 from gpunet.primitives.launch import Build, Executor, KernelSource, Launch
 from gpunet.primitives.precision import use_precision
-from gpunet.profiling.dry_run import DryRun, dtype_of, sample_shape, unchanged
+from gpunet.profiling.dry_run import DryRun, unchanged
+from gpunet.profiling.examples import example_batch
+from gpunet.training.batches import Batch
 from gpunet.training.memory import memory_for
 
 __all__ = ["warmup"]
@@ -36,10 +38,11 @@ def warmup(
     GPU.
 
     Arguments:
-        model: compiled, and with a known input shape.
+        model: compiled, of any inputs and outputs, and with known input shapes unless x is given.
         batch_size: samples in a step.
-        x, y: inputs and targets like those of `fit`, where their type is not the weights', or the
-            targets of a custom loss have another shape than the predictions; one sample is enough.
+        x, y: inputs and targets like those of `fit`, where the model does not know the shapes of
+            its inputs, their type is not the weights', or the targets of a custom loss have another
+            shape than the predictions; one sample is enough.
         verbose: 'auto' or 1 for a line that redraws on a terminal; 2 for a line a kernel; 0 for
             silence.
 
@@ -48,30 +51,30 @@ def warmup(
 
     Raises:
         RuntimeError: before `compile`, or while the input shape is not known.
+        TypeError, ValueError: `fit` would refuse the data.
         KernelCompileError: a kernel does not compile.
     """
     if not isinstance(model, Model):
         raise TypeError(f"warmup expects a model, received {type(model).__name__}.")
     positive_integer(batch_size, "batch_size", "warmup")
     model._check_compiled("warmup")
-    sample = sample_shape(model, x, "warmup")
-    weights = model.weights
-    library = get_array_module(weights[0].value) if weights else array_module()
-    if library is np:
-        zeros = np.zeros((batch_size, *sample), dtype_of(x, model))
-        return _warm_up_cpu(model, zeros, y, verbose)
+    batch, structure = example_batch(model, x, y, batch_size, "warmup")
+    if get_array_module(batch.inputs[0]) is np:
+        return _warm_up_cpu(model, batch, structure, verbose)
     recorder = _Recorder(launcher.current_executor())
-    with (
-        unchanged(model),
-        launcher.use_executor(recorder),
-        memory_for(batch_size),
-        use_precision(model.precision),
-    ):
-        DryRun(model, library.zeros((batch_size, *sample), dtype_of(x, model)), y).step()
+    with launcher.use_executor(recorder):
+        _dry_run(model, batch, structure)
     return _compile(recorder.executor, list(recorder.launches.values()), verbose)
 
 
-def _warm_up_cpu(model: Model, x: Array, y: Any, verbose: int | str) -> int:
+def _dry_run(model: Model, batch: Batch, structure: Any) -> None:
+    with unchanged(model), memory_for(batch.size), use_precision(model.precision):
+        dry_run = DryRun(model, batch, structure)
+        dry_run.evaluate()
+        dry_run.step()
+
+
+def _warm_up_cpu(model: Model, batch: Batch, structure: Any, verbose: int | str) -> int:
     if selection.numpy_twins().module is reference:
         if verbose:
             print("Nothing to compile: the model is on the CPU, where NumPy runs it.")
@@ -79,8 +82,7 @@ def _warm_up_cpu(model: Model, x: Array, y: Any, verbose: int | str) -> int:
     from gpunet.primitives.fast.compile import count_ready
 
     since, before = perf_counter(), count_ready()
-    with unchanged(model), memory_for(len(x)):
-        DryRun(model, x, y).step()
+    _dry_run(model, batch, structure)
     ready = count_ready() - before
     if verbose:
         print(f"Made {ready} kernels ready - {perf_counter() - since:.1f} s", flush=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, NamedTuple
 
 from gpunet.arguments import plain, positive_integer
 from gpunet.autograd import Array
-from gpunet.symbolic import flatten, pack
+from gpunet.symbolic import flatten, flatten_like, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches
 
@@ -204,39 +205,49 @@ class DataAdapter:
         graph, count = self.model.graph, self.model._input_count()
         if isinstance(x, dict):
             return self._named_inputs(x, graph)
-        if not (isinstance(x, list | tuple) and (_has_arrays(x) or count == len(x) > 1)):
+        given = None if graph is None else graph.input_structure
+        width = len(given) if isinstance(given, list | tuple) else count
+        if not (isinstance(x, list | tuple) and (_has_arrays(x) or width == len(x) > 1)):
             self.structure = 0
             return (as_array(x, "x"),)
-        if count not in (None, len(x)):
+        if width not in (None, len(x)):
             raise ValueError(
                 f"x is a {type(x).__name__} of {len(x)} arrays, that is {len(x)} inputs; "
-                f"{self.model.name!r} takes {count}: "
-                + ("for rows of one input pass numpy.stack(x)." if count == 1 else "pass as many.")
+                f"{self.model.name!r} takes {width}: "
+                + ("for rows of one input pass numpy.stack(x)." if width == 1 else "pass as many.")
             )
         if count == 1:
             self.structure = 0
             return (as_array(x[0], "x"),)
-        leaves = flatten(x)
-        self.structure = pack(x if graph is None else graph.input_structure, range(len(leaves)))
+        if given is None:
+            given, leaves = x, flatten(x)
+        else:
+            leaves = list(x) if isinstance(given, dict) else self._leaves(flatten_like, given, x)
+        self.structure = pack(given, range(len(leaves)))
         return tuple(as_array(leaf, f"x[{i}]") for i, leaf in enumerate(leaves))
 
     def _named_inputs(self, x: dict[str, Any], graph: Any) -> tuple[Array, ...]:
-        names = sorted(x, key=str) if graph is None else [symbol.name for symbol in graph.inputs]
-        if not names or (graph is None and self.model._input_count() == 1):
+        if not x or (graph is None and self.model._input_count() == 1):
             raise ValueError(
                 f"x is a dictionary with keys {list(x)}, expected one array for {self.model.name!r}"
             )
-        missing = [name for name in names if name not in x]
-        if missing and len(names) == len(x) == 1:
-            names, missing = list(x), []
-        if missing:
-            raise ValueError(
-                f"x has no input {missing[0]!r}: {self.model.name!r} expects a dictionary with "
-                f"keys {names}, received {list(x)}."
-            )
-        template = dict.fromkeys(names) if graph is None else graph.input_structure
-        self.structure = pack(template, range(len(names)))
-        return tuple(as_array(x[name], f"x[{name!r}]") for name in names)
+        if graph is None:
+            names = sorted(x, key=str)
+            leaves, template = [x[name] for name in names], dict.fromkeys(names)
+        else:
+            names, template = graph.input_names, graph.input_structure
+            leaves = self._leaves(graph.named_inputs, x)
+        self.structure = pack(template, range(len(leaves)))
+        named = zip(names, leaves, strict=True)
+        return tuple(as_array(leaf, f"x[{name!r}]") for name, leaf in named)
+
+    def _leaves(self, flat: Callable[..., list[Any]], *arguments: Any) -> list[Any]:
+        """Return ``flat(*arguments)``, with the model in the message of an error."""
+        try:
+            return flat(*arguments)
+        except ValueError as error:
+            message = f"x does not fit the inputs of {self.model.name!r}: {error}"
+            raise ValueError(message) from None
 
     def _input_name(self, position: int) -> str:
         if self.structure == 0:
