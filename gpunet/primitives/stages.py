@@ -181,6 +181,12 @@ class Operations(NamedTuple):
     softmax_cross_entropy_forward: Callable[..., tuple[Array, Array]]
     softmax_cross_entropy_backward: Callable[..., Array]
 
+    @classmethod
+    def of(cls, *modules: Any) -> Operations:
+        """Return the twins that stand in these modules."""
+        found = {name: twin for module in modules for name, twin in vars(module).items()}
+        return cls(*[found[name] for name in cls._fields])
+
     def forward(self, x: Array, stage: Stage, g: StageGeometry) -> tuple[Array, Array | None]:
         """Return the outputs of one stage, and the indices of its maxima if it pools."""
         weights = stage.kernel, stage.bias

@@ -6,23 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.primitives import launch
-from gpunet.primitives.cuda import head
-from gpunet.primitives.cuda.activation import activate_backward
-from gpunet.primitives.cuda.conv_pool import (
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    conv2d_max_pool_forward,
-)
-from gpunet.primitives.cuda.convolution import (
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_forward,
-)
-from gpunet.primitives.cuda.linear import matmul
-from gpunet.primitives.cuda.reduction import bias_backward
-from gpunet.primitives.cuda.softmax import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
+from gpunet.primitives.cuda import (
+    activation,
+    conv_pool,
+    convolution,
+    head,
+    linear,
+    reduction,
+    softmax,
 )
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
 from gpunet.primitives.stages import (
@@ -38,19 +29,7 @@ __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forw
 
 Array = Any
 
-_OPERATIONS = Operations(
-    conv2d_forward,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_max_pool_forward,
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    matmul,
-    activate_backward,
-    bias_backward,
-    softmax_cross_entropy_forward,
-    softmax_cross_entropy_backward,
-)
+_OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, reduction, softmax)
 
 
 def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:

@@ -15,29 +15,13 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast.activation import activate_backward
+from gpunet.primitives.fast import activation, conv_pool, convolution, linear, softmax
 from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
-from gpunet.primitives.fast.conv_pool import (
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    conv2d_max_pool_forward,
-)
-from gpunet.primitives.fast.convolution import (
-    NO_FLOATS,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_forward,
-    is_relu,
-)
-from gpunet.primitives.fast.linear import bias_backward, matmul
+from gpunet.primitives.fast.convolution import NO_FLOATS, is_relu
 from gpunet.primitives.fast.memory import flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
-from gpunet.primitives.fast.softmax import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
-)
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Stage
@@ -62,20 +46,7 @@ CACHED = 1 << 16  # floats of activations that a thread works on, half of a leve
 FIELDS = len(Sizes._fields)
 _MOST = 256  # images at a time, however small they are
 
-
-OPERATIONS = Operations(
-    conv2d_forward,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_max_pool_forward,
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    matmul,
-    activate_backward,
-    bias_backward,
-    softmax_cross_entropy_forward,
-    softmax_cross_entropy_backward,
-)
+OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
 
 
 class _Plan(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the kernels of `products` are given for a shape: sizes and tables, made once and kept."""
+"""Sizes and tables of a shape for the kernels of `products`, made once and cached."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
 
 
 class SparsePlan(NamedTuple):
-    """The same for the gradients of a pooled convolution; the band is an image."""
+    """A `Plan` for the gradients of a pooled convolution; the band is an image."""
 
     sizes: Sizes
     positions: Ints  # of all outputs of an image
