@@ -21,7 +21,7 @@ FLOORS = [
     ["arguments", "naming", "random"],
     ["backend", "callbacks", "configurable", "progress", "symbolic"],
     ["primitives"],
-    ["autograd"],
+    ["autograd", "tape"],
     ["functions"],
     [
         "activations",
