@@ -68,7 +68,6 @@ __all__ = [
     "categorical_accuracy",
     "categorical_crossentropy",
     "counts_correct",
-    "counts_hits",
     "deserialize",
     "get",
     "mean_absolute_error",
@@ -79,8 +78,6 @@ __all__ = [
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
 ]
-
-counts_hits = counts_correct
 
 _REGISTRY = Registry(
     "metric",

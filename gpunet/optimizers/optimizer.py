@@ -16,7 +16,16 @@ from gpunet.backend import get_array_module, to_numpy
 from gpunet.configurable import Configurable
 from gpunet.naming import snake_case
 from gpunet.optimizers.rate import Rate, as_schedule
-from gpunet.optimizers.slots import Segment, Slots, check_flat, lay_out, value_of, with_gradients
+from gpunet.optimizers.slots import (
+    Segment,
+    Slots,
+    check_flat,
+    check_list,
+    lay_out,
+    new_buffer,
+    value_of,
+    with_gradients,
+)
 from gpunet.variable import Variable
 
 __all__ = ["Optimizer", "Segment"]
@@ -159,7 +168,7 @@ class Optimizer(Configurable):
 
     @property
     def built(self) -> bool:
-        """Whether `build` or `build_buffer` has made the slots."""
+        """True once `build` or `build_buffer` has made the slots."""
         return self._slots is not None
 
     @property
@@ -175,8 +184,8 @@ class Optimizer(Configurable):
     ) -> None:
         """Make the slots for one flat buffer of parameters.
 
-        The count and the slots of weights that the optimizer knows from an earlier call are kept.
-        Without `variables` steps are counted anew, and slots are zero.
+        Weights known from an earlier call keep their slots, and the optimizer its count. Without
+        `variables` the count and the slots start at zero.
 
         Arguments:
             parameters: float32 or float64 array of shape (n,).
@@ -324,21 +333,9 @@ class Optimizer(Configurable):
         Arguments:
             variables: parameters, tensors or arrays, all of one dtype.
         """
-        if not isinstance(variables, list | tuple):
-            raise TypeError(
-                f"{self.name}.build expects a list of weights, such as model.trainable_weights, "
-                f"received {type(variables).__name__}: for one flat buffer use build_buffer."
-            )
-        values = [value_of(variable) for variable in variables]
-        dtypes = {str(value.dtype) for value in values}
-        if len(dtypes) != 1:
-            raise ValueError(
-                f"{self.name}.build expects at least one weight, and all of one dtype, received "
-                f"{sorted(dtypes) or 'an empty list'}."
-            )
-        xp = get_array_module(*values)
-        buffer = xp.empty(sum(value.size for value in values), values[0].dtype)
-        self.build_buffer(buffer, lay_out(variables), variables)
+        where = f"{self.name}.build"
+        check_list(where, "a list of weights, such as model.trainable_weights", variables)
+        self.build_buffer(new_buffer(where, variables), lay_out(variables), variables)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Change weights by one step, in place; the first call builds the optimizer.
@@ -351,15 +348,9 @@ class Optimizer(Configurable):
             ValueError: if gradients and weights do not fit each other, or the optimizer was built
                 for other weights; nothing is changed.
         """
-        if not isinstance(grads, list | tuple):
-            raise TypeError(
-                f"{self.name}.apply expects a list of gradients and a list of weights, received "
-                f"{type(grads).__name__}: for one flat buffer use step(parameters, gradients)."
-            )
-        given = trainable_variables
-        if given is None:
-            given = [] if self._slots is None else self._slots.variables
-        given = list(given)
+        check_list(f"{self.name}.apply", "a list of gradients and a list of weights", grads)
+        known = [] if self._slots is None else self._slots.variables
+        given = list(known if trainable_variables is None else trainable_variables)
         variables, gradients = with_gradients(f"{self.name}.apply", given, grads)
         if self._slots is None:
             self.build(given)
@@ -397,13 +388,9 @@ class Optimizer(Configurable):
         >>> Optimizer(0.5).get_config()
         {'learning_rate': 0.5, 'weight_decay': None, 'name': 'optimizer'}
         """
-        config = super().get_config()
-        if "learning_rate" in config:
-            rate = self._schedule
-            config["learning_rate"] = float(self._learning_rate[0]) if rate is None else rate
-        if "name" in config:
-            config["name"] = self.name
-        return config
+        rate = float(self._learning_rate[0]) if self._schedule is None else self._schedule
+        current = {"learning_rate": rate, "name": self.name}
+        return {name: current.get(name, value) for name, value in super().get_config().items()}
 
 
 @functools.lru_cache(maxsize=64)

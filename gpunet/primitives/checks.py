@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunet import random
+from gpunet.arguments import is_number
 from gpunet.backend import get_array_module
 from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
@@ -27,7 +28,6 @@ __all__ = [
     "check_same_shape",
     "check_shape",
     "check_update",
-    "is_number",
 ]
 
 Shape = tuple[int, ...]
@@ -206,11 +206,6 @@ def check_gather(data: Any, rows: Any, dtype: Any, scale: float) -> np.dtype[Any
             "neither dtype nor scale."
         )
     return result
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is one real number, of Python or of NumPy, and no bool."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def check_rescale(x: Any, scale: float, offset: float, dtype: Any) -> np.dtype[Any]:

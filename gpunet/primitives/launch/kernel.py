@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.checks import is_number
+from gpunet.arguments import is_number
 from gpunet.primitives.launch.executor import accumulator, current_executor
 from gpunet.primitives.launch.source import Build, KernelSource, Launch, Parameter
 
