@@ -334,7 +334,8 @@ class Optimizer(Configurable):
             variables: parameters, tensors or arrays, all of one dtype.
         """
         where = f"{self.name}.build"
-        check_list(where, "a list of weights, such as model.trainable_weights", variables)
+        expected = "a list of weights, such as model.trainable_weights"
+        check_list(where, variables, expected, "build_buffer")
         self.build_buffer(new_buffer(where, variables), lay_out(variables), variables)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
@@ -348,7 +349,8 @@ class Optimizer(Configurable):
             ValueError: if gradients and weights do not fit each other, or the optimizer was built
                 for other weights; nothing is changed.
         """
-        check_list(f"{self.name}.apply", "a list of gradients and a list of weights", grads)
+        expected = "a list of gradients and a list of weights"
+        check_list(f"{self.name}.apply", grads, expected, "step(parameters, gradients)")
         known = [] if self._slots is None else self._slots.variables
         given = list(known if trainable_variables is None else trainable_variables)
         variables, gradients = with_gradients(f"{self.name}.apply", given, grads)

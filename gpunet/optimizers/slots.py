@@ -63,12 +63,12 @@ def check_flat(where: str, parameters: Array) -> None:
         )
 
 
-def check_list(where: str, expected: str, given: Any) -> None:
+def check_list(where: str, given: Any, expected: str, for_buffers: str) -> None:
     """Raise `TypeError` unless a list is given, and not a flat buffer."""
     if not isinstance(given, list | tuple):
         raise TypeError(
             f"{where} expects {expected}, received {type(given).__name__}: "
-            "for one flat buffer use step(parameters, gradients), after build_buffer(parameters)."
+            f"for one flat buffer use {for_buffers}."
         )
 
 
