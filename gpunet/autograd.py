@@ -205,7 +205,7 @@ class Tensor:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def is_differentiated(self) -> bool:
-        """Return whether to take the value alone would lose a gradient; see the class."""
+        """Return whether `np.asarray` would lose a gradient; see the class."""
         source, mode = _source(self), recording_mode.get()
         return source is not None and mode is not False and (mode or source.from_variable)
 

@@ -117,7 +117,7 @@ def get(identifier: Any) -> Metric:
     A name is also the metric's key in the history: ``'acc'`` gives ``'acc'``.
 
     Arguments:
-        identifier: a metric or what stands for one; a function ``(y_true, y_pred)`` as for
+        identifier: a metric, its name, class or config; a function ``(y_true, y_pred)`` as for
             `MeanMetricWrapper`; a loss or its class.
 
     Raises:

@@ -62,7 +62,7 @@ class Mean(Metric):
         self._total, self._count = total, count
 
     def _add(self, values: Array, sample_weight: Any = None, samples: int = 1) -> None:
-        """Take in values; a single one may stand for all `samples` of a batch."""
+        """Take in values; a single one may count for all `samples` of a batch."""
         xp = get_array_module(values)
         if sample_weight is None:
             is_bool = values.dtype == bool

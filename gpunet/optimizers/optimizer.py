@@ -270,7 +270,7 @@ class Optimizer(Configurable):
             self._stepping = False
 
     def _step(self, parameters: Array, gradients: Array, slots: Slots, skip: Array | None) -> None:
-        """Do one step: what all optimizers do before and after their rule has its place here."""
+        """Do one step: weight decay, the rule, and the restoration of skipped or failed steps."""
         # A bound method, unless another function was assigned to this optimizer's `update`.
         takes = _parameters_of(getattr(self.update, "__func__", self.update))
         options: dict[str, Any] = {"segments": slots.segments} if "segments" in takes else {}
@@ -284,15 +284,15 @@ class Optimizer(Configurable):
             self._decay(parameters, slots, None)
             self.update(parameters, gradients, slots.arrays, **options)
         except BaseException:
-            for array, kept in zip(changed, before, strict=True):
-                with suppress(Exception):  # a capture that was broken off refuses
-                    array[...] = kept
+            for array, saved in zip(changed, before, strict=True):
+                with suppress(Exception):  # refused in a broken capture
+                    array[...] = saved
             raise
         if skip is not None:
             failed = (skip[:2] != 0).any()
             xp = get_array_module(parameters)
-            for array, kept in zip(changed, before, strict=True):
-                array[...] = xp.where(failed, kept, array)
+            for array, saved in zip(changed, before, strict=True):
+                array[...] = xp.where(failed, saved, array)
             skip[2:] += failed
 
     # Weight decay
@@ -300,11 +300,11 @@ class Optimizer(Configurable):
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
-        """Choose weights that decay leaves alone; call it before the optimizer is built.
+        """Spare weights from decay; call it before the optimizer is built.
 
         Arguments:
             var_list: weights.
-            var_names: regular expressions; a weight is left alone if one is found in its path.
+            var_names: regular expressions; a weight is spared if one is found in its path.
 
         Raises:
             ValueError: if the optimizer is built.

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 LARGE_STAGE = 1 << 18
-"""Weights beyond which a stage is better off alone: a few images at a time would be too few."""
+"""Weights beyond which a stage runs alone: it needs more images at a time than a chain has."""
 
 Array = Any
 Shape = tuple[int, ...]
@@ -92,7 +92,7 @@ class StageGeometry(NamedTuple):
 
     @property
     def has_pool(self) -> bool:
-        """Whether the stage has max pooling."""
+        """True if the stage has max pooling."""
         return self.pool.pool_size != (1, 1)
 
     def for_images(self, count: int) -> StageGeometry:
@@ -244,7 +244,7 @@ class Operations(NamedTuple):
         return input_grad, (kernel_grad, bias_grad)
 
     def last_output(self, x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
-        """Return the last stage's output, and free those before it on the way."""
+        """Return the last stage's output; earlier outputs are freed."""
         for stage, geometry in zip(stages, g.stages, strict=True):
             x = self.forward(x, stage, geometry)[0]
         return x

@@ -110,7 +110,7 @@ def _inputs(x: Array, kept: Kept) -> list[Array]:
 def _places(
     places: Places, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept
 ) -> list[Any]:
-    """Return the place of each stage's parts, or None where there are none."""
+    """Return the place of each stage's partial sums, None where there are none."""
     return [
         places.of_stage(given, stage, geometry)
         for given, stage, geometry in zip(
@@ -133,10 +133,10 @@ def _backward(
     buffer: Array,
     found: list[Any],
 ) -> Array | None:
-    """Return the gradient of `x` if wanted, and write the parts of the stages' gradients.
+    """Return the gradient of `x` or None, and write partial sums of the stages' gradients.
 
     Arguments:
-        found: the place of each stage's parts; where there is None, its gradients are put.
+        found: the place of each stage's partial sums; each None is replaced by the gradients.
     """
     grad, inputs = output_grad, _inputs(x, kept)
     for position in reversed(range(len(stages))):

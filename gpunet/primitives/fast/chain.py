@@ -1,7 +1,7 @@
 """Convolutions, pools and dense layers one after another for a few images at a time.
 
 A thread takes some images through all layers while what is between them is in its cache: nothing
-as large as a batch is made but the result. That is for inference, which keeps nothing.
+as large as a batch is made but the result. That is for inference, which saves nothing.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def forward_into(
         x: (batch, ...).
         stages: in turn.
         g: the geometry.
-        memory: for the last stage's outputs; not used if all are kept.
-        indices: for the indices of all stages, if all are kept.
+        memory: for the last stage's outputs; unused if all are saved.
+        indices: for the indices of all stages, if all are saved.
         kept: floats of all outputs; 0 to keep the last alone.
     """
     threads = thread_count()
@@ -198,7 +198,7 @@ def _chain(
 ) -> None:
     """Take blocks of images through all stages; a task is a block.
 
-    What is kept of all images comes first in `scratch`, then for each thread products, and two
+    Saved outputs of all images come first in `scratch`, then for each thread products, and two
     places for outputs, which stages write to in turn: the next one reads what the last wrote.
     """
     mine = kept + worker * (products + 2 * activation)

@@ -96,7 +96,7 @@ class Sizes(NamedTuple):
     copied: int  # input rows that a band with padding copies
     segments: int  # how many
     steps: int  # numbers in a patch, filled up to whole tiles
-    # Where in an array of several convolutions' each begins that is this one's:
+    # Where this convolution begins in tables of several:
     first_position: int
     first_segment: int
     first_of_steps: int
@@ -201,7 +201,7 @@ def outputs(
     scratch_in: Array,
     products: int,
 ) -> None:
-    """Write one band of outputs: of a part of an image, or of a group of images as a whole."""
+    """Write one band of outputs: of a part of an image, or of a group of images."""
     image, row = item // sizes.bands * sizes.group, (item % sizes.bands) * sizes.band
     rows = min(sizes.band, sizes.rows - row) * min(sizes.group, images - image)
     count = rows * sizes.columns
