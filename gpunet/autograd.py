@@ -1,21 +1,27 @@
-"""Tensors, the tape of the calls on them, and backpropagation along it."""
+"""Tensors, parameters, and functions whose calls on them are recorded."""
 
 from __future__ import annotations
 
 import functools
-import heapq
 import inspect
-import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from gpunet import backend
 from gpunet.primitives.partial_sums import Parts
 from gpunet.symbolic import Symbol, record
+from gpunet.tape import (
+    Array,
+    Node,
+    Source,
+    backpropagate,
+    is_recording,
+    no_grad,
+    recording,
+    recording_mode,
+)
 
 __all__ = [
     "Parameter",
@@ -26,39 +32,6 @@ __all__ = [
     "on_symbols",
     "recording",
 ]
-
-Array: TypeAlias = Any  # a NumPy or CuPy array
-
-# None: calls are recorded, although nobody asked for it by `recording(True)`.
-_recording: ContextVar[bool | None] = ContextVar("recording", default=None)
-_serial = itertools.count()
-
-
-class Node:
-    """A recorded call: the sources of its inputs, and the closure that returns their gradients.
-
-    A node refers to the nodes before it, not to tensors: an intermediate value stays in memory only
-    while a closure needs it.
-    """
-
-    __slots__ = ("backward", "dtype", "from_variable", "name", "serial", "shape", "sources")
-
-    def __init__(
-        self,
-        name: str,
-        output: Array,
-        sources: tuple[Node | Tensor | None, ...],
-        backward: Callable[[Array], Any],
-    ) -> None:
-        self.name = name
-        self.shape, self.dtype = output.shape, output.dtype
-        self.sources: tuple[Node | Tensor | None, ...] | None = sources
-        self.backward: Callable[[Array], Any] | None = backward
-        self.from_variable = any(map(_is_from_variable, sources))
-        self.serial = next(_serial)  # a node's inputs always have smaller numbers
-
-    def __lt__(self, other: Node) -> bool:
-        return self.serial > other.serial  # so that a heap gives the latest call first
 
 
 class Tensor:
@@ -89,6 +62,8 @@ class Tensor:
         "value",
     )
     __array_priority__ = 1000  # array + tensor is the tensor's business
+    from_variable = True  # the user may differentiate by it
+    takes_parts = False  # whether `accumulate` takes a gradient in partial sums
 
     # Operators and array methods: gpunet.functions.operators defines them and puts them here.
     __add__: Callable[..., Tensor]
@@ -196,7 +171,7 @@ class Tensor:
                 "backward() found nothing to differentiate: no tensor that went into this value "
                 "has requires_grad=True, or it was computed under no_grad()."
             )
-        _backpropagate(source, output_grad.astype(self.dtype, copy=False))
+        backpropagate(source, output_grad.astype(self.dtype, copy=False))
 
     def accumulate(self, grad: Array) -> None:
         """Add to `grad`; the given array is copied."""
@@ -230,11 +205,9 @@ class Tensor:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def is_differentiated(self) -> bool:
-        """Return whether to take the value alone would lose a gradient; see the class."""
-        source = _source(self)
-        if source is None or _recording.get() is False:
-            return False
-        return _recording.get() is True or _is_from_variable(source)
+        """Return whether `np.asarray` would lose a gradient; see the class."""
+        source, mode = _source(self), recording_mode.get()
+        return source is not None and mode is not False and (mode or source.from_variable)
 
     # Comparisons have no gradient: they give plain arrays.
     def __eq__(self, other: object) -> Array:
@@ -272,6 +245,8 @@ class Parameter(Tensor):
     """
 
     __slots__ = ("name", "parts", "stale", "trainable")
+    from_variable = False
+    takes_parts = True
 
     def __init__(self, value: Any, name: str = "parameter", trainable: bool = True) -> None:
         super().__init__(value, requires_grad=trainable)
@@ -307,18 +282,11 @@ def _value(x: Any) -> Any:
     return x.value if isinstance(x, Tensor) else x
 
 
-def _source(x: Any) -> Node | Tensor | None:
+def _source(x: Any) -> Source | None:
     """Return the target of a gradient for `x`: the call that made it, the leaf itself, or None."""
     if not isinstance(x, Tensor):
         return None
     return x.node or (x if x.requires_grad else None)
-
-
-def _is_from_variable(source: Node | Tensor | None) -> bool:
-    """Return whether a source is a tensor that the user differentiates by, or depends on one."""
-    if isinstance(source, Node):
-        return source.from_variable
-    return source is not None and not isinstance(source, Parameter)
 
 
 def on_symbols(function: Callable[..., Any]) -> Any:
@@ -373,7 +341,7 @@ def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]
             _check_arrays(function.__name__, signature, values)
             raise
         output = Tensor(value)
-        if _recording.get() is not False:
+        if recording_mode.get() is not False:
             sources = tuple([_source(x) for x in args])
             if any(source is not None for source in sources):
                 output.node = Node(function.__name__, output.value, sources, backward)
@@ -398,80 +366,3 @@ def _first_as_array(first: Any, *others: Any) -> Any:
     if isinstance(first, list | tuple) or (isinstance(first, int | float) and like is None):
         return backend.asarray(first, like=like)
     return first
-
-
-def _backpropagate(source: Node | Tensor, output_grad: Array) -> None:
-    if isinstance(source, Tensor):
-        source.accumulate(output_grad)
-        return
-    pending = {source: output_grad}  # the gradient so far of each call that is still to come
-    order = [source]
-    while order:
-        node = heapq.heappop(order)
-        # The gradient is handed over: it can be freed during the call.
-        for before, gradient in _input_gradients(node, pending.pop(node)):
-            if isinstance(before, Tensor):
-                before.accumulate(gradient)
-            elif before in pending:
-                pending[before] = pending[before] + gradient
-            else:
-                pending[before] = gradient
-                heapq.heappush(order, before)
-            del gradient
-
-
-def _input_gradients(node: Node, output_grad: Array) -> Iterator[tuple[Node | Tensor, Array]]:
-    """Yield the gradient for each input of `node` that wants one, and free the node."""
-    if node.backward is None or node.sources is None:
-        raise RuntimeError(
-            f"backward() has been through {node.name!r} before and consumed its tape: "
-            "compute the value anew for each backward()."
-        )
-    sources, backward = node.sources, node.backward
-    node.sources = node.backward = None
-    gradients = backward(output_grad)
-    del output_grad, backward
-    if not isinstance(gradients, tuple):
-        gradients = (gradients,)
-    pairs = list(itertools.zip_longest(sources, gradients))
-    del gradients
-    for position in range(len(pairs)):
-        before, gradient = pairs[position]
-        pairs[position] = (None, None)  # so that what one gradient needed is freed before the next
-        if before is None:
-            continue
-        if callable(gradient):
-            gradient = gradient()
-        if isinstance(gradient, Parts) and not isinstance(before, Parameter):
-            gradient = gradient.total()
-        _check_gradient(node, position, before, gradient)
-        yield before, gradient.astype(before.dtype, copy=False)
-
-
-def _check_gradient(node: Node, position: int, before: Node | Tensor, gradient: Array) -> None:
-    shape = getattr(gradient, "shape", None)
-    if shape != before.shape:
-        raise ValueError(
-            f"The closure of {node.name!r} must return a gradient of shape {before.shape} for its "
-            f"argument {position}, received {'none' if gradient is None else shape}."
-        )
-
-
-def no_grad() -> AbstractContextManager[None]:
-    """Record no calls inside the block: no memory is used for a backward pass."""
-    return recording(False)
-
-
-@contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Record calls inside the block, or not, whatever is set around it."""
-    token = _recording.set(on)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-def is_recording() -> bool:
-    """Return whether calls are recorded here."""
-    return _recording.get() is not False

@@ -61,7 +61,7 @@ _FIX_KERNEL = (
 
 
 class GpuUnavailableError(RuntimeError):
-    """The GPU was asked for and cannot be used.
+    """The GPU was requested and cannot be used.
 
     Attributes:
         reason: one line that says why.
@@ -69,14 +69,14 @@ class GpuUnavailableError(RuntimeError):
     """
 
     def __init__(self, where: str, reason: str, fix: str) -> None:
-        super().__init__(f"{where} asks for the GPU, which is not in use. {reason} Fix: {fix}")
+        super().__init__(f"{where} needs the GPU, which is not in use. {reason} Fix: {fix}")
         self.reason = reason
         self.fix = fix
 
 
 @dataclass(frozen=True)
 class GpuProbe:
-    """What trying the GPU showed.
+    """The result of probing the GPU.
 
     Attributes:
         usable: True if gpunet can run on the GPU of this machine.
@@ -98,7 +98,7 @@ class _Choice:
     fix: str = ""
 
 
-# Both are written under the lock and read without it: a reader sees None or a whole object.
+# Both are written under the lock and read without it: a reader sees None or a complete object.
 _lock = wait_before_fork(threading.RLock())
 _probed: GpuProbe | None = None
 _choice: _Choice | None = None
@@ -272,10 +272,10 @@ def _choose_by_environment() -> _Choice:
 
 
 def _choose(name: str, kind: str, where: str) -> _Choice:
-    """Return the choice that `name` leads to; `kind` says what it names, `where` who asked."""
+    """Return the choice for a name; `kind` and `where` are for messages."""
     find(kind, name, _NAMES)
     if name == "numpy":
-        return _Choice(np, f"{where} asks for NumPy.", "Choose 'auto' or 'cupy' instead.")
+        return _Choice(np, f"{where} selects NumPy.", "Choose 'auto' or 'cupy' instead.")
     probe = probe_gpu()
     if probe.usable:
         return _Choice(sys.modules["cupy"], probe.reason)

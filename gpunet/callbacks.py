@@ -17,7 +17,7 @@ Logs: TypeAlias = dict[str, Any]
 
 
 class Callback:
-    """Base class of callbacks: a subclass defines the hooks it wants.
+    """Base class of callbacks: a subclass defines some hooks.
 
     ``logs`` is a dictionary of the loss and metrics so far: floats by name. At the end of an
     epoch it holds those of the validation too, as ``val_loss``, and at the end of a batch the
@@ -36,8 +36,8 @@ class Callback:
 
     model: Any = None
     params: Mapping[str, Any] = {}
-    _active = True  # False: a list passes it over
-    _only_counts = False  # True: batches that were run at once may be told of one after another
+    _active = True  # False: lists skip it
+    _only_counts = False  # True: hooks of batches run together may be called one after another
 
     def set_model(self, model: Any) -> None:
         """Set the model of the hooks."""

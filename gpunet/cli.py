@@ -59,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def doctor() -> str:
-    """Return what ``python -m gpunet doctor`` prints; trouble found is told, never raised."""
+    """Return the report of ``python -m gpunet doctor``, which includes any errors found."""
     sections = {
         "Versions": _versions(),
         "Backend": _backend(),
         "CPU kernels": _cpu_kernels(),
         "Folders": {
-            "kernels": _told(lambda: str(backend.kernel_folder())),
-            "data cache": _told(lambda: str(datasets.cache_folder())),
+            "kernels": _or_error(lambda: str(backend.kernel_folder())),
+            "data cache": _or_error(lambda: str(datasets.cache_folder())),
         },
     }
     return "\n\n".join(_section(title, rows) for title, rows in sections.items())
@@ -151,7 +151,7 @@ def _cpu_kernels() -> dict[str, str]:
     }
 
 
-def _told(find_folder: Callable[[], str]) -> str:
+def _or_error(find_folder: Callable[[], str]) -> str:
     """Return the folder, or why there is none."""
     try:
         return find_folder()

@@ -66,7 +66,6 @@ class Configurable:
                     f"{kind}.__init__ did not call super().__init__(), which sets {name!r}: call "
                     "it first in __init__."
                 )
-                raise AttributeError(message, name=name, obj=self)
             return object.__getattribute__(self, name)  # raises, as the property that failed
 
     def get_config(self) -> dict[str, Any]:

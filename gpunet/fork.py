@@ -82,19 +82,19 @@ def finish_before_fork(
 
 
 def _wait_for_calls() -> None:
-    """Let no more calls begin, and wait for those of other threads."""
+    """Block new calls, and wait for those of other threads."""
     _entering.acquire()
     here = threading.get_ident()
     while any(thread != here for thread in list(_running.values())):
         time.sleep(1e-4)
 
 
-def _go_on_in_child() -> None:
+def _continue_in_child() -> None:
     _running.clear()
     _entering.release()
 
 
 if _forks:
     os.register_at_fork(
-        before=_wait_for_calls, after_in_parent=_entering.release, after_in_child=_go_on_in_child
+        before=_wait_for_calls, after_in_parent=_entering.release, after_in_child=_continue_in_child
     )

@@ -88,7 +88,7 @@ _key_source: ContextVar[Callable[[Any], Any] | None] = ContextVar("key_source", 
 
 
 class State(NamedTuple):
-    """Where a generator stands.
+    """The position of a generator.
 
     Attributes:
         seed: the seed, in [0, 2**64).
@@ -234,12 +234,7 @@ class Generator:
         return order.astype(np.int64, copy=False)
 
     def _scaled_normal(
-        self,
-        shape: int | Sequence[int],
-        mean: float,
-        stddev: float,
-        dtype: DTypeLike,
-        within: float,
+        self, shape: Any, mean: float, stddev: float, dtype: DTypeLike, within: float
     ) -> NDArray[Any]:
         """Return normal numbers from the middle part of the distribution that holds `within`."""
         shape, dtype = _check_shape(shape), _check_float(dtype)
@@ -269,7 +264,7 @@ class Generator:
 def bits(
     key: NDArray[np.uint64], count: int, dtype: DTypeLike = np.uint32
 ) -> NDArray[np.uint32 | np.uint64]:
-    """Return numbers 0 to count - 1 of a key: the raw bits that all else is made of.
+    """Return numbers 0 to count - 1 of a key: the raw bits behind all other numbers.
 
     Arguments:
         key: uint64 of shape (2,), from `next_key`.
@@ -328,49 +323,46 @@ def _normal_quantile(offset: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
-def _ratio(
-    coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _ratio(coefficients: Sequence[Any], x: NDArray[np.float64]) -> NDArray[np.float64]:
     numerator, denominator = coefficients
     return np.polyval(numerator, x) / np.polyval(denominator, x)
 
 
-def _check_word(value: Any, name: str) -> int:
+def _index(value: Any) -> int | None:
     try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError:
+        return None
+
+
+def _check_word(value: Any, name: str) -> int:
+    number = None if isinstance(value, (bool, np.bool_)) else _index(value)
+    if number is None:
         raise TypeError(
             f"A random {name} is an integer in [0, 2**64), received {value!r} "
             f"of type {type(value).__name__}."
-        ) from None
+        )
     if not 0 <= number < _WORD:
         raise ValueError(f"A random {name} is an integer in [0, 2**64), received {number}.")
     return number
 
 
 def _check_count(value: Any, name: str) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"Expected an integer {name} >= 0, received {value!r}.") from None
-    if number < 0:
-        raise ValueError(f"Expected an integer {name} >= 0, received {number}.")
+    number = _index(value)
+    if number is None or number < 0:
+        kind = TypeError if number is None else ValueError
+        raise kind(f"Expected an integer {name} >= 0, received {value!r}.")
     return number
 
 
 def _check_shape(shape: Any) -> tuple[int, ...]:
-    try:
-        sizes = shape if isinstance(shape, (tuple, list)) else (operator.index(shape),)
-        checked = tuple(operator.index(size) for size in sizes)
-    except TypeError:
-        raise TypeError(
-            f"Expected a shape, an integer or a tuple of integers, received {shape!r}."
-        ) from None
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    checked = [number for number in map(_index, sizes) if number is not None]
+    if len(checked) < len(sizes):
+        raise TypeError(f"Expected a shape, an integer or a tuple of integers, received {shape!r}.")
     if any(size < 0 for size in checked):
         raise ValueError(f"Expected a shape of sizes >= 0, received {shape!r}.")
-    return checked
+    return tuple(checked)
 
 
 def _check_float(dtype: DTypeLike) -> np.dtype[Any]:
@@ -382,10 +374,10 @@ def _check_float(dtype: DTypeLike) -> np.dtype[Any]:
 
 @contextmanager
 def keys_from(source: Callable[[Generator], Any]) -> Iterator[None]:
-    """Let `next_key` return ``source(generator)`` inside the block, and count no draw.
+    """Take keys from ``source(generator)`` inside the block, and count no draws.
 
-    Where that is None, it returns what it does outside. A step that is captured on a GPU reads its
-    keys from memory there, which is changed before it is run again.
+    Where it returns None, `next_key` works as usual. A step captured on a GPU reads its keys from
+    device memory, which changes before each replay.
     """
     token = _key_source.set(source)
     try:
@@ -394,8 +386,7 @@ def keys_from(source: Callable[[Generator], Any]) -> Iterator[None]:
         _key_source.reset(token)
 
 
-# The generator of the whole process. The functions of this module are its methods, bound once:
-# the object stays, whatever its seed.
+# The process' generator, always the same object: the functions of this module are its methods.
 global_generator = Generator()
 
 seed = global_generator.seed

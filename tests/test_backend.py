@@ -232,8 +232,8 @@ def test_the_variable_chooses(install: Any, monkeypatch: pytest.MonkeyPatch) -> 
     install()
     monkeypatch.setenv("GPUNET_BACKEND", "NumPy ")
     assert backend.active_backend() == "numpy"
-    assert backend.backend_reason() == "GPUNET_BACKEND=numpy asks for NumPy."
-    with pytest.raises(GpuUnavailableError, match="GPUNET_BACKEND=numpy asks for NumPy"):
+    assert backend.backend_reason() == "GPUNET_BACKEND=numpy selects NumPy."
+    with pytest.raises(GpuUnavailableError, match="GPUNET_BACKEND=numpy selects NumPy"):
         backend.require_gpu()
 
 
@@ -405,7 +405,7 @@ def test_installed_cupy_without_a_driver() -> None:
     child = run_python("from gpunet import backend; backend.asarray([1])", GPUNET_BACKEND="cupy")
     assert child.returncode == 1
     last = child.stderr.strip().splitlines()[-1]
-    assert "GpuUnavailableError: GPUNET_BACKEND=cupy asks for the GPU" in last
+    assert "GpuUnavailableError: GPUNET_BACKEND=cupy needs the GPU" in last
     assert "nvidia-smi" in last
 
 

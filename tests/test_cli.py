@@ -74,7 +74,7 @@ def test_doctor_lists_each_optional_package(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("value", "name", "reason", "fix"),
     [
-        ("numpy", "numpy", "GPUNET_BACKEND=numpy asks for NumPy.", "Choose 'auto' or 'cupy'"),
+        ("numpy", "numpy", "GPUNET_BACKEND=numpy selects NumPy.", "Choose 'auto' or 'cupy'"),
         ("cupy", "none", "CuPy is not installed.", "choose 'auto' or 'numpy'"),
         ("nunpy", "none", "did you mean 'numpy'?", "Set GPUNET_BACKEND to one of these"),
     ],

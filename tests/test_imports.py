@@ -21,7 +21,7 @@ FLOORS = [
     ["arguments", "background", "folders", "fork", "naming", "random"],
     ["backend", "callbacks", "configurable", "progress", "symbolic", "variable"],
     ["primitives"],
-    ["autograd"],
+    ["autograd", "tape"],
     ["functions"],
     [
         "activations",

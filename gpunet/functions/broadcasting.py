@@ -12,7 +12,7 @@ __all__ = ["matched", "shape_of", "unbroadcast"]
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
-    """Return the shape of an array or a number; a closure that keeps it need not keep `x`."""
+    """Return the shape of an array or a number; a closure holds it in place of `x`."""
     return getattr(x, "shape", ())
 
 

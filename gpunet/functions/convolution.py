@@ -1,4 +1,4 @@
-"""2-D convolution, also with max pooling behind it."""
+"""2-D convolution, also with max pooling of its output."""
 
 from __future__ import annotations
 
@@ -49,25 +49,16 @@ def conv2d(
            [4., 4.]])
     """
     options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    y = primitives.conv2d_forward(x, kernel, bias, activation=activation, **options)
-    fused: dict[str, Any] = {"activation": activation, "output": y if activation else None}
-
-    def backward(output_grad: Array) -> Any:
-        @functools.cache
-        def weight_grads() -> tuple[Array, Array]:  # of kernel and bias, in one pass
-            return primitives.conv2d_backward_weight(
-                output_grad, x, kernel.shape, **options, **fused, with_bias=bias is not None
-            )
-
-        return (
-            lambda: primitives.conv2d_backward_input(
-                output_grad, kernel, x.shape, **options, **fused
-            ),
-            lambda: weight_grads()[0],
-            lambda: weight_grads()[1],
-        )
-
-    return y, backward
+    options |= {"activation": activation}
+    y = primitives.conv2d_forward(x, kernel, bias, **options)
+    options |= {"output": y if activation else None}
+    return y, lambda output_grad: (
+        lambda: primitives.conv2d_backward_input(output_grad, kernel, x.shape, **options),
+        *_weight_grads(
+            primitives.conv2d_backward_weight, output_grad, x, kernel.shape,
+            **options, with_bias=bias is not None,
+        ),
+    )  # fmt: skip
 
 
 @differentiable
@@ -85,7 +76,7 @@ def conv2d_max_pool(
 ) -> Result:
     """Return ``max_pool2d(conv2d(...))`` with windows side by side, as one primitive.
 
-    The result of the convolution is never in memory as a whole, nor saved for the gradient.
+    The output of the convolution is never in memory at once, nor saved for the gradient.
 
     Arguments:
         x, kernel, bias, strides, padding, dilation, groups, activation: as in `conv2d`.
@@ -97,21 +88,19 @@ def conv2d_max_pool(
     options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
     options |= {"activation": activation, "pool_size": pool_size}
     y, indices = primitives.conv2d_max_pool_forward(x, kernel, bias, **options)
-    options["output"] = y if activation else None
+    options |= {"output": y if activation else None}
+    return y, lambda output_grad: (
+        lambda: primitives.conv2d_max_pool_backward_input(
+            output_grad, indices, kernel, x.shape, **options
+        ),
+        *_weight_grads(
+            primitives.conv2d_max_pool_backward_weight, output_grad, indices, x, kernel.shape,
+            **options, with_bias=bias is not None,
+        ),
+    )  # fmt: skip
 
-    def backward(output_grad: Array) -> Any:
-        @functools.cache
-        def weight_grads() -> tuple[Array, Array]:  # of kernel and bias, in one pass
-            return primitives.conv2d_max_pool_backward_weight(
-                output_grad, indices, x, kernel.shape, **options, with_bias=bias is not None
-            )
 
-        return (
-            lambda: primitives.conv2d_max_pool_backward_input(
-                output_grad, indices, kernel, x.shape, **options
-            ),
-            lambda: weight_grads()[0],
-            lambda: weight_grads()[1],
-        )
-
-    return y, backward
+def _weight_grads(primitive: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return functions for the gradients of kernel and bias, which one pass computes."""
+    grads = functools.cache(lambda: primitive(*args, **options))
+    return lambda: grads()[0], lambda: grads()[1]

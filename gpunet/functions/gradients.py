@@ -77,7 +77,7 @@ def _map(function: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def _is_numbers(structure: Any) -> bool:
-    """Whether a list is itself an array's worth of numbers rather than a list of arrays."""
+    """Return whether a list holds numbers, not arrays."""
     return all(isinstance(item, int | float) for item in structure)
 
 
@@ -218,7 +218,7 @@ def _as_float64(x: Any, function: Any) -> Array:
 
 
 def _rewinding(generators: Any) -> Callable[[], None]:
-    """Return a function that makes the same random numbers come again."""
+    """Return a function that restores the state of all random numbers."""
     state = random.get_state()
     states = [(generator, generator.get_state()) for generator in generators]
 
@@ -232,12 +232,12 @@ def _rewinding(generators: Any) -> Callable[[], None]:
 
 @contextmanager
 def _in_float64(weights: Any) -> Iterator[None]:
-    """Let these weights be float64 copies of themselves for a while."""
-    kept = [(weight, weight.value, weight.grad) for weight in weights]
-    for weight, value, _ in kept:
+    """Replace weights by float64 copies inside the block."""
+    saved = [(weight, weight.value, weight.grad) for weight in weights]
+    for weight, value, _ in saved:
         weight.value = value.astype("float64")
     try:
         yield
     finally:
-        for weight, value, grad in kept:
+        for weight, value, grad in saved:
             weight.value, weight.grad = value, grad

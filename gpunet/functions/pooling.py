@@ -32,7 +32,7 @@ def max_pool2d(x: Array, *, pool_size: Any = 2, strides: Any = None, padding: An
     """
     options = _options(pool_size, strides, padding)
     y, indices = primitives.max_pool2d_forward(x, **options)
-    shape = x.shape  # the closure need not keep x
+    shape = x.shape  # the closure does not hold x
     return y, lambda output_grad: primitives.max_pool2d_backward(
         output_grad, indices, shape, **options
     )

@@ -71,8 +71,8 @@ def get(identifier: Any) -> Loss:
     """Return the loss of a name, a class, a config or a function, or the loss given.
 
     Arguments:
-        identifier: a loss or what stands for one; a function ``(y_true, y_pred)`` returns a tensor
-            of one number, or of one for each sample.
+        identifier: a loss, its name, class or config; a function ``(y_true, y_pred)`` returns a
+            tensor of one number, or of one for each sample.
 
     Raises:
         ValueError: if the name is unknown.

@@ -41,7 +41,7 @@ def categorical_crossentropy(
     Arguments:
         y_true: one-hot labels or probabilities (batch, classes), or with more axes between.
         y_pred: probabilities of the same shape; each sample's are divided by their sum.
-        from_logits: whether `y_pred` is what softmax would make probabilities of.
+        from_logits: whether `y_pred` is logits, the input of a softmax.
         label_smoothing: share of each label that is spread over all classes, from 0 to 1.
         axis: of the classes.
 
@@ -73,7 +73,7 @@ def sparse_categorical_crossentropy(
     Arguments:
         y_true: integer labels (batch,) or (batch, 1), or with more axes between.
         y_pred: probabilities (batch, classes); each sample's are divided by their sum.
-        from_logits: whether `y_pred` is what softmax would make probabilities of.
+        from_logits: whether `y_pred` is logits, the input of a softmax.
         ignore_class: a label whose samples have the loss 0, such as -1 or 255.
         axis: of the classes.
 
@@ -124,7 +124,7 @@ def binary_crossentropy(
     Arguments:
         y_true: 0 or 1, or between, of any shape (batch, ...).
         y_pred: probabilities of the same shape.
-        from_logits: whether `y_pred` is what sigmoid would make probabilities of.
+        from_logits: whether `y_pred` is logits, the input of a sigmoid.
         label_smoothing: share of each label that becomes 1/2, from 0 to 1.
         axis: the axis of the mean.
 
@@ -233,34 +233,6 @@ class _Crossentropy(Loss):
     """Options that all cross-entropies have."""
 
     def __init__(
-        self, from_logits: Any, axis: Any, reduction: str | None, name: str | None, dtype: Any
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-        self.from_logits = boolean(from_logits, "from_logits", type(self).__name__)
-        self.axis = integer(axis, "axis", type(self).__name__)
-
-    @property
-    def fusable(self) -> bool:
-        """Whether this is the mean loss of a softmax over the last axis, for a fused kernel."""
-        of_probabilities = not self.from_logits and self.axis == -1
-        return of_probabilities and self.averages_samples and self.dtype is None
-
-
-class CategoricalCrossentropy(_Crossentropy):
-    """Cross-entropy of predictions with one-hot labels; see `categorical_crossentropy`.
-
-    Arguments:
-        from_logits: whether predictions are what softmax would make probabilities of.
-        label_smoothing: share of each label that is spread over all classes, from 0 to 1.
-        axis: of the classes.
-        reduction, name, dtype: as in `Loss`.
-
-    >>> loss = CategoricalCrossentropy()
-    >>> round(loss([[0.0, 1.0], [1.0, 0.0]], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
-    0.6931
-    """
-
-    def __init__(
         self,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
@@ -269,8 +241,32 @@ class CategoricalCrossentropy(_Crossentropy):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits, axis, reduction, name, dtype)
-        self.label_smoothing = _smoothing(type(self).__name__, label_smoothing)
+        super().__init__(name, reduction, dtype)
+        where = type(self).__name__
+        self.from_logits = boolean(from_logits, "from_logits", where)
+        self.label_smoothing = _smoothing(where, label_smoothing)
+        self.axis = integer(axis, "axis", where)
+
+    @property
+    def fusable(self) -> bool:
+        """True for the mean loss of a softmax over the last axis, which a kernel fuses."""
+        of_probabilities = not self.from_logits and self.axis == -1
+        return of_probabilities and self.averages_samples and self.dtype is None
+
+
+class CategoricalCrossentropy(_Crossentropy):
+    """Cross-entropy of predictions with one-hot labels; see `categorical_crossentropy`.
+
+    Arguments:
+        from_logits: whether predictions are logits, the input of a softmax.
+        label_smoothing: share of each label that is spread over all classes, from 0 to 1.
+        axis: of the classes.
+        reduction, name, dtype: as in `Loss`.
+
+    >>> loss = CategoricalCrossentropy()
+    >>> round(loss([[0.0, 1.0], [1.0, 0.0]], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
+    0.6931
+    """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""
@@ -293,7 +289,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     """Cross-entropy of predictions with integers; see `sparse_categorical_crossentropy`.
 
     Arguments:
-        from_logits: whether predictions are what softmax would make probabilities of.
+        from_logits: whether predictions are logits, the input of a softmax.
         ignore_class: a label whose samples do not count, such as -1 or 255.
         reduction: as in `Loss`.
         axis: of the classes.
@@ -302,8 +298,6 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     >>> round(SparseCategoricalCrossentropy()([1, 0], [[0.5, 0.5], [0.5, 0.5]]).item(), 4)
     0.6931
     """
-
-    label_smoothing = 0.0
 
     def __init__(
         self,
@@ -314,7 +308,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(from_logits, axis, reduction, name, dtype)
+        super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
         where = type(self).__name__
         self.ignore_class = (
             None if ignore_class is None else integer(ignore_class, "ignore_class", where)
@@ -360,7 +354,7 @@ class BinaryCrossentropy(_Crossentropy):
     """Cross-entropy of yes-or-no predictions with labels 0 and 1; see `binary_crossentropy`.
 
     Arguments:
-        from_logits: whether predictions are what sigmoid would make probabilities of.
+        from_logits: whether predictions are logits, the input of a sigmoid.
         label_smoothing: share of each label that becomes 1/2, from 0 to 1.
         axis: the axis of the mean.
         reduction, name, dtype: as in `Loss`.
@@ -370,18 +364,6 @@ class BinaryCrossentropy(_Crossentropy):
     """
 
     fusable = False
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(from_logits, axis, reduction, name, dtype)
-        self.label_smoothing = _smoothing(type(self).__name__, label_smoothing)
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
         """Return the loss of each sample."""

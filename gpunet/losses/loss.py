@@ -131,7 +131,7 @@ class Loss(Configurable):
 
     @property
     def averages_samples(self) -> bool:
-        """Whether the loss of a batch is the mean of the losses of all its samples."""
+        """True if the loss of a batch is the mean of the losses of all its samples."""
         return self.reduction not in ("sum", "none", None)
 
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:

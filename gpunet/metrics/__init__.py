@@ -68,7 +68,6 @@ __all__ = [
     "categorical_accuracy",
     "categorical_crossentropy",
     "counts_correct",
-    "counts_hits",
     "deserialize",
     "get",
     "mean_absolute_error",
@@ -79,8 +78,6 @@ __all__ = [
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
 ]
-
-counts_hits = counts_correct
 
 _REGISTRY = Registry(
     "metric",
@@ -120,7 +117,7 @@ def get(identifier: Any) -> Metric:
     A name is also the metric's key in the history: ``'acc'`` gives ``'acc'``.
 
     Arguments:
-        identifier: a metric or what stands for one; a function ``(y_true, y_pred)`` as for
+        identifier: a metric, its name, class or config; a function ``(y_true, y_pred)`` as for
             `MeanMetricWrapper`; a loss or its class.
 
     Raises:

@@ -30,7 +30,7 @@ class AUC(Metric):
         name: the key of the metric.
         dtype: accepted as in Keras.
         thresholds: the thresholds between 0 and 1, in place of `num_thresholds`.
-        from_logits: whether predictions are what sigmoid would make probabilities of.
+        from_logits: whether predictions are logits, the input of a sigmoid.
 
     >>> metric = AUC()
     >>> metric.update_state([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])

@@ -23,7 +23,7 @@ class Adam(Optimizer):
         learning_rate: at least 0, or a schedule.
         beta_1: decay of the running mean of the gradient, from 0 to below 1.
         beta_2: decay of the running mean of its square, from 0 to below 1.
-        epsilon: keeps the divisor from 0; at least 0.
+        epsilon: added to the divisor; at least 0.
         options: ``weight_decay`` and ``name``, as in `Optimizer`.
 
     Raises:

@@ -16,7 +16,16 @@ from gpunet.backend import get_array_module, to_numpy
 from gpunet.configurable import Configurable
 from gpunet.naming import snake_case
 from gpunet.optimizers.rate import Rate, as_schedule
-from gpunet.optimizers.slots import Segment, Slots, check_flat, lay_out, value_of, with_gradients
+from gpunet.optimizers.slots import (
+    Segment,
+    Slots,
+    check_flat,
+    check_list,
+    lay_out,
+    new_buffer,
+    value_of,
+    with_gradients,
+)
 from gpunet.variable import Variable
 
 __all__ = ["Optimizer", "Segment"]
@@ -159,7 +168,7 @@ class Optimizer(Configurable):
 
     @property
     def built(self) -> bool:
-        """Whether `build` or `build_buffer` has made the slots."""
+        """True once `build` or `build_buffer` has made the slots."""
         return self._slots is not None
 
     @property
@@ -175,8 +184,8 @@ class Optimizer(Configurable):
     ) -> None:
         """Make the slots for one flat buffer of parameters.
 
-        The count and the slots of weights that the optimizer knows from an earlier call are kept.
-        Without `variables` steps are counted anew, and slots are zero.
+        Weights known from an earlier call keep their slots, and the optimizer its count. Without
+        `variables` the count and the slots start at zero.
 
         Arguments:
             parameters: float32 or float64 array of shape (n,).
@@ -261,7 +270,7 @@ class Optimizer(Configurable):
             self._stepping = False
 
     def _step(self, parameters: Array, gradients: Array, slots: Slots, skip: Array | None) -> None:
-        """Do one step: what all optimizers do before and after their rule has its place here."""
+        """Do one step: weight decay, the rule, and the restoration of skipped or failed steps."""
         # A bound method, unless another function was assigned to this optimizer's `update`.
         takes = _parameters_of(getattr(self.update, "__func__", self.update))
         options: dict[str, Any] = {"segments": slots.segments} if "segments" in takes else {}
@@ -275,15 +284,15 @@ class Optimizer(Configurable):
             self._decay(parameters, slots, None)
             self.update(parameters, gradients, slots.arrays, **options)
         except BaseException:
-            for array, kept in zip(changed, before, strict=True):
-                with suppress(Exception):  # a capture that was broken off refuses
-                    array[...] = kept
+            for array, saved in zip(changed, before, strict=True):
+                with suppress(Exception):  # refused in a broken capture
+                    array[...] = saved
             raise
         if skip is not None:
             failed = (skip[:2] != 0).any()
             xp = get_array_module(parameters)
-            for array, kept in zip(changed, before, strict=True):
-                array[...] = xp.where(failed, kept, array)
+            for array, saved in zip(changed, before, strict=True):
+                array[...] = xp.where(failed, saved, array)
             skip[2:] += failed
 
     # Weight decay
@@ -291,11 +300,11 @@ class Optimizer(Configurable):
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
     ) -> None:
-        """Choose weights that decay leaves alone; call it before the optimizer is built.
+        """Spare weights from decay; call it before the optimizer is built.
 
         Arguments:
             var_list: weights.
-            var_names: regular expressions; a weight is left alone if one is found in its path.
+            var_names: regular expressions; a weight is spared if one is found in its path.
 
         Raises:
             ValueError: if the optimizer is built.
@@ -324,21 +333,10 @@ class Optimizer(Configurable):
         Arguments:
             variables: parameters, tensors or arrays, all of one dtype.
         """
-        if not isinstance(variables, list | tuple):
-            raise TypeError(
-                f"{self.name}.build expects a list of weights, such as model.trainable_weights, "
-                f"received {type(variables).__name__}: for one flat buffer use build_buffer."
-            )
-        values = [value_of(variable) for variable in variables]
-        dtypes = {str(value.dtype) for value in values}
-        if len(dtypes) != 1:
-            raise ValueError(
-                f"{self.name}.build expects at least one weight, and all of one dtype, received "
-                f"{sorted(dtypes) or 'an empty list'}."
-            )
-        xp = get_array_module(*values)
-        buffer = xp.empty(sum(value.size for value in values), values[0].dtype)
-        self.build_buffer(buffer, lay_out(variables), variables)
+        where = f"{self.name}.build"
+        expected = "a list of weights, such as model.trainable_weights"
+        check_list(where, variables, expected, "build_buffer")
+        self.build_buffer(new_buffer(where, variables), lay_out(variables), variables)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Change weights by one step, in place; the first call builds the optimizer.
@@ -351,15 +349,10 @@ class Optimizer(Configurable):
             ValueError: if gradients and weights do not fit each other, or the optimizer was built
                 for other weights; nothing is changed.
         """
-        if not isinstance(grads, list | tuple):
-            raise TypeError(
-                f"{self.name}.apply expects a list of gradients and a list of weights, received "
-                f"{type(grads).__name__}: for one flat buffer use step(parameters, gradients)."
-            )
-        given = trainable_variables
-        if given is None:
-            given = [] if self._slots is None else self._slots.variables
-        given = list(given)
+        expected = "a list of gradients and a list of weights"
+        check_list(f"{self.name}.apply", grads, expected, "step(parameters, gradients)")
+        known = [] if self._slots is None else self._slots.variables
+        given = list(known if trainable_variables is None else trainable_variables)
         variables, gradients = with_gradients(f"{self.name}.apply", given, grads)
         if self._slots is None:
             self.build(given)
@@ -397,13 +390,9 @@ class Optimizer(Configurable):
         >>> Optimizer(0.5).get_config()
         {'learning_rate': 0.5, 'weight_decay': None, 'name': 'optimizer'}
         """
-        config = super().get_config()
-        if "learning_rate" in config:
-            rate = self._schedule
-            config["learning_rate"] = float(self._learning_rate[0]) if rate is None else rate
-        if "name" in config:
-            config["name"] = self.name
-        return config
+        rate = float(self._learning_rate[0]) if self._schedule is None else self._schedule
+        current = {"learning_rate": rate, "name": self.name}
+        return {name: current.get(name, value) for name, value in super().get_config().items()}
 
 
 @functools.lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ class SGD(Optimizer):
 
     Arguments:
         learning_rate: at least 0, or a schedule.
-        momentum: share of the last step's velocity that is kept, from 0 to 1.
+        momentum: decay of the velocity, from 0 to 1.
         nesterov: whether to use Nesterov's momentum.
         options: ``weight_decay`` and ``name``, as in `Optimizer`.
 

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
 
-__all__ = ["Segment", "Slots", "check_flat", "lay_out", "value_of", "with_gradients"]
+__all__ = [
+    "Segment",
+    "Slots",
+    "check_flat",
+    "check_list",
+    "lay_out",
+    "new_buffer",
+    "value_of",
+    "with_gradients",
+]
 
 
 class Segment(NamedTuple):
@@ -52,6 +61,28 @@ def check_flat(where: str, parameters: Array) -> None:
             f"{where} expects parameters of float32 or float64, received {parameters.dtype}: "
             "pass parameters.astype('float32')."
         )
+
+
+def check_list(where: str, given: Any, expected: str, for_buffers: str) -> None:
+    """Raise `TypeError` unless a list is given, and not a flat buffer."""
+    if not isinstance(given, list | tuple):
+        raise TypeError(
+            f"{where} expects {expected}, received {type(given).__name__}: "
+            f"for one flat buffer use {for_buffers}."
+        )
+
+
+def new_buffer(where: str, variables: Sequence[Any]) -> Array:
+    """Return a flat buffer with room for some weights; raise unless they have one dtype."""
+    values = [value_of(variable) for variable in variables]
+    dtypes = {str(value.dtype) for value in values}
+    if len(dtypes) != 1:
+        raise ValueError(
+            f"{where} expects at least one weight, and all of one dtype, received "
+            f"{sorted(dtypes) or 'an empty list'}."
+        )
+    xp = get_array_module(*values)
+    return xp.empty(sum(value.size for value in values), values[0].dtype)
 
 
 def lay_out(variables: Sequence[Any]) -> tuple[Segment, ...]:

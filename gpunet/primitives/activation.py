@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.activation_table import (
-    OUTPUT_ACTIVATIONS,
-    RELU,
-    Activation,
-    as_activation,
-    saves_output,
-)
+from gpunet.primitives.activation_table import Activation, as_activation
 from gpunet.primitives.checks import (
     check_array,
     check_has_output,
@@ -19,15 +13,7 @@ from gpunet.primitives.checks import (
 )
 from gpunet.primitives.twins import twins_for
 
-__all__ = [
-    "OUTPUT_ACTIVATIONS",
-    "RELU",
-    "Activation",
-    "activate",
-    "activate_backward",
-    "as_activation",
-    "saves_output",
-]
+__all__ = ["activate", "activate_backward"]
 
 Array = Any
 

@@ -41,7 +41,7 @@ class Activation(NamedTuple):
 
 
 class _Row(NamedTuple):
-    saves: str  # what the gradient is computed from: 'output' or 'input'
+    saves: str  # the gradient is computed from this: 'output' or 'input'
     options: Mapping[str, float] = {}  # with their defaults
 
 

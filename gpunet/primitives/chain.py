@@ -21,7 +21,7 @@ Array = Any
 
 
 def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
-    """Return the outputs of the last stage; those in between are never in memory as a whole.
+    """Return the outputs of the last stage; a block of images at a time passes all stages.
 
     Arguments:
         x: (batch, height, width, channels), or (batch, inputs) if the first stage is dense.
@@ -40,7 +40,7 @@ def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
 
 
 def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
-    """Return the outputs of the last stage, and what `chain_backward` needs of all stages.
+    """Return the outputs of the last stage, and the saved outputs of all for `chain_backward`.
 
     Arguments and errors are those of `chain_forward`.
 

@@ -154,7 +154,7 @@ def check_convolution(x: Any, kernel: Any, bias: Any) -> None:
 
 
 def check_dropout(key: Any, rate: float) -> tuple[int, float]:
-    """Return the least 32-bit number that keeps an element, and what those kept are multiplied by.
+    """Return the least 32-bit number by which an element passes, and the factor of such elements.
 
     Raises:
         TypeError: `key` is no key.
@@ -279,7 +279,7 @@ def check_pooled_grad(
 
 
 def check_has_output(output: Any, activation: Activation | None) -> None:
-    """Raise `ValueError` unless what a fused activation returned is there."""
+    """Raise `ValueError` if an activation is fused and its output is missing."""
     if activation is not None and output is None:
         raise ValueError(
             f"activation={str(activation)!r} needs output, the result of the forward function."

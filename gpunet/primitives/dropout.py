@@ -15,7 +15,7 @@ Array = Any
 def dropout_forward(x: Array, key: Array, *, rate: float) -> Array:
     """Return `x` with a share `rate` of its elements set to 0, the others divided by 1 - rate.
 
-    Element i is kept if 32-bit number i of `key` is at least rate * 2**32.
+    Element i passes if 32-bit number i of `key` is at least rate * 2**32.
 
     Arguments:
         x: any shape.
@@ -37,7 +37,7 @@ def dropout_forward(x: Array, key: Array, *, rate: float) -> Array:
 
 
 def dropout_backward(output_grad: Array, key: Array, *, rate: float) -> Array:
-    """Return the gradient of the input of dropout: the same elements kept, scaled the same.
+    """Return the gradient of the input of dropout: the same elements pass, scaled the same.
 
     Arguments and errors are those of `dropout_forward`.
 

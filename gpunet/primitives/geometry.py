@@ -5,8 +5,9 @@ They are computed once per set of arguments and cached, because every step needs
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from gpunet.primitives.shapes import (
     Padding,
@@ -29,6 +30,9 @@ __all__ = [
     "conv2d_max_pool_geometry",
     "pool2d_geometry",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NO_PADDING = ((0, 0), (0, 0))
 
@@ -74,6 +78,23 @@ class Pool2DGeometry(NamedTuple):
         )
 
 
+def _cached(function: Callable[P, T]) -> Callable[P, T]:
+    """Compute the result of a function once for equal arguments, of which some may be lists."""
+    cached = cast(Callable[P, T], functools.lru_cache(maxsize=1024)(function))
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return cached(*args, **kwargs)
+        except TypeError:  # of a list, or of an argument that is checked again below
+            pass
+        hashable: Any = map(frozen, args), {key: frozen(x) for key, x in kwargs.items()}
+        return cached(*hashable[0], **hashable[1])
+
+    return call
+
+
+@_cached
 def conv2d_geometry(
     input_shape: Shape,
     kernel_shape: Shape,
@@ -102,17 +123,28 @@ def conv2d_geometry(
     >>> conv2d_geometry((8, 28, 28, 1), (3, 3, 1, 32)).output_shape
     (8, 26, 26, 32)
     """
-    return _conv2d_geometry(
+    batch, _, _, channels = _images(input_shape, where)
+    if len(kernel_shape) != 4 or min(kernel_shape) < 1:
+        raise ValueError(
+            f"{where}: expected a kernel of 4 dimensions, none of them 0, "
+            f"(height, width, channels / groups, filters), received shape {kernel_shape}."
+        )
+    _check_groups(channels, kernel_shape, groups, where)
+    *window, _, filters = kernel_shape
+    placed = _place(input_shape, window, strides, padding, dilation, where)
+    output_shape = (batch, *placed.sizes, filters)
+    return Conv2DGeometry(
         input_shape,
         kernel_shape,
-        frozen(strides),
-        frozen(padding),
-        frozen(dilation),
+        output_shape,
+        placed.strides,
+        placed.padding,
+        placed.dilation,
         groups,
-        where,
     )
 
 
+@_cached
 def pool2d_geometry(
     input_shape: Shape,
     pool_size: Window,
@@ -136,9 +168,19 @@ def pool2d_geometry(
     (8, 13, 13, 32)
     """
     strides = pool_size if strides is None else strides
-    return _pool2d_geometry(input_shape, frozen(pool_size), frozen(strides), frozen(padding), where)
+    batch, _, _, channels = _images(input_shape, where)
+    placed = _place(input_shape, pool_size, strides, padding, 1, where)
+    for sides, size in zip(placed.padding, placed.window, strict=True):
+        if max(sides) >= size:
+            raise ValueError(
+                f"{where}: padding {padding!r} is not less than the window {placed.window}: a "
+                "window could hold nothing but padding. Use less padding or a larger window."
+            )
+    output_shape = (batch, *placed.sizes, channels)
+    return Pool2DGeometry(input_shape, output_shape, placed.window, placed.strides, placed.padding)
 
 
+@_cached
 def conv2d_max_pool_geometry(
     input_shape: Shape,
     kernel_shape: Shape,
@@ -161,75 +203,11 @@ def conv2d_max_pool_geometry(
     >>> conv.output_shape, pool.output_shape
     ((8, 10, 10, 64), (8, 5, 5, 64))
     """
-    window = frozen(strides), frozen(padding), frozen(dilation)
-    return _conv2d_max_pool_geometry(
-        input_shape, kernel_shape, *window, groups, frozen(pool_size), where
-    )
-
-
-@lru_cache(maxsize=1024)
-def _conv2d_max_pool_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window,
-    padding: Padding,
-    dilation: Window,
-    groups: int,
-    pool_size: Window,
-    where: str,
-) -> tuple[Conv2DGeometry, Pool2DGeometry]:
     conv = conv2d_geometry(input_shape, kernel_shape, strides, padding, dilation, groups, where)
     pool = pool2d_geometry(conv.output_shape, pool_size, where=where)
     (batch, height, width, filters), (rows, columns) = pool.output_shape, pool.pool_size
     pooled = (batch, height * rows, width * columns, filters)
     return conv._replace(output_shape=pooled), pool._replace(input_shape=pooled)
-
-
-@lru_cache(maxsize=1024)
-def _conv2d_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window,
-    padding: Padding,
-    dilation: Window,
-    groups: int,
-    where: str,
-) -> Conv2DGeometry:
-    batch, _, _, channels = _images(input_shape, where)
-    if len(kernel_shape) != 4 or min(kernel_shape) < 1:
-        raise ValueError(
-            f"{where}: expected a kernel of 4 dimensions, none of them 0, "
-            f"(height, width, channels / groups, filters), received shape {kernel_shape}."
-        )
-    _check_groups(channels, kernel_shape, groups, where)
-    *window, _, filters = kernel_shape
-    placed = _place(input_shape, window, strides, padding, dilation, where)
-    output_shape = (batch, *placed.sizes, filters)
-    return Conv2DGeometry(
-        input_shape,
-        kernel_shape,
-        output_shape,
-        placed.strides,
-        placed.padding,
-        placed.dilation,
-        groups,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _pool2d_geometry(
-    input_shape: Shape, pool_size: Window, strides: Window, padding: Padding, where: str
-) -> Pool2DGeometry:
-    batch, _, _, channels = _images(input_shape, where)
-    placed = _place(input_shape, pool_size, strides, padding, 1, where)
-    for sides, size in zip(placed.padding, placed.window, strict=True):
-        if max(sides) >= size:
-            raise ValueError(
-                f"{where}: padding {padding!r} is not less than the window {placed.window}: a "
-                "window could hold nothing but padding. Use less padding or a larger window."
-            )
-    output_shape = (batch, *placed.sizes, channels)
-    return Pool2DGeometry(input_shape, output_shape, placed.window, placed.strides, placed.padding)
 
 
 class _Placed(NamedTuple):
@@ -248,7 +226,7 @@ def _place(
     dilation: Window,
     where: str,
 ) -> _Placed:
-    """Return what the arguments of a window come to; an error names `where`."""
+    """Return the resolved arguments of a window; an error names `where`."""
     try:
         sizes = cast(Pair, output_sizes(input_shape[1:3], window, strides, padding, dilation))
     except (TypeError, ValueError) as error:

@@ -17,14 +17,14 @@ _left: ContextVar[bool] = ContextVar("parts_left", default=False)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A gradient as its partial sums, one of each block that computed it.
+    """A gradient as partial sums, one from each block that computed it.
 
     Attributes:
         buffer: flat array that holds them, and those of other gradients.
-        first: the element with which the first part begins.
-        stride: elements from the beginning of a part to that of the next.
-        count: how many parts there are.
-        shape: of the gradient; a part has its elements in this order.
+        first: the element at which the first partial sum begins.
+        stride: elements from one partial sum to the next.
+        count: how many partial sums there are.
+        shape: of the gradient, and of each partial sum.
         add_up: computes their sum.
     """
 
@@ -41,7 +41,7 @@ class Parts:
         return self.buffer.dtype
 
     def astype(self, dtype: Any, copy: bool = True) -> Parts | Array:
-        """Return the gradient in `dtype`: these parts if they have it, else the converted sum."""
+        """Return the gradient in `dtype`: the partial sums, or their converted total."""
         return self if dtype == self.dtype else self.total().astype(dtype, copy=copy)
 
     def total(self) -> Array:
@@ -51,7 +51,7 @@ class Parts:
 
 @contextmanager
 def leaving_parts() -> Iterator[None]:
-    """Let CUDA twins return the gradients of weights as `Parts` inside the block, if in parts."""
+    """Allow CUDA twins to return gradients of weights as `Parts` inside the block."""
     token = _left.set(True)
     try:
         yield

@@ -74,7 +74,7 @@ def get_precision() -> str:
 
 @contextmanager
 def use_precision(name: str | None) -> Iterator[None]:
-    """Let this thread compute so inside the block, or as `set_precision` says if it is None."""
+    """Use a precision inside the block, in this thread; None for that of `set_precision`."""
     token = _chosen.set(name or _chosen.get())
     try:
         yield

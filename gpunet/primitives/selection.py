@@ -1,4 +1,4 @@
-"""Which twins the primitives for NumPy arrays are: Numba's where it is installed, else NumPy's."""
+"""The twins for NumPy arrays: Numba's where it is installed, else NumPy's."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def numpy_twins() -> NumpyTwins:
     """
     setting = os.environ.get(_VARIABLE, "").strip().lower()
     if not find(f"value of the environment variable {_VARIABLE}:", setting, _SETTINGS):
-        return NumpyTwins(reference, f"{_VARIABLE}=0 asks for NumPy alone.", f"Unset {_VARIABLE}.")
+        return NumpyTwins(reference, f"{_VARIABLE}=0 selects plain NumPy.", f"Unset {_VARIABLE}.")
     try:
-        fast = _import_whole("gpunet.primitives.fast")
+        fast = _import("gpunet.primitives.fast")
     except ModuleNotFoundError as error:
         if error.name != "numba":
             raise
@@ -60,8 +60,8 @@ def numpy_twins() -> NumpyTwins:
     return NumpyTwins(fast, f"Numba {numba.__version__}, {threads} threads.")
 
 
-def _import_whole(name: str) -> ModuleType:
-    """Import a module so that no interrupt leaves it, or what it imports, half imported."""
+def _import(name: str) -> ModuleType:
+    """Import a module; no interrupt leaves it, or what it imports, half imported."""
 
     def work() -> ModuleType:
         with _importing:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 LARGE_STAGE = 1 << 18
-"""Weights beyond which a stage is better off alone: a few images at a time would be too few."""
+"""Weights beyond which a stage runs alone: it needs more images at a time than a chain has."""
 
 Array = Any
 Shape = tuple[int, ...]
@@ -92,7 +92,7 @@ class StageGeometry(NamedTuple):
 
     @property
     def has_pool(self) -> bool:
-        """Whether the stage has max pooling."""
+        """True if the stage has max pooling."""
         return self.pool.pool_size != (1, 1)
 
     def for_images(self, count: int) -> StageGeometry:
@@ -181,6 +181,12 @@ class Operations(NamedTuple):
     softmax_cross_entropy_forward: Callable[..., tuple[Array, Array]]
     softmax_cross_entropy_backward: Callable[..., Array]
 
+    @classmethod
+    def of(cls, *modules: Any) -> Operations:
+        """Return the twins that stand in these modules."""
+        found = {name: twin for module in modules for name, twin in vars(module).items()}
+        return cls(*[found[name] for name in cls._fields])
+
     def forward(self, x: Array, stage: Stage, g: StageGeometry) -> tuple[Array, Array | None]:
         """Return the outputs of one stage, and the indices of its maxima if it pools."""
         weights = stage.kernel, stage.bias
@@ -238,7 +244,7 @@ class Operations(NamedTuple):
         return input_grad, (kernel_grad, bias_grad)
 
     def last_output(self, x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
-        """Return the last stage's output, and free those before it on the way."""
+        """Return the last stage's output; earlier outputs are freed."""
         for stage, geometry in zip(stages, g.stages, strict=True):
             x = self.forward(x, stage, geometry)[0]
         return x

@@ -110,8 +110,8 @@ def adam_update(
 def squares_are_finite(gradients: Array) -> bool:
     """Return whether all gradients are finite, and their squares too, in their type.
 
-    An optimizer that keeps squares, such as Adam, would divide by infinity from then on. In float32
-    the square of 1.8e19 is infinite.
+    An optimizer with running means of squares, such as Adam, would divide by infinity ever after.
+    In float32 the square of 1.9e19 is infinite.
 
     Arguments:
         gradients: any shape.

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from gpunet.autograd import Array
-from gpunet.metrics import Mean, Metric, counts_hits
+from gpunet.metrics import Mean, Metric, counts_correct
 from gpunet.training.batches import Batch
 from gpunet.training.objective import Objective, Tracked
 
@@ -115,7 +115,7 @@ class Scores:
             weight = batch.weights[output] if weighted and batch.weights else None
             if correct is None or weight is not None:
                 pass
-            elif counts_hits(metric, y.shape, prediction.shape):
+            elif counts_correct(metric, y.shape, prediction.shape):
                 Mean.update_state(metric, correct.view(bool))
                 continue
             y = self.objective.as_targets(output, y, prediction.dtype)

@@ -6,23 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.primitives import launch
-from gpunet.primitives.cuda import head
-from gpunet.primitives.cuda.activation import activate_backward
-from gpunet.primitives.cuda.conv_pool import (
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    conv2d_max_pool_forward,
-)
-from gpunet.primitives.cuda.convolution import (
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_forward,
-)
-from gpunet.primitives.cuda.linear import matmul
-from gpunet.primitives.cuda.reduction import bias_backward
-from gpunet.primitives.cuda.softmax import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
+from gpunet.primitives.cuda import (
+    activation,
+    conv_pool,
+    convolution,
+    head,
+    linear,
+    reduction,
+    softmax,
 )
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
 from gpunet.primitives.stages import (
@@ -38,19 +29,7 @@ __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forw
 
 Array = Any
 
-_OPERATIONS = Operations(
-    conv2d_forward,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_max_pool_forward,
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    matmul,
-    activate_backward,
-    bias_backward,
-    softmax_cross_entropy_forward,
-    softmax_cross_entropy_backward,
-)
+_OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, reduction, softmax)
 
 
 def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
@@ -131,7 +110,7 @@ def _inputs(x: Array, kept: Kept) -> list[Array]:
 def _places(
     places: Places, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept
 ) -> list[Any]:
-    """Return the place of each stage's parts, or None where there are none."""
+    """Return the place of each stage's partial sums, None where there are none."""
     return [
         places.of_stage(given, stage, geometry)
         for given, stage, geometry in zip(
@@ -154,10 +133,10 @@ def _backward(
     buffer: Array,
     found: list[Any],
 ) -> Array | None:
-    """Return the gradient of `x` if wanted, and write the parts of the stages' gradients.
+    """Return the gradient of `x` or None, and write partial sums of the stages' gradients.
 
     Arguments:
-        found: the place of each stage's parts; where there is None, its gradients are put.
+        found: the place of each stage's partial sums; each None is replaced by the gradients.
     """
     grad, inputs = output_grad, _inputs(x, kept)
     for position in reversed(range(len(stages))):

@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
 
 def supports(g: Conv2DGeometry, dtype: Any) -> bool:
-    """Return whether the kernels support the convolution, whose output is whole windows."""
+    """Return whether the kernels support a convolution; its output must fill its windows."""
     height, width, channels, _ = g.kernel_shape
     batch, out_height, out_width, _ = g.output_shape
     return (

@@ -69,7 +69,7 @@ def launch_forward(
     activation: Activation | None,
     rows_together: int = 1,
 ) -> Array | None:
-    """Launch a forward kernel; return the parts of its sums, or None if it writes the results.
+    """Launch a forward kernel; return partial sums, or None if it writes the results.
 
     Arguments:
         launched: the kernel.
@@ -135,7 +135,7 @@ def backward_weight(
 
 
 def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[int, int, int]:
-    """Return the shape of the parts of the gradients: (parts, rows, filters)."""
+    """Return the shape of the gradients' partial sums: (parts, rows, filters)."""
     splits = _weight_plan(x, g, with_bias, summed_later=True).splits
     return (splits, *_weight_shape(g, with_bias))
 
@@ -149,7 +149,7 @@ def backward_weight_parts(
     partial: Array,
     launched: Kernel = _WEIGHT_GRAD,
 ) -> None:
-    """Write parts of the gradients, whose sum is the result of `backward_weight`.
+    """Write partial sums of the gradients that `backward_weight` returns.
 
     Arguments:
         partial: of the shape `weight_parts_shape`, changed.

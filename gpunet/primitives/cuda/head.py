@@ -54,7 +54,7 @@ def supports(
 
 
 def parts_of(batch: int, stages: Sequence[Stage]) -> int:
-    """Return in how many parts the gradients of the weights come."""
+    """Return how many partial sums each gradient of the weights has."""
     return launch.ceil_div(batch, _division(batch, stages)[1])
 
 
@@ -78,7 +78,7 @@ def dense_cross_entropy(
         parts: flat, changed: for each layer `parts_of` parts of the gradients of its kernel and its
             bias, one after the other.
         firsts: the elements of `parts` that each layer's begin with.
-        with_input_grad: whether the gradient of `x` is wanted, else it is None.
+        with_input_grad: whether to compute the gradient of `x`, else it is None.
 
     Raises:
         TypeError, ValueError: the arguments are not as said.
@@ -137,7 +137,7 @@ def _check(
     if min(firsts) < 0 or max(ends) > parts.size:
         raise ValueError(
             f"{_WHERE}: expected room for {count} parts of each layer from elements {firsts} to "
-            f"{ends}, received an array of {parts.size}: ask `parts_of` how many there are."
+            f"{ends}, received an array of {parts.size}: `parts_of` returns their number."
         )
 
 

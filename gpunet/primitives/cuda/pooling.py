@@ -44,13 +44,7 @@ def max_pool2d_forward(x: Array, g: Pool2DGeometry) -> tuple[Array, Array]:
 
 def max_pool2d_backward(output_grad: Array, indices: Array, g: Pool2DGeometry) -> Array:
     """Return the gradient of the input."""
-    output_grad, indices = launch.contiguous(output_grad), launch.contiguous(indices)
-    input_grad = launch.empty(g.input_shape, output_grad.dtype)
-    kernel, count = _MAX_BACKWARD, input_grad.size
-    if _are_apart(g):
-        kernel, count = _MAX_BACKWARD_APART, _cells(g)
-    _launch(kernel, g, count, output_grad, indices, input_grad)
-    return input_grad
+    return _backward(_MAX_BACKWARD, _MAX_BACKWARD_APART, g, output_grad, indices)
 
 
 def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
@@ -63,12 +57,17 @@ def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
 
 def average_pool2d_backward(output_grad: Array, g: Pool2DGeometry) -> Array:
     """Return the gradient of the input."""
-    output_grad = launch.contiguous(output_grad)
-    input_grad = launch.empty(g.input_shape, output_grad.dtype)
-    kernel, count = _AVERAGE_BACKWARD, input_grad.size
+    return _backward(_AVERAGE_BACKWARD, _AVERAGE_BACKWARD_APART, g, output_grad)
+
+
+def _backward(kernel: Kernel, apart: Kernel, g: Pool2DGeometry, *given: Array) -> Array:
+    """Return the gradient of the input, by the kernel `apart` where no windows overlap."""
+    given = tuple(map(launch.contiguous, given))
+    input_grad = launch.empty(g.input_shape, given[0].dtype)
     if _are_apart(g):
-        kernel, count = _AVERAGE_BACKWARD_APART, _cells(g)
-    _launch(kernel, g, count, output_grad, input_grad)
+        _launch(apart, g, _cells(g), *given, input_grad)
+    else:
+        _launch(kernel, g, input_grad.size, *given, input_grad)
     return input_grad
 
 

@@ -1,4 +1,4 @@
-"""The gradients of a chain's weights in parts, all in one array, for one launch to add them up."""
+"""Partial sums of the gradients of a chain's weights, in one buffer, totalled by one launch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ALIGNMENT = 32  # elements
 
 
 class Place(NamedTuple):
-    """Where the parts of a stage's gradients are.
+    """The place of the partial sums of a stage's gradients.
 
     Attributes:
         first: the element that they begin with.
-        parts: how many there are.
-        rows: of a part; the last is the gradient of the bias, if there is one.
-        columns: of a part.
+        parts: how many partial sums there are.
+        rows: of a partial sum; the last is the gradient of the bias, if there is one.
+        columns: of a partial sum.
     """
 
     first: int
@@ -39,19 +39,19 @@ class Place(NamedTuple):
 
 
 class Places:
-    """Places of parts in one array, which is made afterwards."""
+    """Places of partial sums in one buffer, which is made afterwards."""
 
     def __init__(self) -> None:
         self.size = 0
 
     def add(self, count: int, rows: int, columns: int) -> Place:
-        """Return the place of `count` parts of (rows, columns)."""
+        """Return the place of `count` partial sums of (rows, columns)."""
         place = Place(self.size, count, rows, columns)
         self.size += -(-count * rows * columns // _ALIGNMENT) * _ALIGNMENT
         return place
 
     def of_stage(self, x: Array, stage: Stage, g: StageGeometry) -> Place | None:
-        """Return the place for a stage's parts; None if its gradients do not come in parts."""
+        """Return the place for a stage's partial sums; None if it has none."""
         if g.is_dense or g.pool.pool_size not in ((1, 1), conv_pool.POOL_SIZE):
             return None
         kernels = conv_pool_small if _is_small(g, x) else convolution
@@ -67,12 +67,12 @@ def write_parts(
     buffer: Array,
     place: Place,
 ) -> None:
-    """Write the parts of a stage's gradients into their place.
+    """Write the partial sums of a stage's gradients into their place.
 
     Arguments:
         output_grad, x, stage, g, kept: as in `Operations.backward`.
-        buffer: holds the parts.
-        place: where.
+        buffer: holds the partial sums.
+        place: their place in it.
     """
     output, indices = kept
     size = place.parts * place.rows * place.columns
@@ -94,12 +94,12 @@ def _is_small(g: StageGeometry, x: Array) -> bool:
 
 
 def as_grads(buffer: Array, stages: Sequence[Stage], found: Sequence[Place | Any]) -> Grads:
-    """Return the gradients of stages: in parts where these may be left, else added up.
+    """Return the gradients of stages: as `Parts` inside `leaving_parts`, else as arrays.
 
     Arguments:
-        buffer: holds the parts.
+        buffer: holds the partial sums.
         stages: those of the chain.
-        found: for each the place of its parts, or its gradients.
+        found: for each the place of its partial sums, or its gradients.
     """
     grads: Grads = [
         _as_parts(buffer, stage, item) if isinstance(item, Place) else item
@@ -126,7 +126,7 @@ def _as_parts(buffer: Array, stage: Stage, place: Place) -> tuple[Parts, Parts |
 
 
 def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
-    """Return the sums of parts that are in one array."""
+    """Return the totals of partial sums that are in one buffer."""
     if not parts:
         return []
     ends = np.cumsum([math.prod(part.shape) for part in parts]).tolist()

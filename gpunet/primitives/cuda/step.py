@@ -23,7 +23,7 @@ _BLOCK = 256
 
 
 class Segment(NamedTuple):
-    """Where a weight's gradient goes in the flat buffer, and where its parts are, if it has any."""
+    """The place of a weight's gradient in the flat buffer, and of its partial sums, if any."""
 
     destination: int
     size: int
@@ -33,11 +33,11 @@ class Segment(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """What a batch gives to the scores, and what is counted after it.
+    """Losses and hits of a batch, the totals they are added to, and counters.
 
     Attributes:
-        losses: (samples,) or one number of the whole batch, in the weights' type.
-        weight: how many samples each of these stands for.
+        losses: (samples,), or one number for the batch, in the weights' type.
+        weight: how many samples each loss counts for.
         hits: (samples,) of uint8, whether each was classified right, or None.
         totals: float64 (2,), changed: the sum of the losses so far, and that of the hits.
         increments, counters: int64 (count,); the latter is changed.
@@ -55,7 +55,7 @@ NO_SCORES = Scored(None, 0, None, None, None, None)
 
 
 def segments_of(parts: Sequence[tuple[int, Parts]]) -> tuple[Segment, ...]:
-    """Return the segments of gradients whose parts are in one buffer.
+    """Return the segments of gradients whose partial sums are in one buffer.
 
     Arguments:
         parts: each with its destination, an element of the flat buffer.
@@ -73,11 +73,11 @@ def finish_gradients(
     failed: Array,
     scored: Scored = NO_SCORES,
 ) -> None:
-    """Add up the parts into `gradients`, check that all is finite, and add the batch to the scores.
+    """Total partial sums into `gradients`, check that all is finite, and score the batch.
 
     Arguments:
         gradients: flat, changed.
-        parts: the buffer that the segments' parts are in; None if they have none.
+        parts: the buffer of the partial sums; None if there are none.
         segments: at least one.
         failed: int64 (3,); its first element is set if a loss is not finite, its second if a
             gradient or its square is not.
@@ -106,7 +106,7 @@ def finish_gradients(
 
 
 def add_up(parts: Parts) -> Array:
-    """Return the sum of parts."""
+    """Return the total of partial sums."""
     total = launch.empty(parts.shape, parts.dtype)
     failed = launch.empty((3,), np.int64)  # ignored
     finish_gradients(total.reshape(-1), parts.buffer, segments_of([(0, parts)]), failed)

@@ -41,7 +41,7 @@ class Tiling(NamedTuple):
 
     @property
     def macros(self) -> dict[str, Any]:
-        """What gemm.cuh is compiled for."""
+        """The macros of gemm.cuh."""
         named = {name.upper(): value for name, value in self._asdict().items()}
         return named | {"PRECISION": self.precision.upper()}
 

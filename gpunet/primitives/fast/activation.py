@@ -115,7 +115,7 @@ _PARAMETERS = (
 )  # fmt: skip
 
 
-# Each loop stands for itself: of one with the choice inside LLVM makes no vectors.
+# A loop for each formula: LLVM does not vectorize one loop with the choice inside.
 @kernel(*_PARAMETERS)
 def _simple(  # noqa: C901
     counters: Array,
@@ -196,7 +196,7 @@ def _curved(  # noqa: C901
     second: Array,
     result: Array,
 ) -> None:
-    """The same of the formulas with exponential functions."""
+    """Write one of the formulas with exponential functions, as `_simple` does."""
     task = take_task(counters)
     while task < tasks:
         start, stop = share(task, tasks, result.size)

@@ -28,7 +28,7 @@ Array = Any
 
 
 class Back(NamedTuple):
-    """What the backward kernels need to know of a stage beside its `Sizes`; all count elements."""
+    """Places and sizes of a stage for backward kernels, besides `Sizes`; all count elements."""
 
     sparse: int  # 1 for the kernels of `sparse`, 0 for those of `weight_grads`
     size: int  # of an output of an image, pooled

@@ -1,7 +1,7 @@
 """Convolutions, pools and dense layers one after another for a few images at a time.
 
 A thread takes some images through all layers while what is between them is in its cache: nothing
-as large as a batch is made but the result. That is for inference, which keeps nothing.
+as large as a batch is made but the result. That is for inference, which saves nothing.
 """
 
 from __future__ import annotations
@@ -15,29 +15,13 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast.activation import activate_backward
+from gpunet.primitives.fast import activation, conv_pool, convolution, linear, softmax
 from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
-from gpunet.primitives.fast.conv_pool import (
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    conv2d_max_pool_forward,
-)
-from gpunet.primitives.fast.convolution import (
-    NO_FLOATS,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_forward,
-    is_relu,
-)
-from gpunet.primitives.fast.linear import bias_backward, matmul
+from gpunet.primitives.fast.convolution import NO_FLOATS, is_relu
 from gpunet.primitives.fast.memory import flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
-from gpunet.primitives.fast.softmax import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
-)
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Stage
@@ -62,20 +46,7 @@ CACHED = 1 << 16  # floats of activations that a thread works on, half of a leve
 FIELDS = len(Sizes._fields)
 _MOST = 256  # images at a time, however small they are
 
-
-OPERATIONS = Operations(
-    conv2d_forward,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_max_pool_forward,
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    matmul,
-    activate_backward,
-    bias_backward,
-    softmax_cross_entropy_forward,
-    softmax_cross_entropy_backward,
-)
+OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
 
 
 class _Plan(NamedTuple):
@@ -133,8 +104,8 @@ def forward_into(
         x: (batch, ...).
         stages: in turn.
         g: the geometry.
-        memory: for the last stage's outputs; not used if all are kept.
-        indices: for the indices of all stages, if all are kept.
+        memory: for the last stage's outputs; unused if all are saved.
+        indices: for the indices of all stages, if all are saved.
         kept: floats of all outputs; 0 to keep the last alone.
     """
     threads = thread_count()
@@ -227,7 +198,7 @@ def _chain(
 ) -> None:
     """Take blocks of images through all stages; a task is a block.
 
-    What is kept of all images comes first in `scratch`, then for each thread products, and two
+    Saved outputs of all images come first in `scratch`, then for each thread products, and two
     places for outputs, which stages write to in turn: the next one reads what the last wrote.
     """
     mine = kept + worker * (products + 2 * activation)

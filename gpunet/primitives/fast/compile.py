@@ -106,7 +106,7 @@ def _compile(function: Callable[..., None], signature: Any) -> Callable[..., Non
 
 
 class _CheckedResult(CompileResultCacheImpl):
-    """A compiled kernel in a file, with a checksum: damaged machine code is never run."""
+    """A compiled kernel in a file, with a checksum: damaged machine code does not run."""
 
     def reduce(self, compiled: Any) -> tuple[bytes, bytes]:
         data = dumps(super().reduce(compiled))

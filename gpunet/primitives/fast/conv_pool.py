@@ -20,7 +20,7 @@ from gpunet.primitives.fast.convolution import (
 )
 from gpunet.primitives.fast.memory import flat, scratch, scratch_ints, workspace
 from gpunet.primitives.fast.plans import SparsePlan, plan, sparse_plan
-from gpunet.primitives.fast.products import PANEL
+from gpunet.primitives.fast.products import PANEL, transpose
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
@@ -124,7 +124,7 @@ def conv2d_max_pool_backward_input(
         )
     grad, output, _ = before_activation(output_grad, output, activation)
     weights = workspace("panels", kernel.size)  # (filters, patch)
-    sparse.transpose(p.sizes.patch, p.sizes.filters, flat(kernel), weights, 0)
+    transpose(p.sizes.patch, p.sizes.filters, flat(kernel), weights, 0)
     input_grad = empty(conv.input_shape, kernel.dtype)
     memory = scratch(p.sizes.scratch)
     run(

@@ -1,4 +1,4 @@
-"""How work on flat arrays is divided into tasks: by its amount, never by the number of threads."""
+"""Division of work on flat arrays into tasks: by its amount, not by the number of threads."""
 
 from __future__ import annotations
 

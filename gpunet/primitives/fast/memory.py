@@ -34,10 +34,10 @@ _workspaces = _Workspaces()
 
 
 def workspace(purpose: str, size: int, dtype: Any = np.float32) -> Array:
-    """Return memory of any contents: the same again and again for one purpose, so for one call.
+    """Return memory of any contents, reused by the next call for the same purpose.
 
     Arguments:
-        purpose: what tells it from other memory of the same call.
+        purpose: a name for the memory; two in use at a time need two names.
         size: elements.
         dtype: their type.
     """

@@ -1,4 +1,4 @@
-"""What the kernels of `products` are given for a shape: sizes and tables, made once and kept."""
+"""Sizes and tables of a shape for the kernels of `products`, made once and cached."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
 
 
 class SparsePlan(NamedTuple):
-    """The same for the gradients of a pooled convolution; the band is an image."""
+    """A `Plan` for the gradients of a pooled convolution; the band is an image."""
 
     sizes: Sizes
     positions: Ints  # of all outputs of an image
     segments: Ints
-    block: int  # images whose inputs are gone through at a time
+    block: int  # images whose inputs are read at a time
     chunk: int
     chunks: int
 
@@ -123,11 +123,11 @@ class SparsePlan(NamedTuple):
 def sparse_plan(
     g: Conv2DGeometry, window: tuple[int, int], relu: bool, block: int | None = None
 ) -> SparsePlan | None:
-    """Return the plan for the kernels of `sparse`; None where these want whole vectors.
+    """Return the plan for the kernels of `sparse`; None where segments are no multiple of vectors.
 
     Arguments:
         g, window, relu: as in `plan`.
-        block: images at a time; by default as many as are good for the cache.
+        block: images at a time; by default as many as fit the cache.
     """
     sizes = plan(g, window, relu).sizes
     if sizes.length % LANES:

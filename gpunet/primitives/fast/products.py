@@ -44,25 +44,29 @@ from gpunet.primitives.fast.simd import (
 )
 
 __all__ = [
+    "LINE",
     "PANEL",
     "SIZES",
     "TILE",
     "Sizes",
     "copy_rows",
+    "cut_out",
     "forward",
     "outputs",
     "pack",
     "sum_up",
+    "transpose",
 ]
 
 Array = Any
 
 PANEL = 2 * LANES  # filters of a tile
+LINE = 16  # floats of a cache line
 TILE = 6  # outputs of a tile: with them 12 of the 16 vector registers of AVX hold sums
 
 
 class Sizes(NamedTuple):
-    """What a kernel needs to know of a convolution; all are numbers of elements."""
+    """Sizes of a convolution, as kernels take them; all count elements."""
 
     images: int
     image: int  # floats of an image of the input
@@ -86,13 +90,13 @@ class Sizes(NamedTuple):
     group: int  # images in a band; more than one if an image is less than a band
     grain: int  # bands in a task
     relu: int  # 1 if outputs below 0 become 0
-    indexed: int  # 1 if it is wanted where in its window a maximum is
+    indexed: int  # 1 if the place of each maximum in its window is written
     scratch: int  # floats of a thread's scratch memory
     lists: int  # int64 of a thread's lists, for the gradients of a pooled convolution
     copied: int  # input rows that a band with padding copies
     segments: int  # how many
     steps: int  # numbers in a patch, filled up to whole tiles
-    # Where in an array of several convolutions' each begins that is this one's:
+    # Where this convolution begins in tables of several:
     first_position: int
     first_segment: int
     first_of_steps: int
@@ -130,6 +134,16 @@ def pack(
             to += PANEL
         for j in range(first, first + PANEL):
             put(biases, bias_start + j, get(bias, j) if j < bias.size else np.float32(0))
+
+
+@kernel(types.int64, types.int64, FLOATS_IN, FLOATS, types.int64)
+def transpose(rows: int, columns: int, matrix: Array, out: Array, start: int) -> None:
+    """Write the transpose of a matrix (rows, columns) to out[start:]."""
+    for first in range(0, rows, LINE):
+        last = min(first + LINE, rows)
+        for j in range(columns):
+            for i in range(first, last):
+                put(out, start + j * rows + i, get(matrix, i * columns + j))
 
 
 @kernel(
@@ -187,7 +201,7 @@ def outputs(
     scratch_in: Array,
     products: int,
 ) -> None:
-    """Write one band of outputs: of a part of an image, or of a group of images as a whole."""
+    """Write one band of outputs: of a part of an image, or of a group of images."""
     image, row = item // sizes.bands * sizes.group, (item % sizes.bands) * sizes.band
     rows = min(sizes.band, sizes.rows - row) * min(sizes.group, images - image)
     count = rows * sizes.columns
@@ -229,6 +243,17 @@ def copy_rows(sizes: Sizes, x: Array, image: int, row: int, scratch: Array, copy
         else:
             for j in range(sizes.row):
                 put(scratch, at + j, np.float32(0))
+
+
+@part
+def cut_out(sizes: Sizes, padded: Array, start: int, result: Array, result_start: int) -> None:
+    """Copy an image without its padding."""
+    inner = sizes.width * sizes.pixel
+    for i in range(sizes.height):
+        at = start + (sizes.top + i) * sizes.row + sizes.left * sizes.pixel
+        to = result_start + i * inner
+        for j in range(inner):
+            put(result, to + j, get(padded, at + j))
 
 
 @part

@@ -155,7 +155,7 @@ def load_bytes(typing_context: Any, array: Any, index: Any, lanes: Any) -> tuple
 
 @intrinsic
 def store_bytes(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any, Codegen]:
-    """Write a vector of whole numbers to array[index : index + lanes] of uint8."""
+    """Write a vector of integers to array[index : index + lanes] of uint8."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         integers = ir.VectorType(ir.IntType(8), value.lanes)

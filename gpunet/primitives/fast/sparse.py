@@ -30,7 +30,7 @@ from gpunet.primitives.fast.compile import (
     kernel,
     part,
 )
-from gpunet.primitives.fast.products import PANEL, SIZES, Sizes, copy_rows, sum_up
+from gpunet.primitives.fast.products import LINE, PANEL, SIZES, Sizes, copy_rows, cut_out, sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     broadcast,
@@ -47,25 +47,13 @@ __all__ = [
     "image_grad",
     "input_grad",
     "sum_parts",
-    "transpose",
     "weight_grad",
     "write_filters",
 ]
 
 Array = Any
 
-_LINE = 16  # rows whose lines of cache are read together
 WIDE = 6 * PANEL  # numbers of a row that are summed up in registers
-
-
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS, types.int64)
-def transpose(rows: int, columns: int, matrix: Array, out: Array, start: int) -> None:
-    """Write the transpose of a matrix (rows, columns) to out[start:]."""
-    for first in range(0, rows, _LINE):
-        last = min(first + _LINE, rows)
-        for j in range(columns):
-            for i in range(first, last):
-                put(out, start + j * rows + i, get(matrix, i * columns + j))
 
 
 @kernel(
@@ -149,7 +137,7 @@ def image_grad(
                 lists, keys + first, scratch, values + first, get(lists, counts + p),
             )  # fmt: skip
     if sizes.padded:
-        _cut_out(sizes, scratch_in, memory, result, result_start)
+        cut_out(sizes, scratch_in, memory, result, result_start)
 
 
 @part
@@ -183,17 +171,6 @@ def _list_by_output(
             put(values, value_start + entry, grad)
             put(lists, counts + place, count + (grad != 0))
             at += 1
-
-
-@part
-def _cut_out(sizes: Sizes, padded: Array, start: int, result: Array, result_start: int) -> None:
-    """Copy an image without its padding."""
-    inner = sizes.width * sizes.pixel
-    for i in range(sizes.height):
-        at = start + (sizes.top + i) * sizes.row + sizes.left * sizes.pixel
-        to = result_start + i * inner
-        for j in range(inner):
-            put(result, to + j, get(padded, at + j))
 
 
 @kernel(
@@ -396,8 +373,8 @@ def write_filters(
     That is grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
     """
     row, last_filter = patch + LANES, min(first + PANEL, filters)
-    for begin in range(0, patch, _LINE):
-        end = min(begin + _LINE, patch)
+    for begin in range(0, patch, LINE):
+        end = min(begin + LINE, patch)
         for f in range(first, last_filter):
             for k in range(begin, end):
                 put(grads, kernel_grad + k * filters + f, get(parts, start + f * row + k))

@@ -1,4 +1,4 @@
-"""A chain of layers in training: forward with all that is kept, and backward, each in one kernel.
+"""A chain of layers in training: forward with all saved outputs, and backward, each in one kernel.
 
 A task of the backward kernel is a chunk of images. It takes a few of them at a time through all
 stages, from the last to the first, while what it works on is in cache, and adds the gradients of
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast import sparse
 from gpunet.primitives.fast.backward import Back, backward, sum_parts
 from gpunet.primitives.fast.chain import (
     CACHED,
@@ -31,7 +30,7 @@ from gpunet.primitives.fast.chain import (
 from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
 from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
-from gpunet.primitives.fast.products import PANEL, Sizes, pack
+from gpunet.primitives.fast.products import PANEL, Sizes, pack, transpose
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -148,7 +147,7 @@ def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
     """Write a stage's weights as the gradient of its input takes them."""
     *patch, filters = stage.kernel.shape
     if back.sparse:
-        sparse.transpose(math.prod(patch), filters, flat(stage.kernel), weights, back.weights)
+        transpose(math.prod(patch), filters, flat(stage.kernel), weights, back.weights)
     elif stage.kernel.ndim == 2:
         _pack(filters, patch[0], stage.kernel.T, weights, back.weights)
     else:

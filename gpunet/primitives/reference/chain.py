@@ -7,41 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpunet.primitives.reference.activation import activate_backward
+from gpunet.primitives.reference import activation, conv_pool, convolution, linear, softmax
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
-from gpunet.primitives.reference.conv_pool import (
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    conv2d_max_pool_forward,
-)
-from gpunet.primitives.reference.convolution import (
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_forward,
-)
-from gpunet.primitives.reference.linear import bias_backward, matmul
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.reference.softmax import (
-    softmax_cross_entropy_backward,
-    softmax_cross_entropy_forward,
-)
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Operations, Stage
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
-_OPERATIONS = Operations(
-    conv2d_forward,
-    conv2d_backward_input,
-    conv2d_backward_weight,
-    conv2d_max_pool_forward,
-    conv2d_max_pool_backward_input,
-    conv2d_max_pool_backward_weight,
-    matmul,
-    activate_backward,
-    bias_backward,
-    softmax_cross_entropy_forward,
-    softmax_cross_entropy_backward,
-)
+_OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
 
 
 def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:

@@ -96,7 +96,7 @@ def conv2d_backward_input(
 class _GradBlocks:
     """The gradient of a convolution before its activation, made block by block as it is indexed.
 
-    Nothing as large as the whole gradient is made.
+    No array as large as the gradient is made.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ def _by_group(array: Array, groups: int) -> Array:
 def _block_size(g: Conv2DGeometry, itemsize: int) -> tuple[int, int]:
     """Return the images and output rows of a block, whose columns and output stay in cache.
 
-    An image that is too large by itself is divided into bands of rows.
+    An image that is too large alone is divided into bands of rows.
     """
     batch, height, width, filters = g.output_shape
     patch = g.kernel_shape[0] * g.kernel_shape[1] * g.input_shape[3]

@@ -1,7 +1,7 @@
-"""Memory for large arrays, kept when they are gone and given out again.
+"""A pool of memory for large arrays: freed memory is reused.
 
 The system hands out fresh memory page by page, at a cost that can exceed that of the arithmetic,
-and a training step asks for the same sizes again and again.
+and each training step needs the same sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _unused: dict[int, NDArray[np.uint8]] = {}
 
 
 class _Lease:
-    """What an array made by `empty` has as its base: gives the memory back when it goes.
+    """The base of an array made by `empty`: returns the memory to the pool when it is freed.
 
     Views keep the array they were made from, so the memory is free when the last one is gone.
     """

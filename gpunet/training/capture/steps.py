@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunet import backend, primitives, random
 from gpunet.backend import get_array_module
-from gpunet.metrics import Mean, counts_hits
+from gpunet.metrics import Mean, counts_correct
 from gpunet.primitives.precision import get_precision
 from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.capture.device_data import Resident, Streamed, Turn, fits_on_device
@@ -257,7 +257,7 @@ class DeviceSteps:
             y = batch.targets[output]
             if outcome.correct is None or y is None or (weighted and batch.weights):
                 continue
-            if counts_hits(metric, y.shape, outputs[output].shape):
+            if counts_correct(metric, y.shape, outputs[output].shape):
                 counted.append(metric)
         self._counted = counted
         self._apart = len(counted) < len(scores.tracked) or len(outputs) > 1

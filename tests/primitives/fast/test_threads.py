@@ -262,7 +262,7 @@ print(twins.module.__name__, twins.reason, twins.fix, sep="|")
         ("", "fast", "Numba ", ""),
         ("1", "fast", " threads.", ""),
         (" Auto ", "fast", "Numba ", ""),
-        ("0", "reference", "GPUNET_FAST=0 asks for NumPy alone.", "Unset GPUNET_FAST."),
+        ("0", "reference", "GPUNET_FAST=0 selects plain NumPy.", "Unset GPUNET_FAST."),
     ],
 )
 def test_the_environment_chooses(setting: str, module: str, reason: str, fix: str) -> None:
