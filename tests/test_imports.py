@@ -18,7 +18,7 @@ PACKAGE = Path(gpunet.__file__).parent
 # A module belongs to the longest prefix of its name. It imports from floors below its own, and from
 # its own floor where that makes no circle. "" is gpunet itself, the front door.
 FLOORS = [
-    ["arguments", "naming", "random"],
+    ["arguments", "naming", "random", "structure"],
     ["backend", "callbacks", "configurable", "progress", "symbolic"],
     ["primitives"],
     ["autograd"],

@@ -19,8 +19,10 @@ from gpunet.layers.building import (
     Shape,
     as_sample_shape,
     built_once,
+    checked_name,
     name_layer,
     unbuilt_on_error,
+    weight_dtype,
 )
 from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_name
 from gpunet.naming import snake_case
@@ -75,10 +77,10 @@ class Layer(WeightOwner, Configurable):
         **unknown: Any,
     ) -> None:
         super().__init__(**unknown)
-        self.name = name or snake_case(type(self).__name__)
+        self.name = checked_name(name) or snake_case(type(self).__name__)
         self.named_by_user, self.named_by_model = name is not None, False
         self.trainable = trainable
-        self.dtype = _weight_dtype(dtype, self.name)
+        self.dtype = weight_dtype(dtype, self.name)
         self.built = self._is_building = False
         self.input_shape: Any = None  # with the batch, once built; several inputs: a structure
         if input_dim is not None:
@@ -136,12 +138,12 @@ class Layer(WeightOwner, Configurable):
                 "known, such as the batch size, cannot be sizes of a weight."
             )
         taken = {weight.name for weight in self._weights}
-        if name in taken:
+        if checked_name(name) in taken:
             raise ValueError(
                 f"add_weight received the name {name!r}, which another weight of this layer has: "
                 "give each weight a name of its own."
             )
-        dtype = self.dtype if dtype is None else _weight_dtype(dtype, self.name)
+        dtype = self.dtype if dtype is None else weight_dtype(dtype, self.name)
         value = initializers.get(initializer or "glorot_uniform")(sizes, dtype=dtype)
         name = name or unique_name("weight", taken.__contains__)
         parameter = Parameter(asarray(value), name=name, trainable=trainable)
@@ -409,17 +411,6 @@ def _checked_output(output: Any) -> Any:
         return output
     within = f" of {wrong[0]}" if leaves and leaves[0] is not output else ""
     raise TypeError(
-        f"call must return a Tensor, or a list, tuple or dictionary of them, received "
-        f"{type(output).__name__}{within}, which has no gradient: compute with x, operators and "
-        "gpunet.functions."
+        f"call must return a Tensor, received {type(output).__name__}{within}, which has no "
+        "gradient: compute with x, operators and gpunet.functions."
     )
-
-
-def _weight_dtype(dtype: Any, where: str) -> np.dtype:
-    try:
-        found = np.dtype("float32" if dtype is None else dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
-    return found
