@@ -393,7 +393,7 @@ def _map_shapes(function: Callable[[Shape], Any], shape: Any) -> Any:
     """Return ``function(shape)`` for a shape, or for each of a structure of shapes."""
     if isinstance(shape, dict):
         return {key: _map_shapes(function, item) for key, item in shape.items()}
-    if isinstance(shape, list) or (shape and isinstance(shape[0], list | tuple)):
+    if isinstance(shape, list) or (shape and isinstance(shape[0], list | tuple | dict)):
         return [_map_shapes(function, item) for item in shape]
     return function(shape)
 
