@@ -14,6 +14,7 @@ import numpy as np
 
 from gpunet.backend import array_module
 from gpunet.naming import numbered
+from gpunet.structure import flatten, flatten_like, map_structure, pack
 
 __all__ = [
     "Graph",
@@ -177,19 +178,19 @@ class Graph:
         Raises:
             ValueError: an input is missing.
         """
-        names: list[str] = list(self.input_names)
-        if isinstance(self.input_structure, dict) and self.input_structure.keys() <= values.keys():
-            return flatten_like(self.input_structure, values)
-        missing = [name for name in names if name not in values]
-        if missing and len(names) == len(values) == 1:
+        structure, names = self.input_structure, list(self.input_names)
+        keys = list(structure) if isinstance(structure, dict) else names
+        if keys is not names and not set(keys) - values.keys():
+            return flatten_like(structure, values)
+        if not set(names) - values.keys():
+            return [values[name] for name in names]
+        if len(names) == len(values) == 1:
             return list(values.values())
-        if missing:
-            keys = self.input_structure if isinstance(self.input_structure, dict) else names
-            raise ValueError(
-                f"there is no input {missing[0]!r}: expected a dictionary with keys "
-                f"{sorted(keys)}, received {sorted(values, key=str)}."
-            )
-        return [values[name] for name in names]
+        missing = [key for key in keys if key not in values]
+        raise ValueError(
+            f"there is no input {missing[0]!r}: expected a dictionary with the inputs {keys}, "
+            f"received {list(values)}."
+        )
 
     def _order(self) -> list[Node]:
         """Return the nodes between inputs and outputs, each after those that it depends on."""
@@ -247,18 +248,14 @@ class Graph:
         symbols, self.nodes, self.cache = list(state["inputs"]), [], None
         self.inputs = list(symbols)
         for operation, arguments, structure, shapes, dtypes in state["calls"]:
-            args, kwargs = map_structure(
-                lambda x, known=symbols: known[x.position] if isinstance(x, _Place) else x,
-                arguments,
-            )
-            node = Node(operation, args, kwargs)
+            node = Node(operation, *_at_places(symbols, arguments))
             node.structure, node.shapes, node.dtypes = structure, shapes, dtypes
             self.nodes.append(node)
             symbols += node.symbols()
         self.input_names, self.output_names = state["names"]
         inputs, outputs = state["structures"]
         self.input_structure = pack(inputs, self.inputs)
-        self.output_structure = map_structure(lambda place: symbols[place.position], outputs)
+        self.output_structure = _at_places(symbols, outputs)
         self.outputs = flatten(self.output_structure)
 
     @property
@@ -277,6 +274,11 @@ class _Place:
 
     def __init__(self, position: int) -> None:
         self.position = position
+
+
+def _at_places(symbols: list[Symbol], structure: Any) -> Any:
+    """Return a structure with symbols in place of their positions."""
+    return map_structure(lambda x: symbols[x.position] if isinstance(x, _Place) else x, structure)
 
 
 def _without_sources(symbol: Symbol) -> Symbol:
@@ -378,70 +380,3 @@ def _call_on_zeros(
 def _common(one: Any, other: Any) -> Symbol:
     sizes = zip(one.shape, other.shape, strict=True)
     return Symbol(tuple(a if a == b else None for a, b in sizes), one.dtype)
-
-
-def flatten(structure: Any) -> list[Any]:
-    """Return the leaves of nested lists, tuples and dictionaries; dictionaries by sorted keys.
-
-    >>> flatten({"b": [1, 2], "a": 3})
-    [3, 1, 2]
-    """
-    if isinstance(structure, dict):
-        return [leaf for key in sorted(structure, key=str) for leaf in flatten(structure[key])]
-    if isinstance(structure, list | tuple):
-        return [leaf for item in structure for leaf in flatten(item)]
-    return [structure]
-
-
-def flatten_like(structure: Any, values: Any) -> list[Any]:
-    """Return the items of `values` in place of the leaves of a structure, in flat order.
-
-    Items may be lists themselves, and dictionaries may have further keys.
-
-    Raises:
-        ValueError: the structures differ.
-
-    >>> flatten_like({"a": 0, "b": [0, 0]}, {"b": [[1, 2], 3], "a": 4, "c": 5})
-    [4, [1, 2], 3]
-    """
-    if isinstance(structure, dict) and isinstance(values, dict):
-        missing = [key for key in structure if key not in values]
-        if missing:
-            raise ValueError(f"expected the keys {list(structure)}, received {list(values)}.")
-        keys = sorted(structure, key=str)
-        return [leaf for key in keys for leaf in flatten_like(structure[key], values[key])]
-    if isinstance(structure, list | tuple) and isinstance(values, list | tuple):
-        if len(structure) != len(values):
-            raise ValueError(f"expected {len(structure)} items, received {len(values)}.")
-        pairs = zip(structure, values, strict=True)
-        return [leaf for part, items in pairs for leaf in flatten_like(part, items)]
-    if isinstance(structure, dict | list | tuple):
-        kind = type(structure).__name__
-        raise ValueError(f"expected a {kind} of arrays, received {type(values).__name__}.")
-    return [values]
-
-
-def pack(structure: Any, leaves: Iterable[Any]) -> Any:
-    """Return a structure with other leaves, given in the order of `flatten`.
-
-    >>> pack({"b": [1, 2], "a": 3}, "xyz")
-    {'b': ['y', 'z'], 'a': 'x'}
-    """
-    return _pack(structure, iter(leaves))
-
-
-def _pack(structure: Any, leaves: Iterator[Any]) -> Any:
-    if isinstance(structure, dict):
-        packed = {key: _pack(structure[key], leaves) for key in sorted(structure, key=str)}
-        return {key: packed[key] for key in structure}
-    if isinstance(structure, list | tuple):
-        items = [_pack(item, leaves) for item in structure]
-        if hasattr(structure, "_fields"):  # a named tuple
-            return type(structure)(*items)
-        return tuple(items) if isinstance(structure, tuple) else items
-    return next(leaves)
-
-
-def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
-    """Return a structure with ``function(leaf)`` in place of each leaf."""
-    return pack(structure, map(function, flatten(structure)))

@@ -18,7 +18,7 @@ PACKAGE = Path(gpunet.__file__).parent
 # A module belongs to the longest prefix of its name. It imports from floors below its own, and from
 # its own floor where that makes no circle. "" is gpunet itself, the front door.
 FLOORS = [
-    ["arguments", "background", "folders", "fork", "naming", "random"],
+    ["arguments", "background", "folders", "fork", "naming", "random", "structure"],
     ["backend", "callbacks", "configurable", "progress", "symbolic", "variable"],
     ["primitives"],
     ["autograd", "tape"],

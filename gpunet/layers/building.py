@@ -18,9 +18,11 @@ __all__ = [
     "Shape",
     "as_sample_shape",
     "built_once",
+    "checked_name",
     "name_layer",
     "shape_without_batch",
     "unbuilt_on_error",
+    "weight_dtype",
 ]
 
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
@@ -120,3 +122,28 @@ def shape_without_batch(shape: Any) -> Any:
 
 def _is_positive(size: Any) -> bool:
     return isinstance(size, int | np.integer) and bool(size > 0)
+
+
+def checked_name(name: str | None) -> str | None:
+    """Return the name of a layer or weight, or None.
+
+    Raises:
+        ValueError: it is no string, or contains a slash.
+    """
+    if name is not None and (not isinstance(name, str) or "/" in name):
+        raise ValueError(
+            f"a name must be a string without '/', which separates names in the paths of weights, "
+            f"received {name!r}."
+        )
+    return name
+
+
+def weight_dtype(dtype: Any, where: str) -> np.dtype:
+    """Return the dtype of weights; raise `ValueError` for others than floats."""
+    try:
+        found = np.dtype("float32" if dtype is None else dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
+    return found

@@ -20,8 +20,10 @@ from gpunet.layers.building import (
     Shape,
     as_sample_shape,
     built_once,
+    checked_name,
     name_layer,
     unbuilt_on_error,
+    weight_dtype,
 )
 from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_name
 from gpunet.naming import snake_case
@@ -76,10 +78,10 @@ class Layer(WeightOwner, Configurable):
         **unknown: Any,
     ) -> None:
         super().__init__(**unknown)
-        self.name = name or snake_case(type(self).__name__)
+        self.name = checked_name(name) or snake_case(type(self).__name__)
         self.named_by_user, self.named_by_model = name is not None, False
         self.trainable = boolean(trainable, "trainable", self.name)
-        self.dtype = _weight_dtype(dtype, self.name)
+        self.dtype = weight_dtype(dtype, self.name)
         self.built = self._is_building = False
         self.input_shape: Any = None  # with the batch, once built; several inputs: a structure
         if input_dim is not None:
@@ -137,12 +139,12 @@ class Layer(WeightOwner, Configurable):
                 "known, such as the batch size, cannot be sizes of a weight."
             )
         taken = {weight.name for weight in self._weights}
-        if name in taken:
+        if checked_name(name) in taken:
             raise ValueError(
                 f"add_weight received the name {name!r}, which another weight of this layer has: "
                 "give each weight a name of its own."
             )
-        dtype = self.dtype if dtype is None else _weight_dtype(dtype, self.name)
+        dtype = self.dtype if dtype is None else weight_dtype(dtype, self.name)
         value = initializers.get(initializer or "glorot_uniform")(sizes, dtype=dtype)
         name = name or unique_name("weight", taken.__contains__)
         parameter = Parameter(asarray(value), name=name, trainable=trainable)
@@ -399,7 +401,7 @@ def _map_shapes(function: Callable[[Shape], Any], shape: Any) -> Any:
     """Return ``function(shape)`` for a shape, or for each of a structure of shapes."""
     if isinstance(shape, dict):
         return {key: _map_shapes(function, item) for key, item in shape.items()}
-    if isinstance(shape, list) or (shape and isinstance(shape[0], list | tuple)):
+    if isinstance(shape, list) or (shape and isinstance(shape[0], list | tuple | dict)):
         return [_map_shapes(function, item) for item in shape]
     return function(shape)
 
@@ -417,20 +419,9 @@ def _checked_output(output: Any) -> Any:
         return output
     within = f" of {wrong[0]}" if leaves and leaves[0] is not output else ""
     raise TypeError(
-        f"call must return a Tensor, or a list, tuple or dictionary of them, received "
-        f"{type(output).__name__}{within}, which has no gradient: compute with x, operators and "
-        "gpunet.functions."
+        f"call must return a Tensor, received {type(output).__name__}{within}, which has no "
+        "gradient: compute with x, operators and gpunet.functions."
     )
-
-
-def _weight_dtype(dtype: Any, where: str) -> np.dtype:
-    try:
-        found = np.dtype("float32" if dtype is None else dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(f"dtype of {where!r} must be 'float32' or 'float64', received {dtype!r}.")
-    return found
 
 
 def _is_of_this_frame(error: BaseException) -> bool:

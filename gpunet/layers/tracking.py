@@ -198,7 +198,7 @@ class WeightOwner:
                 f"{describe(self)} has {len(parameters)} weights, "
                 f"set_weights received {len(weights)}.{hint}"
             )
-        arrays = [to_numpy(weight) for weight in weights]
+        arrays = [_as_numpy(weight) for weight in weights]
         for i, (parameter, array) in enumerate(zip(parameters, arrays, strict=True)):
             if array.shape != parameter.shape or array.dtype.kind not in "fiub":
                 raise ValueError(
@@ -208,6 +208,13 @@ class WeightOwner:
                 )
         for parameter, array in zip(parameters, arrays, strict=True):
             parameter.value[...] = asarray(array, dtype=parameter.dtype, like=parameter.value)
+
+
+def _as_numpy(weight: Any) -> np.ndarray:
+    try:
+        return to_numpy(weight)
+    except (TypeError, ValueError):  # rows of several lengths
+        return np.array(None)
 
 
 def describe(layer: Any) -> str:

@@ -10,7 +10,7 @@ from gpunet import functions, fusion, symbolic
 from gpunet.autograd import Tensor
 from gpunet.layers import InputLayer, Layer
 from gpunet.layers.building import name_layer
-from gpunet.layers.layer import Shape, _map_shapes
+from gpunet.layers.layer import Shape
 from gpunet.layers.tracking import Replaceable, describe
 from gpunet.models import summary
 from gpunet.naming import numbered
@@ -306,9 +306,11 @@ def _make_names_unique(layers: list[Layer], model: str) -> None:
 
 def leaf_shapes(shape: Any) -> list[Shape]:
     """Return the shapes in a nested structure of shapes, in flat order."""
-    found: list[Shape] = []
-    _map_shapes(found.append, shape)
-    return found
+    if isinstance(shape, dict):
+        return [leaf for key in sorted(shape, key=str) for leaf in leaf_shapes(shape[key])]
+    if isinstance(shape, list) or (shape and isinstance(shape[0], list | tuple | dict)):
+        return [leaf for item in shape for leaf in leaf_shapes(item)]
+    return [shape]
 
 
 def _check_shape(received: Shape, expected: Shape, name: str) -> None:

@@ -107,15 +107,17 @@ def _seconds(library: ModuleType, call: Callable[[], Any], calls: int = 1) -> fl
 
 def _layers_of(dry_run: DryRun, steps: int) -> list[LayerTime]:
     """Return the times of each node of the model's graph by itself."""
-    model = dry_run.model
+    model, found = dry_run.model, list[LayerTime]()
 
-    def times(inputs: Any, **options: Any) -> list[LayerTime]:
+    def measure(inputs: Any, **options: Any) -> Any:
         graph = _graph_of(model, inputs, options)
-        return [] if graph is None else _times_of(graph, flatten(inputs), steps)
+        if graph is not None:
+            found.extend(_times_of(graph, flatten(inputs), steps))
+        return inputs
 
     inputs = model._state_for_evaluation(dry_run.structure).pack_inputs(dry_run.batch.inputs)
     with recording(True), collect_updates():
-        found: list[LayerTime] = model.run(times, (inputs,), {}, True)
+        model.run(measure, (inputs,), {}, True)
     return found
 
 

@@ -73,6 +73,7 @@ class DataAdapter:
         self.model, self.where, self.role, self.with_targets = model, where, role, with_targets
         self.class_weight = class_weight
         self.structure: Any = 0
+        self._input_names = ["x"]
         self._target_names: list[str] | None = None  # of targets given as a dictionary
         self._weight_names: list[str] | None = None
 
@@ -208,8 +209,7 @@ class DataAdapter:
         given = None if graph is None else graph.input_structure
         width = len(given) if isinstance(given, list | tuple) else count
         if not (isinstance(x, list | tuple) and (_has_arrays(x) or width == len(x) > 1)):
-            self.structure = 0
-            return (as_array(x, "x"),)
+            return self._arrays(0, {"x": x})
         if width not in (None, len(x)):
             raise ValueError(
                 f"x is a {type(x).__name__} of {len(x)} arrays, that is {len(x)} inputs; "
@@ -217,14 +217,19 @@ class DataAdapter:
                 + ("for rows of one input pass numpy.stack(x)." if width == 1 else "pass as many.")
             )
         if count == 1:
-            self.structure = 0
-            return (as_array(x[0], "x"),)
+            return self._arrays(0, {"x": x[0]})
         if given is None:
             given, leaves = x, flatten(x)
         else:
             leaves = list(x) if isinstance(given, dict) else self._leaves(flatten_like, given, x)
-        self.structure = pack(given, range(len(leaves)))
-        return tuple(as_array(leaf, f"x[{i}]") for i, leaf in enumerate(leaves))
+        return self._arrays(given, {f"x[{i}]": leaf for i, leaf in enumerate(leaves)})
+
+    def _arrays(self, structure: Any, named: dict[str, Any]) -> tuple[Array, ...]:
+        """Return inputs as arrays; keep their structure, and their names for messages."""
+        arrays = tuple(as_array(data, name) for name, data in named.items())
+        self.structure = 0 if structure == 0 else pack(structure, range(len(named)))
+        self._input_names = list(named)
+        return arrays
 
     def _named_inputs(self, x: dict[str, Any], graph: Any) -> tuple[Array, ...]:
         if not x or (graph is None and self.model._input_count() == 1):
@@ -235,11 +240,12 @@ class DataAdapter:
             names = sorted(x, key=str)
             leaves, template = [x[name] for name in names], dict.fromkeys(names)
         else:
-            names, template = graph.input_names, graph.input_structure
+            template = graph.input_structure
+            flat = isinstance(template, dict) and len(template) == len(graph.inputs)
+            names = sorted(template, key=str) if flat else graph.input_names
             leaves = self._leaves(graph.named_inputs, x)
-        self.structure = pack(template, range(len(leaves)))
-        named = zip(names, leaves, strict=True)
-        return tuple(as_array(leaf, f"x[{name!r}]") for name, leaf in named)
+        pairs = zip(names, leaves, strict=True)
+        return self._arrays(template, {f"x[{name!r}]": leaf for name, leaf in pairs})
 
     def _leaves(self, flat: Callable[..., list[Any]], *arguments: Any) -> list[Any]:
         """Return ``flat(*arguments)``, with the model in the message of an error."""
@@ -248,13 +254,6 @@ class DataAdapter:
         except ValueError as error:
             message = f"x does not fit the inputs of {self.model.name!r}: {error}"
             raise ValueError(message) from None
-
-    def _input_name(self, position: int) -> str:
-        if self.structure == 0:
-            return "x"
-        if isinstance(self.structure, dict):
-            return f"x[{next(k for k, i in self.structure.items() if i == position)!r}]"
-        return f"x[{position}]"
 
     # Checks
 
@@ -272,7 +271,7 @@ class DataAdapter:
         model, dtype = self.model, self.model.compute_dtype
         for i, array in enumerate(inputs):
             check_numbers(
-                array, self._input_name(i), dtype, finite=self.with_targets, batch_size=batch_size
+                array, self._input_names[i], dtype, finite=self.with_targets, batch_size=batch_size
             )
         if not self.with_targets:
             model._build_for(self.structure, inputs)
@@ -289,7 +288,7 @@ class DataAdapter:
         return Batch(inputs, targets, self._weights_for(data, outputs))
 
     def _check_lengths(self, data: Batch) -> None:
-        named = {self._input_name(i): array for i, array in enumerate(data.inputs)}
+        named = dict(zip(self._input_names, data.inputs, strict=True))
         many = len(data.targets) > 1
         for i, array in enumerate(data.targets):
             if array is not None:

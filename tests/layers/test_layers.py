@@ -274,7 +274,7 @@ def test_a_call_that_leaves_the_tape_is_told():
         def call(self, x):
             return np.tanh(x.value)
 
-    with pytest.raises(TypeError, match=r"'leaves'.*must return a Tensor, received ndarray"):
+    with pytest.raises(TypeError, match=r"'leaves'.*must return a Tensor, .*received ndarray"):
         Leaves()(images(2, 3))
 
 

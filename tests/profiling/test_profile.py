@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import primitives
-from gpunet.layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+from gpunet import functions, primitives
+from gpunet.layers import Add, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from gpunet.models import Model, Sequential
 from gpunet.primitives import Stage
 from gpunet.profiling import profile as profiling
@@ -106,13 +106,99 @@ class Own(Model):
         return self.dense(x)
 
 
-def test_models_of_ones_own_have_no_layers_one_after_another() -> None:
+def test_a_subclassed_model_is_recorded() -> None:
     model = Own()
     model.compile("sgd", "mse")
     found = gpunet.profile(model, np.zeros((32, 3)), np.zeros((32, 2)), steps=1)
-    assert found.layers == []
+    assert [(layer.name, layer.kind) for layer in found.layers] == [("dense", "Dense")]
     assert "matmul" in [operation.name for operation in found.operations]
+    with pytest.raises(AttributeError, match="it is not part of a graph"):
+        _ = model.dense.output
+
+
+def test_a_call_that_needs_values_has_no_layers() -> None:
+    class NeedsValues(Own):
+        def call(self, x: Any) -> Any:
+            return self.dense(x) if float(x.value.sum()) < 1 else self.dense(x * 2)
+
+    model = NeedsValues()
+    model.compile("sgd", "mse")
+    found = gpunet.profile(model, np.zeros((3, 3)), batch_size=4, steps=1)
+    assert found.layers == []
     assert "by itself" not in str(found)
+
+
+class Halves(Layer):
+    def call(self, x: Any) -> Any:
+        return x[:, :2], x[:, 2:]
+
+
+def branches() -> Model:
+    """Return a model of two inputs and outputs, with a shared layer, an inner model, functions."""
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    shared = Dense(4, activation="relu", name="shared")
+    left, right = Halves(name="halves")(shared(a))
+    inner = Sequential([Input((2,)), Dense(3, name="first"), Dropout(0.5, name="last")])
+    h = functions.tanh(inner(left)) * 2.0
+    outputs = {"h": h, "z": Dense(1, name="z")(Add(name="add")([shared(b), a])), "right": right}
+    model = Model({"a": a, "b": b}, outputs)
+    model.compile("adam", {"h": "mse", "z": "binary_crossentropy"}, metrics={"z": ["mae"]})
+    return model
+
+
+ROWS = {"b": np.ones((12, 4), "float32"), "a": np.zeros((12, 4), "float32")}
+TARGETS = {"h": np.ones((12, 3)), "z": np.ones(12)}
+
+
+@pytest.mark.parametrize("data", [(), (ROWS,), (ROWS, TARGETS)])
+@pytest.mark.parametrize("device", ["CPU", "GPU"])
+def test_any_graph(data: Any, device: str, request: pytest.FixtureRequest) -> None:
+    if device == "GPU":
+        request.getfixturevalue("cupy")
+    model = branches()
+    before = state(model) if data else None
+    found = gpunet.profile(model, *data, batch_size=8, steps=2)
+    if data:
+        assert state(model) == before
+    assert found.device == device
+    shapes = {(layer.name, layer.kind): layer.output_shape for layer in found.layers}
+    assert shapes == {
+        ("shared", "Dense"): (8, 4),
+        ("halves", "Halves"): [(8, 2), (8, 2)],
+        ("first", "Dense"): (8, 3),
+        ("last", "Dropout"): (8, 3),
+        ("tanh", "function"): (8, 3),
+        ("multiply", "function"): (8, 3),
+        ("add", "Add"): (8, 4),
+        ("z", "Dense"): (8, 1),
+    }
+    assert [layer.name for layer in found.layers].count("shared") == 2
+    assert all(layer.forward > 0 for layer in found.layers)
+    model.fit(ROWS, TARGETS | {"right": np.ones((12, 2))}, verbose=0)
+
+
+def test_a_custom_train_step() -> None:
+    class Steps(Model):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            loss = self.compute_loss(x, y, self(x, training=True))
+            loss.backward()
+            weights = self.trainable_weights
+            self.optimizer.apply([weight.grad for weight in weights], weights)
+            return {"loss": loss}
+
+    x = Input((4,))
+    h = Dense(2)(x)
+    model = Steps(x, [h, Dense(1)(h)])
+    model.compile("adam", "mse")
+    for _ in range(2):  # before and after the first step
+        before = model.get_weights(), int(model.optimizer.iterations)
+        found = gpunet.profile(model, batch_size=4, steps=1)
+        assert "adam_update" in [operation.name for operation in found.operations]
+        for weight, expected in zip(model.get_weights(), before[0], strict=True):
+            np.testing.assert_array_equal(weight, expected)
+        assert int(model.optimizer.iterations) == before[1]
+        model.fit(np.ones((4, 4)), [np.ones((4, 2)), np.ones((4, 1))], verbose=0)
 
 
 def test_what_is_wrong_is_told() -> None:
@@ -124,8 +210,10 @@ def test_what_is_wrong_is_told() -> None:
     model.compile("sgd", "mse")
     with pytest.raises(RuntimeError, match=r"profile needs to know the input shape of 'own.*x="):
         gpunet.profile(model)
-    with pytest.raises(ValueError, match="at least 32 samples in x, received 12"):
-        gpunet.profile(network(), X, Y)
+    with pytest.raises(ValueError, match=r"12 rows of x .* and 11 of y"):
+        gpunet.profile(network(), X, Y[:11])
+    with pytest.raises(ValueError, match=r"there is no input 'b'.*\['a', 'b'\], received \['a'\]"):
+        gpunet.profile(branches(), {"a": ROWS["a"]})
     with pytest.raises(ValueError, match="profile: steps must be a positive integer, received 0"):
         gpunet.profile(network(), steps=0)
 
@@ -221,6 +309,8 @@ def test_the_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     figure = MADE_UP.plot(tmp_path / "profile.png")
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
+    twice = Profile("net", "GPU", 32, 2e-3, LAYERS[:1] * 2, OPERATIONS)  # a shared layer
+    assert [bar.get_y() for bar in twice.plot().axes[0].patches[:2]] == [-0.4, 0.6]
     layers, operations = figure.axes
     assert [text.get_text() for text in layers.get_yticklabels()] == ["conv", "out"]
     assert [bar.get_width() for bar in operations.patches] == pytest.approx([10.0, 2.0])

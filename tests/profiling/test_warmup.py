@@ -201,3 +201,37 @@ def test_a_model_of_ones_own_and_a_custom_loss(cupy: Any) -> None:
     before = len(fake_gpu.now().compiled)
     made.fit(np.ones((8, 5), "float32"), y, batch_size=8, verbose=0)
     assert len(fake_gpu.now().compiled) == before
+
+
+def test_a_model_of_several_inputs_and_outputs(cupy: Any) -> None:
+    a, b = Input((4,), name="a"), Input((3,), name="b")
+    h = Dense(5, activation="relu")(functions.concatenate([a, b], axis=-1))
+    made = Model({"a": a, "b": b}, {"y": Dense(2)(h), "z": Dense(3, activation="softmax")(h)})
+    made.compile("adam", {"y": "mse", "z": "sparse_categorical_crossentropy"})
+    assert gpunet.warmup(made, 8, verbose=0) > 0
+    x = {"b": np.ones((16, 3), "float32"), "a": np.ones((16, 4), "float32")}
+    y = {"z": LABELS, "y": np.ones((16, 2), "float32")}
+    before = len(fake_gpu.now().compiled)
+    made.fit(x, y, batch_size=8, verbose=0)
+    made.evaluate(x, y, batch_size=8, verbose=0)
+    made.predict(x, batch_size=8, verbose=0)
+    assert len(fake_gpu.now().compiled) == before
+    assert gpunet.warmup(made, 8, x={"a": x["a"][:1], "b": x["b"][:1]}, verbose=0) == 0
+
+
+class TwoInputs(Own):
+    def call(self, inputs: Any) -> Any:
+        return [self.second(self.first(inputs["p"])), inputs["q"] * 2.0]
+
+
+def test_a_subclassed_model_of_several_inputs(cupy: Any) -> None:
+    made = TwoInputs()
+    made.compile("sgd", "mse")
+    x = {"p": np.ones((8, 5), "float32"), "q": np.ones((8, 2), "float32")}
+    with pytest.raises(RuntimeError, match=r"input shape of 'two_inputs', which is unknown.*x="):
+        gpunet.warmup(made, 8)
+    gpunet.warmup(made, 8, x=x, verbose=0)
+    before = len(fake_gpu.now().compiled)
+    made.fit(x, [np.ones((8, 2), "float32")] * 2, batch_size=8, verbose=0)
+    assert len(fake_gpu.now().compiled) == before
+    assert gpunet.warmup(made, 8, verbose=0) == 0, "its shapes are known now"

@@ -227,7 +227,7 @@ def test_inputs_by_name_come_in_the_order_of_the_graph() -> None:
         batch = adapter.flatten({"a": X, "b": X[:, :2]}, Y)
         assert [array.shape for array in batch.inputs] == [(20, 2), (20, 3)]
         assert adapter.structure == structure
-    with pytest.raises(ValueError, match="x has no input 'b'"):
+    with pytest.raises(ValueError, match="'pair': there is no input 'one'"):
         adapter.flatten({"a": X, "c": X}, Y)
     with pytest.raises(ValueError, match="list of 3 arrays, that is 3 inputs; 'pair' takes 2"):
         adapter.flatten([X, X, X], Y)
