@@ -398,7 +398,7 @@ def _without_batch(shape: Shape) -> Shape:
 
 
 def _map_shapes(function: Callable[[Shape], Any], shape: Any) -> Any:
-    """Return ``function(shape)`` for a shape, or for each of a structure of shapes."""
+    """Return ``function(shape)`` for a shape, or for each of a structure, in flat order."""
     if isinstance(shape, dict):
         return {key: _map_shapes(function, item) for key, item in shape.items()}
     if isinstance(shape, list) or (shape and isinstance(shape[0], list | tuple | dict)):

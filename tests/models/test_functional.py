@@ -274,3 +274,19 @@ def test_summary_of_a_chain_has_three_columns() -> None:
     Sequential([Input((4, 4, 1)), Conv2D(2, 3), Flatten(), Dense(1)]).summary(lines.append)
     assert "Connected to" not in lines[0]
     assert gpunet.Sequential is Sequential
+
+
+@pytest.mark.parametrize("names", [("image", "age"), ("age", "image")])
+def test_inputs_by_name_come_in_any_order(names: tuple[str, str]) -> None:
+    shapes: dict[str, Any] = {"image": (2, 2, 1), "age": (1,)}
+    symbols: dict[str, Any] = {}
+    for name in names:
+        symbols[name] = Input(shapes[name], name=name)
+    both = Concatenate()([Flatten()(symbols["image"]), symbols["age"]])
+    model = Model(symbols, Dense(1)(both))
+    model.compile("sgd", "mse")
+    x = {name: np.ones((4, *shapes[name]), "float32") for name in reversed(names)}
+    model.fit(x, np.ones((4, 1)), verbose=0)
+    expected = model.predict(x, verbose=0)
+    assert expected.shape == (4, 1)
+    np.testing.assert_array_equal(model({name: x[name] for name in names}).numpy(), expected)

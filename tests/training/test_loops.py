@@ -145,7 +145,7 @@ def test_no_epoch_is_accepted() -> None:
     history = classifier().fit(X, Y, epochs=0, callbacks=[listener], verbose=0)
     assert history.history == {}
     assert names == ["begin", "end"]
-    with pytest.raises(ValueError, match="epochs must be a positive integer"):
+    with pytest.raises(ValueError, match="epochs must be an integer of at least 0"):
         classifier().fit(X, Y, epochs=-1, verbose=0)
 
 

@@ -135,6 +135,6 @@ def test_a_return_dict_that_is_no_flag_is_refused_before_the_step() -> None:
     model = two_layers()
     model.compile("sgd", "mse")
     before = model.get_weights()
-    with pytest.raises(TypeError, match="return_dict must be True or False"):
+    with pytest.raises(TypeError, match="expects return_dict as True or False"):
         model.train_on_batch(X, Y, return_dict=np.array([1, 0]))
     np.testing.assert_array_equal(before[0], model.get_weights()[0])
