@@ -213,7 +213,7 @@ class Functional(Layer):
             return super()._as_inputs(x)
         if len(self.graph.inputs) == 1 and not isinstance(x, dict | list | tuple):
             return _with_rank(self._as_tensor(x), self.graph.inputs[0].shape)
-        flat = _flat_inputs(self.graph, x) if _holds_arrays(x) else [x]
+        flat = _flat_inputs(self.graph, x)
         if len(flat) != len(self.graph.inputs):
             return super()._as_inputs(x)  # check_input says what is wrong
         tensors = [
@@ -260,12 +260,18 @@ def _flat_inputs(graph: Graph, inputs: Any) -> list[Any]:
     """Return the inputs in the order of the graph's; dictionaries by the names of inputs too."""
     if isinstance(inputs, dict):
         return graph.named_inputs(inputs)
-    return symbolic.flatten(inputs)
+    if _holds_arrays(inputs):
+        return symbolic.flatten(inputs)
+    expected = graph.input_structure
+    are_lists = isinstance(expected, list | tuple) and isinstance(inputs, list | tuple)
+    if are_lists and len(expected) == len(inputs) > 1:
+        return symbolic.flatten_like(expected, inputs)
+    return [inputs]
 
 
 def _holds_arrays(x: Any) -> bool:
     """Return whether a structure is one of arrays, and not of the numbers of one array."""
-    return isinstance(x, dict) or any(hasattr(item, "shape") for item in symbolic.flatten(x))
+    return any(hasattr(item, "shape") for item in symbolic.flatten(x))
 
 
 def _with_rank(x: Tensor, expected: Shape) -> Tensor:
