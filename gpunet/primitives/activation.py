@@ -6,12 +6,11 @@ from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_activation
 from gpunet.primitives.checks import (
-    check_array,
     check_has_output,
     check_same_dtype,
     check_same_shape,
 )
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["activate", "activate_backward"]
 
@@ -38,8 +37,7 @@ def activate(x: Array, activation: str | Activation | None) -> Array:
     """
     if activation is None:
         return x
-    twins = twins_for(x)
-    check_array("activate", x, twins)
+    twins = twins_of("activate", x)
     return twins.activate(x, as_activation(activation))
 
 
@@ -64,8 +62,7 @@ def activate_backward(
     if activation is None:
         return output_grad
     chosen = as_activation(activation)
-    twins = twins_for(output_grad, saved)
-    check_array("activate_backward", output_grad, twins)
+    twins = twins_of("activate_backward", output_grad, saved)
     check_has_output(saved, chosen)
     check_same_shape(f"{chosen.name}_grad", output_grad, saved)
     check_same_dtype(f"{chosen.name}_grad", output_grad, saved=saved)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import check_array, check_gather, check_rescale
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.checks import check_gather, check_rescale
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["gather_batch", "rescale_forward"]
 
@@ -33,8 +33,7 @@ def gather_batch(data: Array, rows: Array, *, dtype: Any = None, scale: float = 
     array([[  1.5, 127.5],
            [  0. ,   3. ]], dtype=float32)
     """
-    twins = twins_for(data, rows)
-    check_array("gather_batch", data, twins, any_numbers=True)
+    twins = twins_of("gather_batch", data, rows, any_numbers=True)
     result = check_gather(data, rows, dtype, scale)
     return twins.gather_batch(data, rows, result, scale)
 
@@ -54,6 +53,5 @@ def rescale_forward(x: Array, *, scale: float, offset: float = 0.0, dtype: Any =
     >>> rescale_forward(np.array([0, 255], np.uint8), scale=1 / 127.5, offset=-1, dtype="float32")
     array([-1.,  1.], dtype=float32)
     """
-    twins = twins_for(x)
-    check_array("rescale_forward", x, twins, any_numbers=True)
+    twins = twins_of("rescale_forward", x, any_numbers=True)
     return twins.rescale_forward(x, scale, offset, check_rescale(x, scale, offset, dtype))

@@ -8,12 +8,11 @@ from typing import Any
 from gpunet.primitives.activation_table import as_fused
 from gpunet.primitives.checks import (
     are_class_numbers,
-    check_array,
     check_same_dtype,
     check_shape,
 )
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, chain_geometry
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
@@ -116,8 +115,7 @@ def _opened(
     where: str, x: Array, stages: Sequence[Stage], other: Array | None = None
 ) -> tuple[Any, list[Stage], ChainGeometry]:
     """Return the twins, the stages as twins take them, and the geometry of a checked chain."""
-    twins = twins_for(x, other, *[stage.kernel for stage in stages])
-    check_array(where, x, twins)
+    twins = twins_of(where, x, other, *[stage.kernel for stage in stages])
     for kernel, bias, *_ in stages:
         check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
         if bias is not None:

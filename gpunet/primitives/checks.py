@@ -9,13 +9,11 @@ import numpy as np
 
 from gpunet import random
 from gpunet.arguments import is_number
-from gpunet.backend import get_array_module
 from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
 
 __all__ = [
     "are_class_numbers",
-    "check_array",
     "check_conv_grad",
     "check_convolution",
     "check_dropout",
@@ -32,8 +30,6 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
-_ALWAYS_FLOATS = frozenset(map(np.dtype, ("float32", "float64")))
-
 
 class _HasDtype(Protocol):
     @property
@@ -43,32 +39,6 @@ class _HasDtype(Protocol):
 class _HasShape(Protocol):
     @property
     def shape(self) -> Shape: ...
-
-
-def check_array(where: str, array: Any, twins: Any, *, any_numbers: bool = False) -> None:
-    """Raise `TypeError` unless `array` is an array of an element type that the twins take.
-
-    Arguments:
-        where: the primitive, named in the error.
-        array: its first argument.
-        twins: the twins module; its `FLOATS` are the names of floating-point types it takes.
-        any_numbers: whether integers and bools are allowed too.
-    """
-    if type(array) is not np.ndarray and not isinstance(
-        array, (get_array_module(array).ndarray, np.generic)
-    ):
-        raise TypeError(
-            f"{where}: expected an array as its first argument, received {type(array).__name__}: "
-            "make one with gpunet.backend.asarray(x, dtype='float32')."
-        )
-    if array.dtype in _ALWAYS_FLOATS:  # most often; a type's name takes longer to find
-        return
-    if array.dtype.name in twins.FLOATS or (any_numbers and array.dtype.kind in "biuf"):
-        return
-    raise TypeError(
-        f"{where}: expected an array of {' or '.join(twins.FLOATS)} as its first argument, "
-        f"received {array.dtype}: convert it with x.astype('float32')."
-    )
 
 
 def are_class_numbers(logits_shape: Shape, labels: Any) -> bool:

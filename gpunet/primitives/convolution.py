@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_fused
-from gpunet.primitives.checks import check_array, check_conv_grad, check_convolution
+from gpunet.primitives.checks import check_conv_grad, check_convolution
 from gpunet.primitives.geometry import conv2d_geometry
 from gpunet.primitives.shapes import Padding, Window
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward"]
 
@@ -48,8 +48,7 @@ def conv2d_forward(
            [6., 9., 6.],
            [4., 6., 4.]])
     """
-    twins = twins_for(x, kernel, bias)
-    check_array("conv2d_forward", x, twins)
+    twins = twins_of("conv2d_forward", x, kernel, bias)
     g = conv2d_geometry(x.shape, kernel.shape, strides, padding, dilation, groups)
     check_convolution(x, kernel, bias)
     return twins.conv2d_forward(x, kernel, bias, g, as_fused(activation))
@@ -89,8 +88,7 @@ def conv2d_backward_weight(
     >>> weight_grad.shape, bias_grad
     ((2, 2, 1, 1), array([4.]))
     """
-    twins = twins_for(output_grad, x, output)
-    check_array("conv2d_backward_weight", output_grad, twins)
+    twins = twins_of("conv2d_backward_weight", output_grad, x, output)
     g = conv2d_geometry(x.shape, kernel_shape, strides, padding, dilation, groups)
     fused = as_fused(activation)
     check_conv_grad(output_grad, x, output, fused, g)
@@ -129,8 +127,7 @@ def conv2d_backward_input(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    twins = twins_for(output_grad, kernel, output)
-    check_array("conv2d_backward_input", output_grad, twins)
+    twins = twins_of("conv2d_backward_input", output_grad, kernel, output)
     g = conv2d_geometry(input_shape, kernel.shape, strides, padding, dilation, groups)
     fused = as_fused(activation)
     check_conv_grad(output_grad, kernel, output, fused, g)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import check_array, check_dropout
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.checks import check_dropout
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["dropout_backward", "dropout_forward"]
 
@@ -31,8 +31,7 @@ def dropout_forward(x: Array, key: Array, *, rate: float) -> Array:
     >>> dropout_forward(np.ones(4), key, rate=0.5)
     array([0., 0., 2., 0.])
     """
-    twins = twins_for(x, key)
-    check_array("dropout_forward", x, twins)
+    twins = twins_of("dropout_forward", x, key)
     return twins.dropout_forward(x, key, *check_dropout(key, rate))
 
 
@@ -46,6 +45,5 @@ def dropout_backward(output_grad: Array, key: Array, *, rate: float) -> Array:
     >>> dropout_backward(np.full(4, 3.0), key, rate=0.5)
     array([0., 0., 6., 0.])
     """
-    twins = twins_for(output_grad, key)
-    check_array("dropout_backward", output_grad, twins)
+    twins = twins_of("dropout_backward", output_grad, key)
     return twins.dropout_backward(output_grad, key, *check_dropout(key, rate))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_fused
-from gpunet.primitives.checks import check_array, check_matmul
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.checks import check_matmul
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["bias_backward", "matmul"]
 
@@ -41,8 +41,7 @@ def matmul(
     array([[3.5],
            [3.5]])
     """
-    twins = twins_for(a, b, bias)
-    check_array("matmul", a, twins)
+    twins = twins_of("matmul", a, b, bias)
     check_matmul(a, b, bias, transpose_a, transpose_b)
     return twins.matmul(a, b, bias, transpose_a, transpose_b, as_fused(activation))
 
@@ -57,6 +56,5 @@ def bias_backward(output_grad: Array) -> Array:
     >>> bias_backward(np.ones((2, 3, 4)))
     array([6., 6., 6., 6.])
     """
-    twins = twins_for(output_grad)
-    check_array("bias_backward", output_grad, twins)
+    twins = twins_of("bias_backward", output_grad)
     return twins.bias_backward(output_grad)

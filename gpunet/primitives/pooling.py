@@ -9,14 +9,13 @@ from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_fused
 from gpunet.primitives.checks import (
-    check_array,
     check_convolution,
     check_pooled_grad,
     check_shape,
 )
 from gpunet.primitives.geometry import conv2d_max_pool_geometry, pool2d_geometry
 from gpunet.primitives.shapes import Padding, Window
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.twins import twins_of
 
 __all__ = [
     "average_pool2d_backward",
@@ -55,8 +54,7 @@ def max_pool2d_forward(
     >>> y.item(), indices.item()
     (3.0, 3)
     """
-    twins = twins_for(x)
-    check_array("max_pool2d_forward", x, twins)
+    twins = twins_of("max_pool2d_forward", x)
     g = pool2d_geometry(x.shape, pool_size, strides, padding, "max_pool2d")
     return twins.max_pool2d_forward(x, g)
 
@@ -87,8 +85,7 @@ def max_pool2d_backward(
     array([[0., 0.],
            [0., 1.]])
     """
-    twins = twins_for(output_grad, indices)
-    check_array("max_pool2d_backward", output_grad, twins)
+    twins = twins_of("max_pool2d_backward", output_grad, indices)
     g = pool2d_geometry(input_shape, pool_size, strides, padding, "max_pool2d")
     check_shape("max_pool2d", "output_grad", output_grad.shape, g.output_shape)
     check_shape("max_pool2d", "indices", indices.shape, g.output_shape)
@@ -106,8 +103,7 @@ def average_pool2d_forward(
     >>> average_pool2d_forward(np.arange(4.0).reshape(1, 2, 2, 1), pool_size=2).item()
     1.5
     """
-    twins = twins_for(x)
-    check_array("average_pool2d_forward", x, twins)
+    twins = twins_of("average_pool2d_forward", x)
     g = pool2d_geometry(x.shape, pool_size, strides, padding, "average_pool2d")
     return twins.average_pool2d_forward(x, g)
 
@@ -135,8 +131,7 @@ def average_pool2d_backward(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    twins = twins_for(output_grad)
-    check_array("average_pool2d_backward", output_grad, twins)
+    twins = twins_of("average_pool2d_backward", output_grad)
     g = pool2d_geometry(input_shape, pool_size, strides, padding, "average_pool2d")
     check_shape("average_pool2d", "output_grad", output_grad.shape, g.output_shape)
     return twins.average_pool2d_backward(output_grad, g)
@@ -177,8 +172,7 @@ def conv2d_max_pool_forward(
     >>> y.item(), indices.item()
     (3.0, 3)
     """
-    twins = twins_for(x, kernel, bias)
-    check_array("conv2d_max_pool_forward", x, twins)
+    twins = twins_of("conv2d_max_pool_forward", x, kernel, bias)
     conv, pool = conv2d_max_pool_geometry(
         x.shape, kernel.shape, strides, padding, dilation, groups, pool_size
     )
@@ -222,8 +216,7 @@ def conv2d_max_pool_backward_weight(
     >>> conv2d_max_pool_backward_weight(np.ones_like(y), indices, x, kernel.shape)[0].item()
     3.0
     """
-    twins = twins_for(output_grad, indices, x, output)
-    check_array("conv2d_max_pool_backward_weight", output_grad, twins)
+    twins = twins_of("conv2d_max_pool_backward_weight", output_grad, indices, x, output)
     conv, pool = conv2d_max_pool_geometry(
         x.shape, kernel_shape, strides, padding, dilation, groups, pool_size
     )
@@ -268,8 +261,7 @@ def conv2d_max_pool_backward_input(
     array([[0., 0.],
            [0., 5.]])
     """
-    twins = twins_for(output_grad, indices, kernel, output)
-    check_array("conv2d_max_pool_backward_input", output_grad, twins)
+    twins = twins_of("conv2d_max_pool_backward_input", output_grad, indices, kernel, output)
     conv, pool = conv2d_max_pool_geometry(
         input_shape, kernel.shape, strides, padding, dilation, groups, pool_size
     )

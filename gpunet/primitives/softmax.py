@@ -6,13 +6,12 @@ from typing import Any
 
 from gpunet.primitives.checks import (
     are_class_numbers,
-    check_array,
     check_same_dtype,
     check_same_shape,
     check_shape,
 )
 from gpunet.primitives.shapes import split_axis
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.twins import twins_of
 
 __all__ = [
     "log_softmax_backward",
@@ -89,8 +88,7 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, 
     >>> losses.round(4), probabilities
     (array([0.6931]), array([[0.5, 0.5]]))
     """
-    twins = twins_for(logits, labels)
-    check_array("softmax_cross_entropy", logits, twins)
+    twins = twins_of("softmax_cross_entropy", logits, labels)
     are_class_numbers(logits.shape, labels)
     return twins.softmax_cross_entropy_forward(logits, labels)
 
@@ -109,8 +107,7 @@ def softmax_cross_entropy_backward(
         TypeError, ValueError: the labels are of neither form, or shapes do not fit.
     """
     where = "softmax_cross_entropy"
-    twins = twins_for(output_grad, probabilities, labels)
-    check_array(where, output_grad, twins)
+    twins = twins_of(where, output_grad, probabilities, labels)
     are_class_numbers(probabilities.shape, labels)
     check_shape(where, "output_grad", output_grad.shape, probabilities.shape[:1])
     check_same_dtype(where, probabilities, output_grad=output_grad)
@@ -119,8 +116,7 @@ def softmax_cross_entropy_backward(
 
 def _twins(where: str, first: Array, axis: int, y: Array | None = None) -> Any:
     """Return the twins for the arrays, which have such an axis, one shape and one type."""
-    twins = twins_for(first, y)
-    check_array(where, first, twins)
+    twins = twins_of(where, first, y)
     split_axis(first.shape, axis, where)
     if y is not None:
         check_same_shape(where, first, y)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import check_array, check_update
-from gpunet.primitives.twins import twins_for
+from gpunet.primitives.checks import check_update
+from gpunet.primitives.twins import twins_of
 
 __all__ = ["adam_update", "sgd_update", "squares_are_finite"]
 
@@ -47,8 +47,7 @@ def sgd_update(
     >>> parameters
     array([0.5, 2.5])
     """
-    twins = twins_for(parameters, gradients, velocity, learning_rate, skip)
-    check_array("sgd_update", parameters, twins)
+    twins = twins_of("sgd_update", parameters, gradients, velocity, learning_rate, skip)
     if momentum and velocity is None:
         raise ValueError("sgd_update: expected a velocity buffer with momentum, received None.")
     check_update(
@@ -99,8 +98,9 @@ def adam_update(
     >>> parameters.round(4)
     array([-0.1,  0.1])
     """
-    twins = twins_for(parameters, gradients, mean, variance, step, learning_rate, skip)
-    check_array("adam_update", parameters, twins)
+    twins = twins_of(
+        "adam_update", parameters, gradients, mean, variance, step, learning_rate, skip
+    )
     others = {"gradients": gradients, "mean": mean, "variance": variance}
     check_update("adam_update", parameters, learning_rate, step, skip, **others)
     options = beta_1, beta_2, epsilon
@@ -125,6 +125,5 @@ def squares_are_finite(gradients: Array) -> bool:
     >>> squares_are_finite(np.array([1e20], "float32"))
     False
     """
-    twins = twins_for(gradients)
-    check_array("squares_are_finite", gradients, twins)
+    twins = twins_of("squares_are_finite", gradients)
     return twins.squares_are_finite(gradients)

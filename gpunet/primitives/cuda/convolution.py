@@ -85,23 +85,9 @@ def launch_forward(
     rows, length, vector_a = _positions(g.output_shape), _taps(g) * channels, vector(channels, x)
     plan = plan_product(rows, filters, length, g.groups, x.dtype, vector_a, rows_together)
     partial = new_partial(plan, g.output_shape, x.dtype)
-    launched(
-        *_grid(plan, g),
-        *_sizes(g),
-        plan.chunk,
-        x,
-        kernel,
-        bias,
-        *results,
-        partial,
-        types={"T": x.dtype},
-        PASS="FORWARD",
-        ACTIVATION=activation_macro(activation),
-        **plan.tiling.macros,
-        VECTOR_A=vector_a,
-        VECTOR_B=vector(filters, kernel),
-        VECTOR_Y=vector(filters, *results, partial),
-    )
+    vectors = vector_a, vector(filters, kernel), vector(filters, *results, partial)
+    arguments = x, kernel, bias, *results, partial
+    _launch(launched, "FORWARD", plan, g, activation, x.dtype, vectors, arguments)
     return partial
 
 
@@ -185,23 +171,9 @@ def _launch_weight(
     partial: Array | None,
 ) -> None:
     channels, filters = _of_a_group(g)
-    launched(
-        *_grid(plan, g),
-        *_sizes(g),
-        plan.chunk,
-        int(with_bias),
-        *given,
-        x,
-        grads,
-        partial,
-        types={"T": x.dtype},
-        PASS="WEIGHT_GRAD",
-        ACTIVATION=activation_macro(activation),
-        **plan.tiling.macros,
-        VECTOR_A=vector(channels, x),
-        VECTOR_B=vector(filters, *given),
-        VECTOR_Y=vector(filters, grads, partial),
-    )
+    vectors = vector(channels, x), vector(filters, *given), vector(filters, grads, partial)
+    arguments = int(with_bias), *given, x, grads, partial
+    _launch(launched, "WEIGHT_GRAD", plan, g, activation, x.dtype, vectors, arguments)
 
 
 def backward_input(
@@ -218,22 +190,9 @@ def backward_input(
     rows, length, vector_a = _positions(g.input_shape), _taps(g) * filters, vector(filters, *given)
     plan = plan_product(rows, channels, length, g.groups, kernel.dtype, vector_a)
     partial = new_partial(plan, g.input_shape, kernel.dtype)
-    launched(
-        *_grid(plan, g),
-        *_sizes(g),
-        plan.chunk,
-        *given,
-        kernel,
-        input_grad,
-        partial,
-        types={"T": kernel.dtype},
-        PASS="INPUT_GRAD",
-        ACTIVATION=activation_macro(activation),
-        **plan.tiling.macros,
-        VECTOR_A=vector_a,
-        VECTOR_B=vector(filters, kernel),
-        VECTOR_Y=vector(channels, input_grad, partial),
-    )
+    vectors = vector_a, vector(filters, kernel), vector(channels, input_grad, partial)
+    arguments = *given, kernel, input_grad, partial
+    _launch(launched, "INPUT_GRAD", plan, g, activation, kernel.dtype, vectors, arguments)
     finish(partial, input_grad)
     return input_grad
 
@@ -260,20 +219,27 @@ def _positions(shape: tuple[int, ...]) -> int:
     return shape[0] * shape[1] * shape[2]
 
 
-def _grid(plan: Plan, g: Conv2DGeometry) -> tuple[tuple[int, int, int], int]:
-    return (plan.tiles, plan.splits, g.groups), plan.tiling.threads
+def _launch(
+    launched: Kernel,
+    direction: str,
+    plan: Plan,
+    g: Conv2DGeometry,
+    activation: Activation | None,
+    dtype: Any,
+    vectors: tuple[int, int, int],
+    arguments: tuple[Any, ...],
+) -> None:
+    """Launch a kernel; `vectors` are the widths of its two operands and its result."""
+    grid, (a, b, y) = (plan.tiles, plan.splits, g.groups), vectors
+    launched(
+        grid, plan.tiling.threads, *_sizes(g), plan.chunk, *arguments, types={"T": dtype},
+        PASS=direction, ACTIVATION=activation_macro(activation), **plan.tiling.macros,
+        VECTOR_A=a, VECTOR_B=b, VECTOR_Y=y,
+    )  # fmt: skip
 
 
 def _sizes(g: Conv2DGeometry) -> tuple[int, ...]:
     """Return the first arguments of all three kernels."""
     (top, _), (left, _) = g.padding
-    return (
-        *g.input_shape,
-        *g.output_shape[1:],
-        *g.kernel_shape[:2],
-        *g.strides,
-        top,
-        left,
-        *g.dilation,
-        g.groups,
-    )
+    shapes = *g.input_shape, *g.output_shape[1:], *g.kernel_shape[:2]
+    return *shapes, *g.strides, top, left, *g.dilation, g.groups

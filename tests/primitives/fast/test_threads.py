@@ -199,10 +199,10 @@ def test_a_fork_while_another_thread_runs_a_kernel(monkeypatch: pytest.MonkeyPat
     other.start()
     begun.wait()
     x = numbers(0, (300_000,))
-    expected = bits(fast.relu_forward(x))
+    expected = bits(fast.activate(x, "relu"))
     try:
         assert succeeds_in_fork(
-            lambda: bits(fast.relu_forward(x)) == expected and not threads._busy
+            lambda: bits(fast.activate(x, "relu")) == expected and not threads._busy
         )
     finally:
         leave.set()
@@ -240,12 +240,12 @@ def test_one_thread_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     x = numbers(0, (300_000,))
-    expected = bits(fast.relu_forward(x))
+    expected = bits(fast.activate(x, "relu"))
     monkeypatch.setattr(threads, "_made", None)
     monkeypatch.setattr(threads, "_allowed", lambda: 3)
     monkeypatch.setattr(threading.Thread, "start", no_start)
     with pytest.warns(RuntimeWarning, match="started 0 of 2 worker threads"):
-        assert bits(fast.relu_forward(x)) == expected
+        assert bits(fast.activate(x, "relu")) == expected
     assert threads.thread_count() == 1
 
 
