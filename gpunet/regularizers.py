@@ -108,7 +108,7 @@ def penalty(weights: Iterable[Parameter]) -> Tensor | None:
     return functools.reduce(operator.add, found) if found else None
 
 
-_REGISTRY = Registry("regularizer", Regularizer, [L1, L1L2, L2], function="(weight)")
+_REGISTRY = Registry("regularizer", Regularizer, globals().values(), function="(weight)")
 serialize = _REGISTRY.serialize
 deserialize = _REGISTRY.deserialize
 

@@ -4,120 +4,18 @@ Functions of arrays have NumPy's names, functions of networks have Keras'. On sy
 symbols.
 """
 
+# ruff: noqa: F403
 from gpunet.functions import operators as operators  # puts the operators onto Tensor
-from gpunet.functions.activation import (
-    activate,
-    elu,
-    gelu,
-    hard_sigmoid,
-    hard_silu,
-    leaky_relu,
-    relu,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    softplus,
-    softsign,
-    tanh,
-)
-from gpunet.functions.chain import chain
-from gpunet.functions.convolution import conv2d, conv2d_max_pool
-from gpunet.functions.elementwise import (
-    absolute,
-    add,
-    clip,
-    cos,
-    divide,
-    exp,
-    log,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    rescale,
-    sin,
-    sqrt,
-    square,
-    subtract,
-    where,
-)
-from gpunet.functions.linear import dense, matmul
-from gpunet.functions.pooling import average_pool2d, max_pool2d
-from gpunet.functions.reduction import max, mean, min, sum, var
-from gpunet.functions.regularization import dropout
-from gpunet.functions.shaping import (
-    astype,
-    broadcast_to,
-    concatenate,
-    expand_dims,
-    getitem,
-    pad,
-    reshape,
-    squeeze,
-    stack,
-    transpose,
-)
-from gpunet.functions.softmax import log_softmax, softmax, softmax_cross_entropy
+from gpunet.functions.activation import *
+from gpunet.functions.chain import *
+from gpunet.functions.convolution import *
+from gpunet.functions.elementwise import *
+from gpunet.functions.linear import *
+from gpunet.functions.pooling import *
+from gpunet.functions.reduction import *
+from gpunet.functions.regularization import *
+from gpunet.functions.shaping import *
+from gpunet.functions.softmax import *
+from gpunet.naming import public_names
 
-__all__ = [
-    "absolute",
-    "activate",
-    "add",
-    "astype",
-    "average_pool2d",
-    "broadcast_to",
-    "chain",
-    "clip",
-    "concatenate",
-    "conv2d",
-    "conv2d_max_pool",
-    "cos",
-    "dense",
-    "divide",
-    "dropout",
-    "elu",
-    "exp",
-    "expand_dims",
-    "gelu",
-    "getitem",
-    "hard_sigmoid",
-    "hard_silu",
-    "leaky_relu",
-    "log",
-    "log_softmax",
-    "matmul",
-    "max",
-    "max_pool2d",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "multiply",
-    "negative",
-    "pad",
-    "power",
-    "relu",
-    "relu6",
-    "rescale",
-    "reshape",
-    "selu",
-    "sigmoid",
-    "silu",
-    "sin",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "softsign",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "subtract",
-    "sum",
-    "tanh",
-    "transpose",
-    "var",
-    "where",
-]
+__all__ = public_names(globals())
