@@ -15,6 +15,7 @@ from gpunet import (
     optimizers,
     primitives,
     random,
+    regularizers,
     utils,
 )
 from gpunet.autograd import Parameter, Tensor, differentiable, no_grad
@@ -55,6 +56,7 @@ __all__ = [
     "primitives",
     "profile",
     "random",
+    "regularizers",
     "require_gpu",
     "set_precision",
     "use_backend",

@@ -1,57 +1,19 @@
 """Activations under Keras' names."""
 
+# ruff: noqa: F403
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
-from gpunet.functions.activation import (
-    choose_relu,
-    elu,
-    gelu,
-    hard_sigmoid,
-    hard_silu,
-    leaky_relu,
-    relu,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    softplus,
-    softsign,
-    tanh,
-)
+from gpunet.functions import activation as _activation
+from gpunet.functions.activation import *
+from gpunet.functions.activation import choose_relu, hard_silu, relu, relu6, sigmoid, silu
 from gpunet.functions.elementwise import exp as exponential
 from gpunet.functions.softmax import log_softmax, softmax
 from gpunet.naming import find
 from gpunet.primitives import OUTPUT_ACTIVATIONS, Activation, as_activation
-
-__all__ = [
-    "deserialize",
-    "elu",
-    "exponential",
-    "fusible",
-    "gelu",
-    "get",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "relu",
-    "relu6",
-    "selu",
-    "serialize",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-    "softsign",
-    "swish",
-    "tanh",
-]
 
 
 def linear(x: Any) -> Any:
@@ -60,16 +22,18 @@ def linear(x: Any) -> Any:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        elu, gelu, hard_sigmoid, hard_silu, leaky_relu, linear, log_softmax, relu, relu6, selu,
-        sigmoid, silu, softmax, softplus, softsign, tanh,
-    )
-} | {"exponential": exponential}  # fmt: skip
+    **{name: getattr(_activation, name) for name in _activation.__all__ if name != "activate"},
+    "exponential": exponential,
+    "linear": linear,
+    "log_softmax": log_softmax,
+    "softmax": softmax,
+}
 _NAME_OF = {function: name for name, function in _FUNCTIONS.items()}
 
 hard_swish, swish = hard_silu, silu
 _NAMES = {**_FUNCTIONS, "hard_swish": hard_silu, "swish": silu}
+
+__all__ = [*sorted(_NAMES), "deserialize", "fusible", "get", "serialize"]
 
 # A function that products can fuse -> what chooses the activation of the table by its options.
 _FUSIBLE: dict[Callable[..., Any], Callable[..., Activation]] = {

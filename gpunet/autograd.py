@@ -242,9 +242,12 @@ class Parameter(Tensor):
         value: the initial value.
         name: for messages and `summary()`.
         trainable: False for a weight that no optimizer changes.
+
+    Attributes:
+        regularizer: a function of the weight, whose result is added to the loss; or None.
     """
 
-    __slots__ = ("name", "parts", "stale", "trainable")
+    __slots__ = ("name", "parts", "regularizer", "stale", "trainable")
     from_variable = False
     takes_parts = True
 
@@ -254,6 +257,7 @@ class Parameter(Tensor):
         self.trainable = trainable
         self.stale = False
         self.parts: Parts | None = None
+        self.regularizer: Callable[[Parameter], Tensor] | None = None
 
     def accumulate(self, grad: Array | Parts) -> None:
         """Add to `grad`, in place where it is part of a model's flat buffer."""

@@ -142,7 +142,8 @@ class Registry(Generic[T]):
     Arguments:
         kind: what messages call one of them, such as ``"loss"``.
         base: their base class.
-        objects: classes, by their own names.
+        objects: holds the classes, which have their own names; what else it holds is passed over,
+            so that it may be ``globals().values()``.
         aliases: further names.
         function: what messages call a function that is accepted as well, None if none is.
 
@@ -167,7 +168,7 @@ class Registry(Generic[T]):
         function: str | None = None,
     ) -> None:
         self.kind, self.base, self.function = kind, base, function
-        self._classes = {item.__name__: item for item in objects}
+        self._classes = {item.__name__: item for item in objects if _is_public(item, base)}
         named = {snake_case(name): item for name, item in self._classes.items()}
         named |= dict(aliases or {})
         self.names = sorted(named)
@@ -232,6 +233,12 @@ class Registry(Generic[T]):
 
     def _a_kind(self) -> str:
         return f"{'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}"
+
+
+def _is_public(item: Any, base: type) -> bool:
+    """Return whether an object is a class of a kind, other than their base."""
+    is_class = isinstance(item, type) and issubclass(item, base) and item is not base
+    return is_class and not item.__name__.startswith("_")
 
 
 def _key(name: str) -> str:

@@ -8,7 +8,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["check_arguments", "find", "numbered", "snake_case", "suggest", "unknown_argument"]
+__all__ = [
+    "check_arguments",
+    "find",
+    "numbered",
+    "public_names",
+    "snake_case",
+    "suggest",
+    "unknown_argument",
+]
 
 T = TypeVar("T")
 
@@ -57,6 +65,24 @@ def find(kind: str, name: str, table: Mapping[str, T]) -> T:
         )
     raise ValueError(
         f"Unknown {kind} {name!r}: {suggest(name, table)}The known names are: {known}."
+    )
+
+
+def public_names(namespace: Mapping[str, Any]) -> list[str]:
+    """Return the names in a package of what its own modules define, for its `__all__`.
+
+    Arguments:
+        namespace: the package's ``globals()``, after ``from package.module import *``.
+
+    >>> from gpunet import layers
+    >>> "Dense" in public_names(vars(layers))
+    True
+    """
+    within = f"{namespace['__name__']}."
+    return sorted(
+        name
+        for name, item in namespace.items()
+        if not name.startswith("_") and str(getattr(item, "__module__", "")).startswith(within)
     )
 
 

@@ -147,9 +147,7 @@ def test_the_record_hides_nothing_in_containers() -> None:
     assert not isinstance(vars(Scale(1.0))["_arguments"], dict | list | tuple)
 
 
-REGISTRY: Registry[Base] = Registry(
-    "base", Base, [Base, Fixed, Scale], {"s": Fixed}, function="(x) -> y"
-)
+REGISTRY: Registry[Base] = Registry("base", Base, [Fixed, Scale], {"s": Fixed}, function="(x) -> y")
 
 
 def test_a_registry_gets_what_is_meant() -> None:
@@ -158,7 +156,7 @@ def test_a_registry_gets_what_is_meant() -> None:
     item = Fixed()
     assert REGISTRY.get(item) is item
     assert REGISTRY.get(len) is len
-    with pytest.raises(ValueError, match=r"Unknown base 'fixd': did you mean 'fixed'.*are: base"):
+    with pytest.raises(ValueError, match=r"Unknown base 'fixd': did you mean 'fixed'.*are: fixed"):
         REGISTRY.get("fixd")
     for wrong in (3, None, int):
         with pytest.raises(TypeError, match=r"Expected a base: a name.*a function \(x\) -> y"):
@@ -178,3 +176,13 @@ def test_objects_within_objects_are_written_down() -> None:
     assert written == {"class_name": "Outer", "config": {"inner": scale, "function": "len"}}
     again = REGISTRY.deserialize(written, {"Outer": Outer})
     assert again.inner.get_config() == scale["config"]
+
+
+def test_a_registry_takes_the_public_classes_of_a_module() -> None:
+    class _Hidden(Base):
+        pass
+
+    namespace = {"Base": Base, "Shared": Fixed, "_Hidden": _Hidden, "np": np, "number": 3}
+    registry = Registry("rule", Base, namespace.values())
+    assert registry.names == ["fixed"]
+    assert isinstance(registry.get("Fixed"), Fixed)

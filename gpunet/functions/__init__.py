@@ -4,8 +4,7 @@ Functions of arrays have NumPy's names, functions of networks have Keras'. On sy
 symbols.
 """
 
-# ruff: noqa: F403, F405
-
+# ruff: noqa: F403
 from gpunet.functions import operators as operators  # puts the operators onto Tensor
 from gpunet.functions.activation import *
 from gpunet.functions.chain import *
@@ -17,64 +16,6 @@ from gpunet.functions.reduction import *
 from gpunet.functions.regularization import *
 from gpunet.functions.shaping import *
 from gpunet.functions.softmax import *
+from gpunet.naming import public_names
 
-__all__ = [
-    "absolute",
-    "activate",
-    "add",
-    "astype",
-    "average_pool2d",
-    "broadcast_to",
-    "chain",
-    "clip",
-    "concatenate",
-    "conv2d",
-    "conv2d_max_pool",
-    "cos",
-    "dense",
-    "divide",
-    "dropout",
-    "elu",
-    "exp",
-    "expand_dims",
-    "gelu",
-    "getitem",
-    "hard_sigmoid",
-    "hard_silu",
-    "leaky_relu",
-    "log",
-    "log_softmax",
-    "matmul",
-    "max",
-    "max_pool2d",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "multiply",
-    "negative",
-    "pad",
-    "power",
-    "relu",
-    "relu6",
-    "rescale",
-    "reshape",
-    "selu",
-    "sigmoid",
-    "silu",
-    "sin",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "softsign",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "subtract",
-    "sum",
-    "tanh",
-    "transpose",
-    "var",
-    "where",
-]
+__all__ = public_names(globals())

@@ -12,7 +12,6 @@ from gpunet.primitives import Activation, as_activation
 
 __all__ = [
     "activate",
-    "choose_relu",
     "elu",
     "gelu",
     "hard_sigmoid",

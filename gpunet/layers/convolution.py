@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import boolean, lowered, positive_integer
+from gpunet.arguments import lowered, positive_integer
 from gpunet.layers.layer import Shape
 from gpunet.layers.pooling import ImageLayer
+from gpunet.layers.product import ProductLayer
 from gpunet.layers.roles import Product, Role
 from gpunet.primitives import shapes
 
 __all__ = ["Conv2D"]
 
 
-class Conv2D(ImageLayer):
+class Conv2D(ProductLayer, ImageLayer):
     """A convolution over images: ``activation(conv2d(x, kernel) + bias)``.
 
     Inputs are (batch, height, width, channels), or (batch, channels, height, width) with
@@ -29,9 +30,8 @@ class Conv2D(ImageLayer):
         data_format: 'channels_last' or 'channels_first'.
         dilation_rate: in pixels; the distance of the kernel's taps.
         groups: the channels are split into this many groups with filters of their own.
-        activation: a name of `gpunet.activations`, a function, or None.
-        use_bias: whether a bias is added.
-        kernel_initializer, bias_initializer: names or instances of `gpunet.initializers`.
+        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
+        options: regularizers, and those of every `Layer`.
 
     >>> Conv2D(32, (3, 3), activation="relu").compute_output_shape((None, 28, 28, 1))
     (None, 26, 26, 32)
@@ -52,17 +52,20 @@ class Conv2D(ImageLayer):
         bias_initializer: Any = "zeros",
         **options: Any,
     ) -> None:
-        super().__init__(data_format, **options)
+        super().__init__(
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            data_format=data_format,
+            **options,
+        )
         self.filters = positive_integer(filters, "filters", "Conv2D")
         self.kernel_size = shapes.pair(kernel_size, "kernel_size")
         self.strides = shapes.pair(strides, "strides")
         self.dilation_rate = shapes.pair(dilation_rate, "dilation_rate")
         self.padding = lowered(padding)
         self.groups = positive_integer(groups, "groups", "Conv2D")
-        self.activation = activations.get(activation)
-        self.use_bias = boolean(use_bias, "use_bias", "Conv2D")
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
         if self.filters % self.groups:
             raise ValueError(
                 f"Conv2D: filters must be a multiple of groups, received filters={filters} and "
@@ -77,16 +80,7 @@ class Conv2D(ImageLayer):
                 f"shape {input_shape} ({channels} channels) and groups={self.groups}."
             )
         self.compute_output_shape(input_shape)  # a kernel larger than its input is told here
-        self.kernel = self.add_weight(
-            (*self.kernel_size, channels // self.groups, self.filters),
-            self.kernel_initializer,
-            name="kernel",
-        )
-        self.bias = (
-            self.add_weight((self.filters,), self.bias_initializer, name="bias")
-            if self.use_bias
-            else None
-        )
+        self.add_kernel((*self.kernel_size, channels // self.groups, self.filters))
 
     def call_channels_last(self, x: Any) -> Any:
         fused = activations.fusible(self.activation)

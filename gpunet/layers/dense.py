@@ -6,22 +6,21 @@ import math
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import boolean, positive_integer
+from gpunet.arguments import positive_integer
 from gpunet.layers.layer import Layer, Shape
+from gpunet.layers.product import ProductLayer
 from gpunet.layers.roles import Apply, Product, Role
 
 __all__ = ["Activation", "Dense"]
 
 
-class Dense(Layer):
+class Dense(ProductLayer):
     """A fully connected layer: ``activation(x @ kernel + bias)`` over the last axis.
 
     Arguments:
         units: size of the output's last axis.
-        activation: a name of `gpunet.activations`, a function, or None.
-        use_bias: whether a bias is added.
-        kernel_initializer, bias_initializer: names or instances of `gpunet.initializers`.
-        options: those of every `Layer`.
+        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
+        options: regularizers, and those of every `Layer`.
 
     >>> Dense(4, activation="relu", input_shape=(8,))
     <Dense 'dense'>
@@ -36,12 +35,8 @@ class Dense(Layer):
         bias_initializer: Any = "zeros",
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(activation, use_bias, kernel_initializer, bias_initializer, **options)
         self.units = positive_integer(units, "units", "Dense")
-        self.activation = activations.get(activation)
-        self.use_bias = boolean(use_bias, "use_bias", "Dense")
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or not isinstance(input_shape[-1], int):
@@ -50,14 +45,7 @@ class Dense(Layer):
                 "Dense expects one input of shape (batch, ..., features) with a known number of "
                 f"features, received {input_shape}{hint}."
             )
-        self.kernel = self.add_weight(
-            (input_shape[-1], self.units), self.kernel_initializer, name="kernel"
-        )
-        self.bias = (
-            self.add_weight((self.units,), self.bias_initializer, name="bias")
-            if self.use_bias
-            else None
-        )
+        self.add_kernel((input_shape[-1], self.units))
 
     def check_input(self, shape: Any) -> None:
         features = self.input_shape[-1]

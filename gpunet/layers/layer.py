@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import functions, initializers, symbolic
+from gpunet import functions, initializers, regularizers, symbolic
 from gpunet.arguments import boolean
 from gpunet.autograd import Array, Parameter, Tensor, no_grad
 from gpunet.backend import asarray
@@ -122,6 +122,7 @@ class Layer(WeightOwner, Configurable):
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = None,
+        regularizer: Any = None,
     ) -> Parameter:
         """Return a new weight of this layer.
 
@@ -131,6 +132,8 @@ class Layer(WeightOwner, Configurable):
             name: unique within the layer; by default 'weight', with a number from the second on.
             trainable: False for a weight that no optimizer changes.
             dtype: by default the layer's.
+            regularizer: a name or instance of `gpunet.regularizers`, or a function of the weight;
+                its result is added to the loss that is trained.
         """
         sizes = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
         if any(isinstance(s, bool) or not isinstance(s, int | np.integer) for s in sizes):
@@ -148,6 +151,7 @@ class Layer(WeightOwner, Configurable):
         value = initializers.get(initializer or "glorot_uniform")(sizes, dtype=dtype)
         name = name or unique_name("weight", taken.__contains__)
         parameter = Parameter(asarray(value), name=name, trainable=trainable)
+        parameter.regularizer = regularizers.get(regularizer)
         self._weights.append(parameter)
         return parameter
 

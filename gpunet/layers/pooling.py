@@ -10,7 +10,7 @@ from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.roles import Pool, Role
 from gpunet.primitives import shapes
 
-__all__ = ["AveragePooling2D", "ImageLayer", "MaxPooling2D"]
+__all__ = ["AveragePooling2D", "MaxPooling2D"]
 
 
 class ImageLayer(Layer):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpunet import random
-from gpunet.autograd import Parameter
+from gpunet.autograd import Parameter, Tensor
 from gpunet.backend import asarray, to_numpy
+from gpunet.regularizers import penalties
 
 __all__ = ["Replaceable", "WeightOwner", "contained", "describe", "shallow_copy", "unique_name"]
 
@@ -145,6 +146,11 @@ class WeightOwner:
     def non_trainable_variables(self) -> list[Parameter]:
         """Another name for `non_trainable_weights`."""
         return self.non_trainable_weights
+
+    @Replaceable
+    def losses(self) -> list[Tensor]:
+        """The losses of the regularizers of the trainable weights, one number each."""
+        return penalties(self.trainable_weights)
 
     def split_weights(self) -> tuple[list[Parameter], list[Parameter]]:
         """Return the trainable and the other weights."""

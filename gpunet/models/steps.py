@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunet.autograd import Tensor
 from gpunet.models.functional import Functional
+from gpunet.regularizers import penalty
 from gpunet.symbolic import flatten, pack
 from gpunet.training.adapter import DataAdapter, unpack
 from gpunet.training.batches import Batch, Batches
@@ -70,7 +71,7 @@ class StepMethods(Functional):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the loss of a batch, one number to differentiate.
+        """Return the loss of a batch and of regularizers, one number to differentiate.
 
         Arguments:
             x: inputs; the losses of `compile` do not depend on them.
@@ -86,7 +87,9 @@ class StepMethods(Functional):
         weights = () if sample_weight is None else flatten(sample_weight)
         if len(weights) == 1:
             weights = weights * len(outputs)
-        return self._objective.compute(flatten(y), outputs, weights)[0]
+        loss = self._objective.compute(flatten(y), outputs, weights)[0]
+        regularization = penalty(self.trainable_weights)
+        return loss if regularization is None else loss + regularization
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None

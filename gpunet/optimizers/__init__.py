@@ -4,19 +4,22 @@ An optimizer changes all the parameters of a model at once: they are views into 
 and so are their gradients and each of the optimizer's slots.
 """
 
+# ruff: noqa: F403
 from __future__ import annotations
 
 from typing import Any
 
 from gpunet.configurable import Registry
+from gpunet.naming import public_names
 from gpunet.optimizers import schedules
-from gpunet.optimizers.adam import Adam
-from gpunet.optimizers.optimizer import Optimizer, Segment
-from gpunet.optimizers.sgd import SGD
+from gpunet.optimizers.adam import *
+from gpunet.optimizers.optimizer import Optimizer
+from gpunet.optimizers.optimizer import Segment as Segment
+from gpunet.optimizers.sgd import *
 
-__all__ = ["SGD", "Adam", "Optimizer", "Segment", "deserialize", "get", "schedules", "serialize"]
+__all__ = [*public_names(globals()), "deserialize", "get", "schedules", "serialize"]
 
-_REGISTRY = Registry("optimizer", Optimizer, [Adam, SGD])
+_REGISTRY = Registry("optimizer", Optimizer, globals().values())
 serialize = _REGISTRY.serialize
 deserialize = _REGISTRY.deserialize
 

@@ -253,7 +253,7 @@ class CosineDecay(_Decay):
 _REGISTRY = Registry(
     "schedule",
     LearningRateSchedule,
-    [CosineDecay, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay],
+    globals().values(),
     function="(step) -> rate",
 )
 serialize = _REGISTRY.serialize

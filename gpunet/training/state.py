@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gpunet.autograd import Array, Parameter
+from gpunet.autograd import Array, Parameter, Tensor
 from gpunet.backend import array_module, get_array_module
 from gpunet.optimizers.slots import Segment
+from gpunet.regularizers import penalty
 from gpunet.symbolic import pack
 from gpunet.training.batches import Batch
 from gpunet.training.finite import check_finite
@@ -204,6 +205,12 @@ class TrainingState:
         """
         y = pack(outputs, batch.targets) if batch.targets else None
         return inputs, y, pack(outputs, batch.weights) if batch.weights else None
+
+    def penalty(self) -> Tensor | None:
+        """Return the sum of what the regularizers of the weights add to the loss, if any do."""
+        laid_out = self.parameters
+        weights = self.model.trainable_weights if laid_out is None else laid_out.trainable
+        return penalty(weights)
 
     def finish(self, losses: Array, correct: Array | None, size: int) -> None:
         """Complete the gradients, and raise `NonFiniteLossError` if the step must not be taken."""

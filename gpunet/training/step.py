@@ -87,6 +87,10 @@ def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
             flat, each = [outputs], ()
             losses, correct = fused.losses, fused.correct
             fused.backward()
+            penalty = state.penalty()
+            if penalty is not None:
+                losses = losses + penalty.value
+                penalty.backward()
     state.parameters.finish()
     values = [output.value for output in flat]
     return Outcome(batch, values, losses, each, correct, updates, _template(outputs, flat))
@@ -131,9 +135,14 @@ def _call(state: TrainingState, inputs: Any, batch: Batch) -> tuple[Any, FusedLo
 def compute_loss(
     state: TrainingState, inputs: Any, outputs: Any, batch: Batch, *, training: bool
 ) -> tuple[Tensor, Sequence[Array | None]]:
-    """Return the loss of a batch, and that of each output; a model may have a method for it."""
+    """Return the loss of a batch, regularizers included, and that of each output.
+
+    A model may have a method for the first.
+    """
     if state.model._defines("compute_loss"):
         x, y, sample_weight = state.packed(inputs, outputs, batch)
         return state.model._own_loss(x, y, outputs, sample_weight, training), ()
     loss, each = state.objective.compute(batch.targets, flatten(outputs), batch.weights)
+    penalty = state.penalty()
+    loss = loss if penalty is None else loss + penalty
     return loss, [None if value is None else value.value for value in each]

@@ -20,6 +20,7 @@ from gpunet import backend, primitives, random
 from gpunet.backend import get_array_module
 from gpunet.metrics import Mean, counts_correct
 from gpunet.primitives.precision import get_precision
+from gpunet.regularizers import Regularizer
 from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.capture.device_data import Resident, Streamed, Turn, fits_on_device
 from gpunet.training.capture.device_state import Counters, DeviceState
@@ -150,8 +151,14 @@ class DeviceSteps:
         """Return which attribute is not what it was; graphs, which do not read it, are dropped."""
         model = self.model
         losses = [loss for loss in model._objective.losses if loss is not None]
-        owners = [self.optimizer, *losses, *model.with_sublayers()]
-        snapshot, before = Snapshot(owners, get_precision()), self._snapshot
+        regularizers = [weight.regularizer for weight in self.parameters.trainable]
+        owners = [
+            self.optimizer,
+            *losses,
+            *model.with_sublayers(),
+            *(item for item in regularizers if isinstance(item, Regularizer)),
+        ]
+        snapshot, before = Snapshot(owners, get_precision(), regularizers), self._snapshot
         changed = "all" if before is None else before.changed_in(snapshot)
         if changed is not None:
             self._snapshot = snapshot

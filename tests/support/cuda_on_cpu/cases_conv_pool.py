@@ -76,22 +76,30 @@ DTYPES = {
 }
 
 
+def end_of_flat_part(activation: str | None) -> float | None:
+    """Return up to where the activation of small numbers is constant, None if it nowhere is."""
+    x = np.linspace(-1, 1, 201)
+    flat = np.diff(reference.activate(x, activation)) == 0
+    return x[1:][flat].max() if flat.any() else None
+
+
 def images(
     rng: np.random.Generator, name: str, activation: str | None
 ) -> tuple[Array, Array, Array, Options]:
     """Return x, a kernel, a bias and the options.
 
-    The sums are small, so that no activation makes two that differ equal. Relu does where they are
-    negative: there the bias makes the largest of each window positive.
+    The sums are small, so that no activation makes two that differ equal, but where it is flat, as
+    relu for negative ones: there the bias makes the largest of each window larger than that.
     """
     shape, (height, width, filters), options = SHAPES[name]
     channels = shape[3] // options.get("groups", 1)
     kernel = rng.normal(size=(height, width, channels, filters))
     kernel /= 2 * (height * width * channels) ** 0.5
     x, bias = rng.normal(size=shape), rng.normal(size=filters) / 4
-    if activation == "relu":
+    end = end_of_flat_part(activation)
+    if end is not None:
         y, _ = reference.conv2d_max_pool_forward(x, kernel, **options)
-        bias = 0.1 - y.min((0, 1, 2), initial=0)
+        bias = end + 0.1 - y.min((0, 1, 2), initial=0)
     return x, kernel, bias, options | ({"activation": activation} if activation else {})
 
 

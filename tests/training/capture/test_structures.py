@@ -10,6 +10,7 @@ import pytest
 
 import gpunet
 from gpunet import functions
+from gpunet.callbacks import Callback
 from gpunet.layers import Dense, Input
 from gpunet.metrics import Metric
 from gpunet.models import Model, NonFiniteLossError, Sequential
@@ -50,6 +51,14 @@ class OwnLoss(Net):
         )
 
 
+def regular() -> Model:
+    """A model whose loss is computed by its last chain, and whose kernels have penalties."""
+    hidden = Dense(4, activation="relu", kernel_regularizer="l1")
+    return Sequential(
+        [Input((3,)), hidden, Dense(2, activation="softmax", kernel_regularizer="l2")]
+    )
+
+
 class Largest(Metric):
     def reset_state(self) -> None:
         self.value = 0.0
@@ -81,8 +90,14 @@ def run(
         {"x": A, "y": Y, "model": OwnLoss},
         {"x": A, "y": Y, "metrics": [Largest()]},
         {"x": A, "y": Y, "model": lambda: Sequential([Input((3,)), Statistics(), Dense(1)])},
+        {
+            "x": A,
+            "y": (Y > 0).astype(int),
+            "model": regular,
+            "loss": "sparse_categorical_crossentropy",
+        },
     ],
-    ids=["inputs", "outputs", "weights", "loss", "metric", "state"],
+    ids=["inputs", "outputs", "weights", "loss", "metric", "state", "regularizers"],
 )
 def test_captured_steps_leave_the_same_bits(
     options: Any, where: str, cupy: Any, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +109,19 @@ def test_captured_steps_leave_the_same_bits(
     before = fake_gpu.now().launched.count("graph")
     assert run(True, **options) == eager
     assert fake_gpu.now().launched.count("graph") > before
+
+
+def test_a_captured_step_sees_that_a_regularizer_changes(cupy: Any) -> None:
+    class Stronger(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.layers[1].kernel_regularizer.l2 *= 10
+
+    labels = (Y > 0).astype(int)
+    eager, captured = (
+        run(capture, regular, A, labels, "sparse_categorical_crossentropy", callbacks=[Stronger()])
+        for capture in (False, True)
+    )
+    assert captured == eager
 
 
 def test_state_stays_where_a_captured_step_fails(cupy: Any) -> None:

@@ -1,0 +1,56 @@
+"""The base of layers that multiply by a kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet import activations, regularizers
+from gpunet.arguments import boolean
+from gpunet.layers.layer import Layer
+
+__all__ = ["ProductLayer"]
+
+
+class ProductLayer(Layer):
+    """A layer of a kernel, perhaps a bias, and an activation.
+
+    Arguments:
+        activation: a name of `gpunet.activations`, a function, or None.
+        use_bias: whether a bias is added.
+        kernel_initializer, bias_initializer: names or instances of `gpunet.initializers`.
+        kernel_regularizer, bias_regularizer: names or instances of `gpunet.regularizers`,
+            functions, or None.
+        options: those of every `Layer`.
+    """
+
+    def __init__(
+        self,
+        activation: Any,
+        use_bias: bool,
+        kernel_initializer: Any,
+        bias_initializer: Any,
+        *,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+        self.use_bias = boolean(use_bias, "use_bias", type(self).__name__)
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def add_kernel(self, shape: tuple[int, ...]) -> None:
+        """Make the kernel, and the bias if there is one, of as many elements as its last axis."""
+        self.kernel = self.add_weight(
+            shape, self.kernel_initializer, name="kernel", regularizer=self.kernel_regularizer
+        )
+        self.bias = (
+            self.add_weight(
+                shape[-1:], self.bias_initializer, name="bias", regularizer=self.bias_regularizer
+            )
+            if self.use_bias
+            else None
+        )
