@@ -202,11 +202,8 @@ class Slots:
         """Return these slots where they are of exactly these weights, else a copy of theirs."""
         if len(variables) == len(self.variables) and all(map(_is, variables, self.variables)):
             return self
-        segments = lay_out(variables)
-        parameters = get_array_module(value_of(variables[0])).empty(
-            sum(segment.size for segment in segments), self.dtype
-        )
-        chosen = Slots(self.arrays, parameters, segments, variables)
+        parameters = new_buffer("Slots.only", variables)
+        chosen = Slots(self.arrays, parameters, lay_out(variables), variables)
         chosen.copy_from(self)
         return chosen
 

@@ -32,11 +32,7 @@ def conv2d_forward(
         x: (batch, height, width, channels).
         kernel: (height, width, channels / groups, filters).
         bias: (filters,), or None.
-        strides: pixels from one output to the next; an integer or (vertical, horizontal).
-        padding: ``'valid'``, ``'same'``, or pixels of zeros: an integer, (vertical, horizontal) or
-            ((top, bottom), (left, right)).
-        dilation: pixels from one tap of the kernel to the next; as `strides`.
-        groups: parts of the channels, each with its own part of the filters.
+        strides, padding, dilation, groups: as in `geometry.conv2d_geometry`.
         activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
 
     Raises:

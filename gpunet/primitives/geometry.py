@@ -156,8 +156,8 @@ def pool2d_geometry(
 
     Arguments:
         input_shape: (batch, height, width, channels).
-        pool_size: an integer or (vertical, horizontal).
-        strides: likewise; None for the size of the window.
+        pool_size: pixels of the window; an integer or (vertical, horizontal).
+        strides: from one window to the next, likewise; None for the size of the window.
         padding: as for `conv2d_geometry`, but less than the window, so that none is all padding.
         where: the layer or function named in errors.
 

@@ -41,10 +41,7 @@ def max_pool2d_forward(
 
     Arguments:
         x: (batch, height, width, channels).
-        pool_size: pixels of the window; an integer or (vertical, horizontal).
-        strides: pixels from one window to the next; None for the size of the window.
-        padding: ``'valid'``, ``'same'``, or pixels: an integer, (vertical, horizontal) or
-            ((top, bottom), (left, right)); less than the window.
+        pool_size, strides, padding: as in `geometry.pool2d_geometry`.
 
     Raises:
         TypeError, ValueError: an argument is malformed, or the window is larger than the input.
