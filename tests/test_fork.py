@@ -13,7 +13,7 @@ import pytest
 
 from gpunet import random
 from gpunet.fork import after_fork, finish_before_fork, reset_on_fork, wait_before_fork
-from gpunet.primitives import reference
+from tests.support.doors import reference
 from tests.support.processes import forks, needs_fork, succeeds_in_fork
 
 pytestmark = [needs_fork, forks]

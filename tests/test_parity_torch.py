@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gpunet import primitives
-from gpunet.primitives import reference
+from tests.support.doors import reference
 from tests.support.sums import assert_sums_close
 
 torch = pytest.importorskip("torch")
