@@ -272,16 +272,17 @@ def _chain(flat: _FlatGraph, position: int) -> Chain | None:
     line = [flat.calls[p].node for p in flat.lines[position]]
     if not isinstance(_role(line[0]), Product):
         return None
+    roles = [_role(node) for node in line]
     is_flat = line[0].inputs[0].ndim == 2
     stages: list[Stage] = []
     parameters: list[Tensor] = []
     count, after = 0, None
     while count < len(line) and after is None:
-        layer, role = line[count].operation, _role(line[count])
+        layer, role = line[count].operation, roles[count]
         if isinstance(role, Product):
             if is_flat != (layer.kernel.ndim == 2):
                 break
-            found = _stage(role, layer, [_role(node) for node in line[count + 1 : count + 3]])
+            found = _stage(role, layer, roles[count + 1 : count + 3])
             if stages and not _go_together(stages[0], found.stage):
                 break
             stages.append(found.stage)

@@ -119,8 +119,8 @@ def as_fused(activation: str | Activation | None) -> Activation | None:
     >>> as_fused("relu")
     Activation(name='relu', options=())
     """
-    if activation is None:
-        return None
+    if activation is None or activation is RELU:  # most often
+        return activation
     name = activation.name if isinstance(activation, Activation) else activation
     if name not in OUTPUT_ACTIVATIONS:
         naming.find("fused activation", name, dict.fromkeys(OUTPUT_ACTIVATIONS))

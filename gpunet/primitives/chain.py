@@ -120,5 +120,9 @@ def _opened(
         check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
         if bias is not None:
             check_shape("chain_forward", "bias", bias.shape, kernel.shape[-1:])
-    fused = [stage._replace(activation=as_fused(stage.activation)) for stage in stages]
-    return twins, fused, chain_geometry(x.shape, stages)
+    return twins, [_fused(stage) for stage in stages], chain_geometry(x.shape, stages)
+
+
+def _fused(stage: Stage) -> Stage:
+    activation = as_fused(stage.activation)
+    return stage if activation is stage.activation else stage._replace(activation=activation)
