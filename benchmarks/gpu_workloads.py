@@ -259,10 +259,10 @@ def elementwise(batch: int) -> Iterator[Workload]:
     shape, label = (batch, 26, 26, 32), "26x26x32"
     key = np.array([1, 2], np.uint64)
     yield Workload(
-        "relu_forward", label, batch, (shape,), partial(primitives.activate, activation="relu")
+        "activate", label, batch, (shape,), partial(primitives.activate, activation="relu")
     )
     yield Workload(
-        "relu_backward",
+        "activate_backward",
         label,
         batch,
         (shape, shape),
