@@ -178,8 +178,8 @@ class Functional(Layer):
         if self.graph is None:
             return
         expected = self.graph.inputs
-        if len(expected) == 1 and shape[1:] == expected[0].shape[1:]:  # most often
-            return
+        if isinstance(shape, tuple) and shape[1:] == expected[0].shape[1:] and len(expected) == 1:
+            return  # most often
         received = leaf_shapes(shape)
         if len(received) != len(expected):
             raise ValueError(

@@ -68,6 +68,14 @@ def test_dictionaries_of_inputs_and_outputs_keep_their_keys() -> None:
         model({"right": X})
 
 
+def test_a_single_input_may_stand_in_a_structure() -> None:
+    x = Input((4,), name="a")
+    layer = Dense(2)
+    expected = layer(X).numpy()
+    for structure, data in (({"a": x}, {"a": X}), ([x], [X])):
+        np.testing.assert_array_equal(Model(structure, layer(x))(data).numpy(), expected)
+
+
 def test_operators_and_functions_take_symbols() -> None:
     x = Input((4,))
     y = (
