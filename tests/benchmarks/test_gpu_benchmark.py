@@ -171,7 +171,7 @@ def find_workload(
         ("matmul", "64 to 10, input", 2 * 2 * 64 * 10, 4 * (2 * 10 + 64 * 10 + 2 * 64)),
         ("softmax_cross_entropy_forward", "", 0, 4 * (20 + 20 + 2 + 20)),
         ("softmax_cross_entropy_backward", "", 0, 4 * (2 + 20 + 20 + 20)),
-        ("relu_backward", "", 0, 3 * 4 * 2 * 26 * 26 * 32),
+        ("activate_backward", "", 0, 3 * 4 * 2 * 26 * 26 * 32),
         ("bias_backward", "", 0, 4 * (2 * 26 * 26 * 32 + 32)),
         ("dropout_forward", "", 0, 2 * 4 * 2 * 26 * 26 * 32 + 16),
         ("gather_batch", "", 0, 2 * 784 + 2 * 8 + 4 * 2 * 784),
