@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from gpunet import activations, functions, primitives, symbolic
 from gpunet.autograd import Array, Tensor, is_recording
 from gpunet.layers.building import name_layer
-from gpunet.layers.roles import Apply, Flat, Pass, Pool, Product, Role, role_of
+from gpunet.layers.layer import is_training
+from gpunet.layers.roles import Apply, Flat, Pass, Pool, Product, Role, attributes_version, role_of
 from gpunet.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from gpunet.primitives import Stage
 from gpunet.symbolic import Graph, Node, symbol_key
@@ -37,12 +38,15 @@ class Step(NamedTuple):
         nodes: that it runs.
         inputs: the slots of the values that it reads.
         outputs: the slots of its outputs, in flat order.
+        takes_loss: whether it ends the graph with a softmax, so that ``call(x, loss)`` can compute
+            its cross-entropy too.
     """
 
     call: Callable[..., Any]
     nodes: tuple[Node, ...]
     inputs: tuple[int, ...]
     outputs: range
+    takes_loss: bool = False
 
 
 def run(
@@ -59,8 +63,9 @@ def run(
     flat = _flat(graph)
     values: list[Any] = [*inputs, *[None] * (len(flat.uses) - len(inputs))]
     uses = list(flat.uses)
-    for step in steps(graph, loss, fuse=fuse):
-        output = step.call(*[values[slot] for slot in step.inputs])
+    for step in steps(graph, fuse=fuse):
+        arguments = [values[slot] for slot in step.inputs]
+        output = step.call(*arguments, loss) if step.takes_loss else step.call(*arguments)
         for slot in step.inputs:
             uses[slot] -= 1
             if not uses[slot]:
@@ -70,9 +75,21 @@ def run(
     return [values[slot] for slot in flat.outputs]
 
 
-def steps(graph: Graph, loss: FusedLoss | None = None, *, fuse: bool = True) -> Iterator[Step]:
-    """Yield what runs a graph, in order; arguments as in `run`."""
-    flat = _flat(graph)
+def steps(graph: Graph, *, fuse: bool = True) -> Sequence[Step]:
+    """Return what runs a graph, in order; cached until a layer's attribute is set.
+
+    Arguments:
+        graph: of built layers.
+        fuse: whether several nodes may run as one.
+    """
+    flat, key, version = _flat(graph), (fuse, is_training()), attributes_version()
+    planned = flat.plans.get(key)
+    if planned is None or planned[0] != version:
+        planned = flat.plans[key] = version, tuple(_steps(flat, fuse))
+    return planned[1]
+
+
+def _steps(flat: _FlatGraph, fuse: bool) -> Iterator[Step]:
     done: set[int] = set()
     for position, call in enumerate(flat.calls):
         if position in done:
@@ -81,13 +98,13 @@ def steps(graph: Graph, loss: FusedLoss | None = None, *, fuse: bool = True) -> 
         if chain is None:
             yield Step(_caller(call.node), (call.node,), call.inputs, call.outputs)
             continue
-        positions = flat.lines[position][: chain.count]
+        positions = flat.lines[position][: len(chain.layers)]
         done.update(positions)
         nodes = tuple(flat.calls[p].node for p in positions)
         outputs = flat.calls[positions[-1]].outputs
-        if chain.after is activations.softmax and chain.flat and flat.outputs == (outputs[0],):
-            chain.loss = loss
-        yield Step(chain, nodes, call.inputs, outputs)
+        is_softmax = chain.after is activations.softmax and chain.flat
+        ends = is_softmax and flat.outputs == (outputs[0],)
+        yield Step(chain, nodes, call.inputs, outputs, ends)
 
 
 def _caller(node: Node) -> Callable[..., Any]:
@@ -140,6 +157,7 @@ class _FlatGraph(NamedTuple):
         uses: how often each slot is read, as an output of the graph too.
         outputs: the slots of the outputs.
         models: the models in the graph, and the graph that each was replaced by, or None.
+        plans: the results of `steps`, and the version of the layers' attributes that they are for.
     """
 
     calls: list[_Call]
@@ -147,6 +165,7 @@ class _FlatGraph(NamedTuple):
     uses: list[int]
     outputs: tuple[int, ...]
     models: list[tuple[Any, Graph | None]]
+    plans: dict[tuple[bool, bool], tuple[int, tuple[Step, ...]]]
 
 
 def _flat(graph: Graph) -> _FlatGraph:
@@ -171,7 +190,7 @@ def _flattened(graph: Graph) -> _FlatGraph:
     uses = [0] * count
     for slot in (*(slot for call in calls for slot in call.inputs), *outputs):
         uses[slot] += 1
-    return _FlatGraph(calls, _lines(calls, uses, set(outputs)), uses, tuple(outputs), models)
+    return _FlatGraph(calls, _lines(calls, uses, set(outputs)), uses, tuple(outputs), models, {})
 
 
 def _add_calls(
@@ -213,39 +232,51 @@ def _lines(calls: list[_Call], uses: list[int], outputs: set[int]) -> list[tuple
     return lines
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """Layers that one primitive runs; called as the first of them would be."""
+    """Layers that one primitive runs; called as the first of them would be.
+
+    Attributes:
+        layers: as many as the nodes that it runs.
+        stages: with parameters as kernels and biases.
+        flat: whether each sample of the output is a row.
+        after: an activation that the primitive does not know, or None.
+    """
 
     layers: Sequence[Any]
     stages: Sequence[Stage]
-    parameters: Sequence[Tensor]  # the kernel of each stage, and the bias if it has one
-    flat: bool  # whether each sample of the output is a row
-    after: Callable[[Tensor], Tensor] | None  # an activation that the primitive does not know
-    loss: FusedLoss | None = None  # in place of a softmax at the end
+    flat: bool
+    after: Callable[[Tensor], Tensor] | None
 
-    @property
-    def count(self) -> int:
-        """How many nodes the chain runs."""
-        return len(self.layers)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return what the last layer would."""
+    def __call__(self, x: Tensor, loss: FusedLoss | None = None) -> Tensor:
+        """Return what the last layer would; compute the loss of its softmax if one is given."""
         try:
             first = self.layers[0]
             first.check_input(x.shape)
-            return self._run(first._cast(x))
+            x = first._cast(x)
+            return self._run(x) if loss is None else loss.compute(x, self)
         except (TypeError, ValueError):
             self._check_shapes(x.shape)
             raise
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The kernel of each stage, and the bias if it has one."""
+        return [p for stage in self.stages for p in stage[:2] if p is not None]
+
+    def array_stages(self) -> list[Stage]:
+        """Return the stages with the values of the parameters."""
+        return [
+            Stage(kernel.value, None if bias is None else bias.value, *options)
+            for kernel, bias, *options in self.stages
+        ]
+
     def _run(self, x: Tensor) -> Tensor:
-        if self.loss is not None:
-            return self.loss.compute(x, self)
+        stages = self.array_stages()
         if is_recording():
-            y = functions.chain(x, *self.parameters, stages=self.stages)
+            y = functions.chain(x, *self.parameters, stages=stages)
         else:
-            y = Tensor(primitives.chain_forward(x.value, self.stages))
+            y = Tensor(primitives.chain_forward(x.value, stages))
         if self.flat and y.ndim != 2:
             y = functions.reshape(y, (len(y), math.prod(y.shape[1:])))
         if self.after is None:
@@ -275,7 +306,6 @@ def _chain(flat: _FlatGraph, position: int) -> Chain | None:
     roles = [_role(node) for node in line]
     is_flat = line[0].inputs[0].ndim == 2
     stages: list[Stage] = []
-    parameters: list[Tensor] = []
     count, after = 0, None
     while count < len(line) and after is None:
         layer, role = line[count].operation, roles[count]
@@ -286,7 +316,6 @@ def _chain(flat: _FlatGraph, position: int) -> Chain | None:
             if stages and not _go_together(stages[0], found.stage):
                 break
             stages.append(found.stage)
-            parameters += [p for p in (layer.kernel, layer.bias) if p is not None]
             count, after = count + found.layers, found.after
         elif stages and isinstance(role, Flat):
             count, is_flat = count + 1, True
@@ -295,7 +324,7 @@ def _chain(flat: _FlatGraph, position: int) -> Chain | None:
         else:
             break
     layers = [node.operation for node in line[:count]]
-    return Chain(layers, stages, parameters, is_flat, after) if stages else None
+    return Chain(layers, stages, is_flat, after) if stages else None
 
 
 def _role(node: Node) -> Role | None:
@@ -320,15 +349,14 @@ def _stage(role: Product, layer: Any, following: Sequence[Role | None]) -> _Foun
         count, activation = 2, following[0].activation
     fused = activations.fusible(activation)
     after = None if fused or activation is activations.linear else activation
-    kernel, bias = layer.kernel.value, None if layer.bias is None else layer.bias.value
-    if kernel.ndim == 2:
-        return _Found(Stage(kernel, bias, fused), count, after)
+    if layer.kernel.ndim == 2:
+        return _Found(Stage(layer.kernel, layer.bias, fused), count, after)
     pool_size = (1, 1)
     pool = following[count - 1] if len(following) >= count else None
     if after is None and isinstance(pool, Pool):
         count, pool_size = count + 1, pool.pool_size
-    stage = Stage(kernel, bias, fused, role.strides, role.padding, role.dilation, pool_size)
-    return _Found(stage, count, after)
+    options = fused, role.strides, role.padding, role.dilation, pool_size
+    return _Found(Stage(layer.kernel, layer.bias, *options), count, after)
 
 
 def _go_together(first: Stage, other: Stage) -> bool:
@@ -369,7 +397,8 @@ class FusedLoss:
 
     def compute(self, x: Tensor, chain: Chain) -> Tensor:
         """Compute the loss of a chain's softmax; return the probabilities."""
-        shape = len(x), chain.stages[-1].kernel.shape[1]
+        stages = chain.array_stages()
+        shape = len(x), stages[-1].kernel.shape[1]
         try:
             labels = self.loss.class_labels(self.targets, shape, x.dtype)
         except (TypeError, ValueError) as error:
@@ -377,7 +406,7 @@ class FusedLoss:
             raise
         wants = is_recording() and (x.node is not None or x.requires_grad)
         self.result = primitives.chain_cross_entropy(
-            x.value, chain.stages, labels, with_input_grad=wants
+            x.value, stages, labels, with_input_grad=wants
         )
         self._input, self._parameters = (x if wants else None), chain.parameters
         return Tensor(self.result.probabilities)

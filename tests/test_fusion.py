@@ -327,3 +327,22 @@ def test_one_model_called_twice_is_run_twice() -> None:
     x, y = np.ones((2, 4), "float32"), np.zeros((2, 4), "float32")
     expected = encoder(x).numpy() - encoder(y).numpy()
     np.testing.assert_allclose(model([x, y]).numpy(), expected, rtol=1e-6)
+
+
+def test_a_plan_is_kept_until_an_attribute_of_a_layer_is_set() -> None:
+    model = compiled(True)
+    first = fusion.steps(model.graph)
+    assert fusion.steps(model.graph) is first
+    model.layers[2].activation = activations.get("gelu")
+    assert [len(step.nodes) for step in fusion.steps(model.graph)] == [3, 1, 1, 1, 3]
+    model.layers[2].activation = activations.get("linear")
+    assert [len(step.nodes) for step in fusion.steps(model.graph)] == [9]
+
+
+def test_a_planned_step_takes_the_weights_of_the_moment() -> None:
+    model = compiled(True)
+    x, _ = data()
+    model.predict(x, verbose=0)
+    kernel = model.layers[-1].kernel
+    kernel.value = np.zeros_like(kernel.value)
+    np.testing.assert_allclose(model.predict(x, verbose=0), 0.2)

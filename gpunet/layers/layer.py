@@ -25,6 +25,7 @@ from gpunet.layers.building import (
     unbuilt_on_error,
     weight_dtype,
 )
+from gpunet.layers.roles import attribute_was_set
 from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_name
 from gpunet.naming import snake_case
 from gpunet.symbolic import Symbol
@@ -89,6 +90,14 @@ class Layer(WeightOwner, Configurable):
         self.given_input_shape = None if input_shape is None else as_sample_shape(input_shape)
         self._weights: list[Parameter] = []
         self._symbols: tuple[Any, Any] = (None, None)  # weak: of the latest call on symbols
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        attribute_was_set()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        attribute_was_set()
 
     # Methods that subclasses write
 

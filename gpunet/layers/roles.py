@@ -2,14 +2,27 @@
 
 A layer class declares its role by a method ``fusion_role(self)``, which returns one of the types
 here, or None if the options of the layer rule fusion out. The method counts on the class that
-defines it alone: a subclass may compute something else.
+defines it alone: a subclass may compute something else. It may depend on the attributes of the
+layer and on `is_training`: fusion asks again when an attribute of any layer was set.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ["Apply", "Flat", "Pass", "Pool", "Product", "Role", "role_of"]
+__all__ = [
+    "Apply",
+    "Flat",
+    "Pass",
+    "Pool",
+    "Product",
+    "Role",
+    "attribute_was_set",
+    "attributes_version",
+    "role_of",
+]
+
+_version = 0
 
 
 class Product(NamedTuple):
@@ -48,3 +61,14 @@ def role_of(layer: Any) -> Role | None:
     """Return the role that the layer's own class declares, if its `call` was not replaced."""
     declared = vars(type(layer)).get("fusion_role")
     return None if declared is None or "call" in vars(layer) else declared(layer)
+
+
+def attributes_version() -> int:
+    """Return a number that changes whenever an attribute of a layer is set: a cache key."""
+    return _version
+
+
+def attribute_was_set() -> None:
+    """Change the number of `attributes_version`."""
+    global _version
+    _version += 1

@@ -16,7 +16,7 @@ from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.update import is_skipped
 
-__all__ = ["adam_update", "sgd_update"]
+__all__ = ["adam_update", "sgd_update", "squares_are_finite"]
 
 Array = Any
 
@@ -69,6 +69,16 @@ def adam_update(
         _adam, tasks_for(parameters.size, _ADAM_TASK), alpha, 1 - beta_1, 1 - beta_2, epsilon,
         flat(gradients), mean, variance, parameters,
     )  # fmt: skip
+
+
+def squares_are_finite(gradients: Array) -> bool:
+    """Return whether the gradients and their squares are finite."""
+    if gradients.dtype != np.float32 or not gradients.size:
+        return reference.squares_are_finite(gradients)
+    tasks = tasks_for(gradients.size)
+    overflows = np.empty(tasks, np.int64)
+    run(_find_overflows, tasks, flat(gradients), overflows)
+    return not overflows.any()
 
 
 _ADAM_TASK = 1 << 14  # parameters: a square root and a division each
@@ -141,4 +151,22 @@ def _adam(
             m[i] += (g[i] - m[i]) * mean_rate
             v[i] += (g[i] * g[i] - v[i]) * variance_rate
             p[i] -= m[i] / (math.sqrt(v[i]) + epsilon) * alpha
+        task = take_task(counters)
+
+
+_LARGEST = np.finfo(np.float32).max
+
+
+@kernel(INTS, types.int64, types.int64, FLOATS_IN, INTS)
+def _find_overflows(
+    counters: Array, tasks: int, worker: int, gradients: Array, overflows: Array
+) -> None:
+    """Write for each task whether a square is NaN or infinite."""
+    task = take_task(counters)
+    while task < tasks:
+        start, stop = share(task, tasks, gradients.size)
+        g, found = gradients[start:stop], False
+        for i in range(g.size):
+            found |= not g[i] * g[i] <= _LARGEST
+        overflows[task] = found
         task = take_task(counters)

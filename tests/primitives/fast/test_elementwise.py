@@ -30,7 +30,7 @@ OPTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 }
 CHECKED = (
     "activate", "activate_backward", "adam_update", "gather_batch",
-    "rescale_forward", "sgd_update",
+    "rescale_forward", "sgd_update", "squares_are_finite",
 )  # fmt: skip
 
 # Errors in units of EPSILON: of so many roundings is a result made. Formulas whose last step
@@ -184,6 +184,20 @@ def test_adam_makes_the_bits_of_the_reference(
     arrays = [parameters, lay_out(gradients, layout), mean, variance]
     rest = [np.array([step]), np.array([rate], np.float32)]
     check_update("adam_update", arrays, rest, beta_1=0.8, epsilon=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100_003])
+@pytest.mark.parametrize("value", [1.8446742e19, 1.8446744e19, -1.9e19, np.inf, -np.inf, np.nan])
+def test_a_square_that_overflows_is_found_where_the_reference_finds_it(
+    count: int, value: float
+) -> None:
+    gradients = numbers(0, (count,))
+    assert fast.squares_are_finite(gradients)
+    for place in {0, count // 2, count - 1}:
+        changed = gradients.copy()
+        changed[place] = value
+        found = fast.squares_are_finite(changed)
+        assert found == reference.squares_are_finite(changed) == (value == 1.8446742e19)
 
 
 def test_updates_of_views_are_made_in_place() -> None:
