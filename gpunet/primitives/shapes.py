@@ -17,6 +17,7 @@ __all__ = [
     "Shape",
     "Window",
     "frozen",
+    "integers",
     "is_integer",
     "matmul_sizes",
     "output_size",
@@ -25,6 +26,7 @@ __all__ = [
     "resolve_padding",
     "split_axis",
     "split_padding",
+    "transposed_size",
 ]
 
 Window = int | Sequence[int]
@@ -34,45 +36,53 @@ AxisPadding = str | Pair  # 'valid', 'same' or (before, after)
 Shape = tuple[int, ...]
 
 _PADDING_NAMES = {"valid": "valid", "same": "same"}
-_PADDING_FORMS = (
-    "expected 'valid', 'same', an integer, (vertical, horizontal) "
-    "or ((top, bottom), (left, right)), of integers of at least 0"
-)
+_AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+_COUNTS = {1: "one integer", 2: "two integers", 3: "three integers"}
 
 
 def pair(value: Window, name: str, minimum: int = 1) -> Pair:
     """Return `value` as (vertical, horizontal); one integer stands for both.
 
-    Arguments:
-        value: an integer or two of them.
-        name: the value's name in errors, such as ``"strides"``.
-        minimum: the least value allowed.
-
-    Raises:
-        TypeError: `value` is neither an integer nor two integers.
-        ValueError: a value is less than `minimum`, or there are not two of them.
-
     >>> pair(2, "strides")
     (2, 2)
     """
-    values = value if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2:
-        raise ValueError(f"{name}: expected an integer or two integers, received {value!r}.")
-    try:
-        if any(isinstance(item, bool) for item in values):
-            raise TypeError
-        first, second = (operator.index(item) for item in values)
-    except TypeError:
-        raise TypeError(
-            f"{name}: expected an integer or two integers, received {value!r}."
-        ) from None
-    if min(first, second) < minimum:
-        raise ValueError(f"{name}: expected integers of at least {minimum}, received {value!r}.")
+    first, second = integers(value, name, 2, minimum)
     return first, second
 
 
-def split_padding(padding: Padding) -> tuple[AxisPadding, AxisPadding]:
-    """Return the vertical and the horizontal part of `padding`, each as `output_size` takes it.
+def integers(value: Window, name: str, rank: int, minimum: int = 1) -> tuple[int, ...]:
+    """Return `value` as an integer for each axis; one integer stands for all.
+
+    Arguments:
+        value: an integer or `rank` of them.
+        name: the value's name in errors, such as ``"strides"``.
+        rank: the number of axes, 1 to 3.
+        minimum: the least value allowed.
+
+    Raises:
+        TypeError: `value` is neither an integer nor `rank` integers.
+        ValueError: a value is less than `minimum`, or there are not `rank` of them.
+
+    >>> integers(2, "strides", 3)
+    (2, 2, 2)
+    """
+    expected = f"expected an integer or {_COUNTS[rank]}, received {value!r}"
+    values = value if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(values) != rank:
+        raise ValueError(f"{name}: {expected}.")
+    try:
+        if any(isinstance(item, bool) for item in values):
+            raise TypeError
+        found = tuple(operator.index(item) for item in values)
+    except TypeError:
+        raise TypeError(f"{name}: {expected}.") from None
+    if min(found) < minimum:
+        raise ValueError(f"{name}: expected integers of at least {minimum}, received {value!r}.")
+    return found
+
+
+def split_padding(padding: Padding, rank: int = 2) -> tuple[AxisPadding, ...]:
+    """Return the padding of each axis, as `output_size` takes it.
 
     Raises:
         TypeError, ValueError: `padding` has an unknown form.
@@ -81,16 +91,22 @@ def split_padding(padding: Padding) -> tuple[AxisPadding, AxisPadding]:
     ((1, 1), (2, 2))
     """
     if isinstance(padding, str):
-        name = naming.find("padding", lowered(padding), _PADDING_NAMES)
-        return name, name
+        return (naming.find("padding", lowered(padding), _PADDING_NAMES),) * rank
     try:
         if isinstance(padding, (tuple, list)) and any(not is_integer(item) for item in padding):
-            vertical, horizontal = padding
-            return pair(vertical, "padding", 0), pair(horizontal, "padding", 0)
-        top, left = pair(padding, "padding", 0)  # type: ignore[arg-type]
+            if len(padding) != rank:
+                raise ValueError
+            return tuple(pair(item, "padding", 0) for item in padding)  # type: ignore[arg-type]
+        sides = integers(padding, "padding", rank, 0)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise type(error)(f"padding: {_PADDING_FORMS}; received {padding!r}.") from None
-    return (top, top), (left, left)
+        raise type(error)(f"padding: {_padding_forms(rank)}; received {padding!r}.") from None
+    return tuple((side, side) for side in sides)
+
+
+def _padding_forms(rank: int) -> str:
+    names = ("(vertical, horizontal)", "((top, bottom), (left, right))")
+    each, sides = names if rank == 2 else ("one for each axis", "(before, after) for each axis")
+    return f"expected 'valid', 'same', an integer, {each} or {sides}, of integers of at least 0"
 
 
 def output_size(
@@ -137,12 +153,12 @@ def output_sizes(
     strides: Window = 1,
     padding: Padding = "valid",
     dilation: Window = 1,
-) -> tuple[int | None, int | None]:
-    """Return how many positions a window takes vertically and horizontally.
+) -> tuple[int | None, ...]:
+    """Return how many positions a window takes along each axis.
 
     Arguments:
-        sizes: (height, width); None where it is not known yet, and then so is the result.
-        window: elements of the window; an integer or (vertical, horizontal).
+        sizes: of one to three axes; None where it is not known yet, and then so is the result.
+        window: elements of the window; an integer or one for each axis.
         strides: from one position to the next; likewise.
         padding: as in `geometry.conv2d_geometry`.
         dilation: from one element of the window to its next; likewise.
@@ -153,10 +169,11 @@ def output_sizes(
     >>> output_sizes((28, None), (3, 3))
     (26, None)
     """
-    windows, steps = pair(window, "window"), pair(strides, "strides")
-    spreads, paddings = pair(dilation, "dilation"), split_padding(padding)
+    rank = len(sizes)
+    windows, steps = integers(window, "window", rank), integers(strides, "strides", rank)
+    spreads, paddings = integers(dilation, "dilation", rank), split_padding(padding, rank)
     results: list[int | None] = []
-    for axis, name in enumerate(("height", "width")):
+    for axis, name in enumerate(_AXES[rank]):
         size = sizes[axis]
         if size is not None and size < 1:
             raise ValueError(f"{name}: expected at least 1 element, received {size}.")
@@ -166,7 +183,33 @@ def output_sizes(
             )
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    return results[0], results[1]
+    return tuple(results)
+
+
+def transposed_size(
+    size: int, window: int, stride: int, padding: str, output_padding: int | None, dilation: int
+) -> tuple[int, Pair]:
+    """Return the output size of a transposed convolution along an axis, and its padding.
+
+    The padding is that of the convolution that leads from the output back to `size` positions.
+
+    Arguments:
+        size: the length of the axis.
+        window, stride, dilation: as in `output_size`.
+        padding: 'valid' or 'same'.
+        output_padding: elements added to the shortest output, as in Keras; None for an output of
+            ``size * stride`` elements, and what the window exceeds the stride by if 'valid'.
+
+    >>> transposed_size(5, 3, 2, "same", None, 1), transposed_size(5, 3, 2, "valid", None, 1)
+    ((10, (0, 1)), (11, (0, 0)))
+    """
+    span, same = dilation * (window - 1) + 1, padding == "same"
+    if output_padding is None:
+        output = size * stride + (0 if same else max(span - stride, 0))
+    else:
+        output = (size - 1) * stride + span - (span // 2 * 2 if same else 0) + output_padding
+    missing = max((size - 1) * stride + span - output, 0) if same else 0
+    return output, (missing // 2, missing - missing // 2)
 
 
 def split_axis(shape: Shape, axis: int, where: str) -> tuple[int, int, int]:
