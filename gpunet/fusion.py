@@ -405,9 +405,7 @@ class FusedLoss:
             error.names_layer = True  # type: ignore[union-attr]  # no layer is at fault
             raise
         wants = is_recording() and (x.node is not None or x.requires_grad)
-        self.result = primitives.chain_cross_entropy(
-            x.value, stages, labels, with_input_grad=wants
-        )
+        self.result = primitives.chain_cross_entropy(x.value, stages, labels, with_input_grad=wants)
         self._input, self._parameters = (x if wants else None), chain.parameters
         return Tensor(self.result.probabilities)
 

@@ -36,7 +36,6 @@ __all__ = [
     "image_sizes",
     "relus_of",
     "sizes_at",
-    "supports",
 ]
 
 Array = Any
@@ -64,24 +63,22 @@ class _Plan(NamedTuple):
 
 def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
     """Return the outputs of the last stage."""
-    if not supports(x, stages):
+    relus = relus_of(x, stages)
+    if relus is None:
         return OPERATIONS.last_output(x, stages, g)
-    return forward_into(x, stages, g, empty(g.output_shape, x.dtype), NO_INDICES, 0)
+    return forward_into(x, stages, g, relus, empty(g.output_shape, x.dtype), NO_INDICES, 0)
 
 
-def supports(x: Array, stages: Sequence[Stage]) -> bool:
-    """Return whether the kernels of chains do well with these stages and numbers."""
-    return (
-        x.dtype == np.float32
-        and x.size > 0
-        and all(stage.activation is None or is_relu(stage.activation) for stage in stages)
-        and all(stage.kernel.size <= LARGE_STAGE for stage in stages)
-    )
-
-
-def relus_of(stages: Sequence[Stage]) -> tuple[bool, ...]:
-    """Return for each stage whether it has relu."""
-    return tuple([is_relu(stage.activation) for stage in stages])
+def relus_of(x: Array, stages: Sequence[Stage]) -> tuple[bool, ...] | None:
+    """Return for each stage whether it has relu; None where the kernels of chains do not fit."""
+    if x.dtype != np.float32 or not x.size:
+        return None
+    relus = []
+    for stage in stages:
+        relus.append(is_relu(stage.activation))
+        if stage.kernel.size > LARGE_STAGE or not (relus[-1] or stage.activation is None):
+            return None
+    return tuple(relus)
 
 
 def image_sizes(g: ChainGeometry) -> list[int]:
@@ -94,6 +91,7 @@ def forward_into(
     x: Array,
     stages: Sequence[Stage],
     g: ChainGeometry,
+    relus: tuple[bool, ...],
     memory: Array,
     indices: Array,
     kept: int,
@@ -104,12 +102,13 @@ def forward_into(
         x: (batch, ...).
         stages: in turn.
         g: the geometry.
+        relus: for each stage whether it has relu.
         memory: for the last stage's outputs; unused if all are saved.
         indices: for the indices of all stages, if all are saved.
         kept: floats of all outputs; 0 to keep the last alone.
     """
     threads = thread_count()
-    p = _plan(g, relus_of(stages), min(-(-len(x) // threads), _MOST), kept > 0)
+    p = _plan(g, relus, min(-(-len(x) // threads), _MOST), kept > 0)
     panels, biases = workspace("panels", p.weights), workspace("biases", p.biases)
     for (patch, filters, weight, bias), stage in zip(p.places, stages, strict=True):
         given = NO_FLOATS if stage.bias is None else flat(stage.bias)

@@ -8,7 +8,6 @@ on the batch alone, so that the number of threads changes no bit.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -25,7 +24,6 @@ from gpunet.primitives.fast.chain import (
     forward_into,
     image_sizes,
     relus_of,
-    supports,
 )
 from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
 from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
@@ -69,34 +67,49 @@ class _Plan(NamedTuple):
 
 
 class _Memory(list[Any]):
-    """Outputs and indices of each stage, in one array each."""
+    """Outputs and indices of each stage, in one array each, and the plan of the gradients."""
 
     floats: Array
     indices: Array
+    plan: _Plan
+
+
+class _Saved(NamedTuple):
+    """Where in memory the outputs of a stage are, and the indices of its maxima if it pools."""
+
+    shape: tuple[int, ...]
+    floats: slice
+    indices: slice | None
 
 
 def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
     """Return the outputs of the last stage and of all stages."""
-    if not supports(x, stages) or _plan(g, relus_of(stages)) is None:
+    relus = relus_of(x, stages)
+    p = None if relus is None else _plan(g, relus)
+    if relus is None or p is None:
         kept = OPERATIONS.forward_all(x, stages, g)
         return kept[-1][0], kept
-    sizes = image_sizes(g)[1:]
-    pooled = [stage.has_pool for stage in g.stages]
-    indices = empty((len(x) * sum(itertools.compress(sizes, pooled)),), np.uint8)
-    memory = _Memory()
-    memory.floats = forward_into(x, stages, g, NO_FLOATS, indices, len(x) * sum(sizes))
-    memory.indices = indices
-    start = place = 0
-    for stage, size, has_indices in zip(g.stages, sizes, pooled, strict=True):
-        count, shape = len(x) * size, stage.output_shape
-        output = memory.floats[start : start + count].reshape(shape)
-        where = None
-        if has_indices:
-            where = indices[place : place + count].reshape(shape)
-            place += count
-        memory.append((output, where))
-        start += count
+    memory, (places, floats, maxima) = _Memory(), _places(g)
+    memory.indices, memory.plan = empty((maxima,), np.uint8), p
+    memory.floats = forward_into(x, stages, g, relus, NO_FLOATS, memory.indices, floats)
+    for shape, part, indices in places:
+        where = None if indices is None else memory.indices[indices].reshape(shape)
+        memory.append((memory.floats[part].reshape(shape), where))
     return memory[-1][0], memory
+
+
+@lru_cache(maxsize=64)
+def _places(g: ChainGeometry) -> tuple[list[_Saved], int, int]:
+    """Return the place of each stage's outputs, and how many floats and indices there are."""
+    places, floats, indices = [], 0, 0
+    for stage in g.stages:
+        shape, start, place = stage.output_shape, floats, indices
+        floats += math.prod(shape)
+        if stage.has_pool:
+            indices += math.prod(shape)
+        where = slice(place, indices) if stage.has_pool else None
+        places.append(_Saved(shape, slice(start, floats), where))
+    return places, floats, indices
 
 
 def chain_backward(
@@ -110,8 +123,7 @@ def chain_backward(
     """Return the gradients of `x` and of all weights."""
     if with_input_grad or not isinstance(kept, _Memory):
         return OPERATIONS.backward_all(output_grad, x, stages, g, kept, with_input_grad)
-    p = _plan(g, relus_of(stages))
-    assert p is not None
+    p = kept.plan
     weights = workspace("panels", p.weights)
     for back, stage in zip(p.stages[1:], stages[1:], strict=True):
         _lay_out(back, stage, weights)

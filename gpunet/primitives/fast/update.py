@@ -75,13 +75,14 @@ def squares_are_finite(gradients: Array) -> bool:
     """Return whether the gradients and their squares are finite."""
     if gradients.dtype != np.float32 or not gradients.size:
         return reference.squares_are_finite(gradients)
-    tasks = tasks_for(gradients.size)
-    overflows = np.empty(tasks, np.int64)
-    run(_find_overflows, tasks, flat(gradients), overflows)
-    return not overflows.any()
+    tasks = tasks_for(gradients.size, _CHECK_TASK)
+    largest = np.empty(tasks, np.int64)
+    run(_find_largest, tasks, flat(gradients).view(np.int32), largest)
+    return bool(largest.max() <= _LARGEST_TO_SQUARE)
 
 
 _ADAM_TASK = 1 << 14  # parameters: a square root and a division each
+_CHECK_TASK = 1 << 19  # gradients: as many as one thread reads while another wakes up
 
 
 def _supports(*buffers: Array) -> bool:
@@ -154,19 +155,19 @@ def _adam(
         task = take_task(counters)
 
 
-_LARGEST = np.finfo(np.float32).max
+# The bits of a float32 without its sign, as an integer: larger for larger numbers, largest for NaN.
+_LARGEST_TO_SQUARE = int(np.sqrt(np.finfo(np.float32).max).view(np.int32))
+_NO_SIGN = np.int32(0x7FFFFFFF)
 
 
-@kernel(INTS, types.int64, types.int64, FLOATS_IN, INTS)
-def _find_overflows(
-    counters: Array, tasks: int, worker: int, gradients: Array, overflows: Array
-) -> None:
-    """Write for each task whether a square is NaN or infinite."""
+@kernel(INTS, types.int64, types.int64, types.Array(types.int32, 1, "C", readonly=True), INTS)
+def _find_largest(counters: Array, tasks: int, worker: int, bits: Array, largest: Array) -> None:
+    """Write for each task the largest bits without their sign."""
     task = take_task(counters)
     while task < tasks:
-        start, stop = share(task, tasks, gradients.size)
-        g, found = gradients[start:stop], False
-        for i in range(g.size):
-            found |= not g[i] * g[i] <= _LARGEST
-        overflows[task] = found
+        start, stop = share(task, tasks, bits.size)
+        part, found = bits[start:stop], np.int32(0)
+        for i in range(part.size):
+            found = max(found, np.int32(part[i] & _NO_SIGN))  # Numba's & is of int64
+        largest[task] = found
         task = take_task(counters)
