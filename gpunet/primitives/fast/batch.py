@@ -7,20 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import (
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
-    formula,
-    kernel,
-)
+from gpunet.primitives.fast.compile import BytesIn, Floats, FloatsIn, Ints, IntsIn, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.memory import NO_INTS, flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
@@ -28,8 +19,6 @@ from gpunet.primitives.reference.memory import empty
 __all__ = ["gather_batch", "rescale_forward"]
 
 Array = Any
-
-_NO_ROWS = np.empty(0, np.int64)
 
 
 def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -> Array:
@@ -69,7 +58,7 @@ def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any])
     tasks = -(-x.size // LEAST_TASK)
     width = -(-x.size // tasks)
     run(
-        convert, tasks, tasks, width, _NO_ROWS, np.float32(scale), np.float32(offset),
+        convert, tasks, tasks, width, NO_INTS, np.float32(scale), np.float32(offset),
         flat(x), y.reshape(-1),
     )  # fmt: skip
     return y
@@ -84,25 +73,11 @@ def _kernel_for(data: Array) -> Callable[..., None] | None:
     return _convert_floats if data.dtype == np.float32 else None
 
 
-_PARAMETERS = (
-    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, types.float32,
-    types.float32,
-)  # fmt: skip
-
-
-@kernel(*_PARAMETERS, BYTES_IN, FLOATS)
-def _convert_bytes(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    count: int,
-    width: int,
-    rows: Array,
-    scale: np.float32,
-    offset: np.float32,
-    data: Array,
-    result: Array,
-) -> None:
+def _convert(
+    counters: Ints, tasks: int, worker: int,
+    count: int, width: int, rows: IntsIn, scale: np.float32, offset: np.float32, data: Array,
+    result: Floats,
+) -> None:  # fmt: skip
     """Write numbers of data times `scale` plus `offset`, a row of `width` after another.
 
     Row k of `count` is the one that rows[k] says, or if `rows` is empty the one at its place;
@@ -110,46 +85,15 @@ def _convert_bytes(
     """
     task = take_task(counters)
     while task < tasks:
-        _convert(task, tasks, count, width, rows, scale, offset, data, result)
+        for k in range(task * count // tasks, (task + 1) * count // tasks):
+            to = k * width
+            out = result[to : min(to + width, result.size)]
+            start = rows[k] * width if rows.size else to
+            row = data[start : start + out.size]
+            for i in range(out.size):
+                out[i] = np.float32(row[i]) * scale + offset
         task = take_task(counters)
 
 
-@kernel(*_PARAMETERS, FLOATS_IN, FLOATS)
-def _convert_floats(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    count: int,
-    width: int,
-    rows: Array,
-    scale: np.float32,
-    offset: np.float32,
-    data: Array,
-    result: Array,
-) -> None:
-    """Do as `_convert_bytes`, of data of float32."""
-    task = take_task(counters)
-    while task < tasks:
-        _convert(task, tasks, count, width, rows, scale, offset, data, result)
-        task = take_task(counters)
-
-
-@formula
-def _convert(
-    task: int,
-    tasks: int,
-    count: int,
-    width: int,
-    rows: Array,
-    scale: np.float32,
-    offset: np.float32,
-    data: Array,
-    result: Array,
-) -> None:
-    for k in range(task * count // tasks, (task + 1) * count // tasks):
-        to = k * width
-        out = result[to : min(to + width, result.size)]
-        start = rows[k] * width if rows.size else to
-        row = data[start : start + out.size]
-        for i in range(out.size):
-            out[i] = np.float32(row[i]) * scale + offset
+_convert_bytes = kernel(_convert, data=BytesIn)
+_convert_floats = kernel(_convert, data=FloatsIn)

@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from gpunet.primitives.fast import activation, conv_pool, convolution, linear, softmax
-from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
-from gpunet.primitives.fast.convolution import NO_FLOATS, is_relu
-from gpunet.primitives.fast.memory import flat, workspace
+from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
+from gpunet.primitives.fast.convolution import is_relu
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
@@ -29,7 +28,6 @@ from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Sta
 __all__ = [
     "CACHED",
     "FIELDS",
-    "NO_INDICES",
     "OPERATIONS",
     "chain_forward",
     "forward_into",
@@ -40,7 +38,7 @@ __all__ = [
 ]
 
 Array = Any
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 CACHED = 1 << 16  # floats of activations that a thread works on, half of a level-2 cache
 FIELDS = len(Sizes._fields)
@@ -51,11 +49,11 @@ OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
 
 class _Plan(NamedTuple):
     block: int  # images at a time
-    table: Ints  # Sizes of each stage, one after another
+    table: Table  # Sizes of each stage, one after another
     places: list[tuple[int, int, int, int]]  # patch, filters, first weight and first bias of each
-    kept: Ints  # for each stage: floats of an image's outputs, of all before it, indices likewise
-    positions: Ints
-    segments: Ints
+    kept: Table  # for each stage: floats of an image's outputs, of all before it, indices likewise
+    positions: Table
+    segments: Table
     weights: int  # floats of all panels
     biases: int
     activation: int  # floats of the largest input or output of a stage, for a block
@@ -66,7 +64,7 @@ def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
     """Return the outputs of the last stage."""
     if not supports(x, stages):
         return OPERATIONS.last_output(x, stages, g)
-    return forward_into(x, stages, g, empty(g.output_shape, x.dtype), NO_INDICES, 0)
+    return forward_into(x, stages, g, empty(g.output_shape, x.dtype), NO_BYTES, 0)
 
 
 def supports(x: Array, stages: Sequence[Stage]) -> bool:
@@ -91,12 +89,7 @@ def image_sizes(g: ChainGeometry) -> list[int]:
 
 
 def forward_into(
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    memory: Array,
-    indices: Array,
-    kept: int,
+    x: Array, stages: Sequence[Stage], g: ChainGeometry, memory: Array, indices: Array, kept: int
 ) -> Array:
     """Run the stages; return `memory` with the last stage's outputs, or the outputs of all stages.
 
@@ -122,9 +115,6 @@ def forward_into(
         memory.reshape(-1), scratch, scratch, indices,
     )  # fmt: skip
     return scratch if kept else memory
-
-
-NO_INDICES = np.empty(0, np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -169,33 +159,13 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
     )
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64,
-    types.int64, INTS_IN, INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, FLOATS,
-    FLOATS, FLOATS_IN, BYTES,
-)  # fmt: skip
+@kernel
 def _chain(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    images: int,
-    block: int,
-    kept: int,
-    products: int,
-    activation: int,
-    stages: int,
-    table: Array,
-    keep: Array,
-    x: Array,
-    panels: Array,
-    biases: Array,
-    positions: Array,
-    segments: Array,
-    y: Array,
-    scratch: Array,
-    scratch_in: Array,
-    indices: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    images: int, block: int, kept: int, products: int, activation: int, stages: int, table: IntsIn,
+    keep: IntsIn, x: FloatsIn, panels: FloatsIn, biases: FloatsIn, positions: IntsIn,
+    segments: IntsIn, y: Floats, scratch: Floats, scratch_in: FloatsIn, indices: Bytes,
+) -> None:  # fmt: skip
     """Take blocks of images through all stages; a task is a block.
 
     Saved outputs of all images come first in `scratch`, then for each thread products, and two

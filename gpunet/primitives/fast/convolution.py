@@ -11,7 +11,7 @@ from gpunet.primitives import reference
 from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
 from gpunet.primitives.fast import products, weight_grads
-from gpunet.primitives.fast.memory import flat, scratch, workspace
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -26,9 +26,6 @@ __all__ = [
 ]
 
 Array = Any
-
-NO_BYTES = np.empty(0, np.uint8)
-NO_FLOATS = np.empty(0, np.float32)
 
 
 def conv2d_forward(
@@ -153,10 +150,7 @@ def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:
     """Return the convolution from the output's gradient to the input's, or None."""
     reach = [(size - 1) * step for size, step in zip(g.kernel_shape[:2], g.dilation, strict=True)]
     (top, bottom), (left, right) = g.padding
-    padding = (
-        (reach[0] - top, reach[0] - bottom),
-        (reach[1] - left, reach[1] - right),
-    )
+    padding = ((reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right))
     if g.strides != (1, 1) or min(map(min, padding)) < 0:
         return None
     height, width, channels, filters = g.kernel_shape

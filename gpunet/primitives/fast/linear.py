@@ -6,20 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import Activation
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, kernel
-from gpunet.primitives.fast.convolution import (
-    NO_BYTES,
-    NO_FLOATS,
-    activated,
-    add_weight_grads,
-    is_relu,
-    multiply,
-)
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.compile import Floats, FloatsIn, kernel
+from gpunet.primitives.fast.convolution import activated, add_weight_grads, is_relu, multiply
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
@@ -80,8 +72,8 @@ def bias_backward(output_grad: Array) -> Array:
     return total
 
 
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS)
-def _sum_rows(rows: int, channels: int, matrix: Array, total: Array) -> None:
+@kernel
+def _sum_rows(rows: int, channels: int, matrix: FloatsIn, total: Floats) -> None:
     """Write the sum of the rows: of parts of them in float32, of the parts in float64."""
     exact = np.zeros(channels, np.float64)
     part = np.empty(channels, np.float32)

@@ -14,7 +14,7 @@ from gpunet.primitives.geometry import Conv2DGeometry
 
 __all__ = ["Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
 
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 _BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
 _SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to at a time
@@ -25,9 +25,9 @@ class Plan(NamedTuple):
     """Sizes and tables of a convolution, and of the tasks it is divided into."""
 
     sizes: Sizes
-    positions: Ints  # where the patch of each output of a band begins
-    segments: Ints  # where in a patch each run of neighbouring numbers begins
-    steps: Ints  # where each number of a patch lies, filled up to whole tiles
+    positions: Table  # where the patch of each output of a band begins
+    segments: Table  # where in a patch each run of neighbouring numbers begins
+    steps: Table  # where each number of a patch lies, filled up to whole tiles
     panels: int
     tasks: int  # of the forward kernel
     chunk: int  # images in a task of the weight gradient
@@ -112,8 +112,8 @@ class SparsePlan(NamedTuple):
     """A `Plan` for the gradients of a pooled convolution; the band is an image."""
 
     sizes: Sizes
-    positions: Ints  # of all outputs of an image
-    segments: Ints
+    positions: Table  # of all outputs of an image
+    segments: Table
     block: int  # images whose inputs are read at a time
     chunk: int
     chunks: int
@@ -155,7 +155,7 @@ def sparse_plan(
     )
 
 
-def _segments(g: Conv2DGeometry, row: int) -> tuple[Ints, int]:
+def _segments(g: Conv2DGeometry, row: int) -> tuple[Table, int]:
     """Return where in a patch each run of neighbouring numbers begins, and its length."""
     kernel_height, kernel_width = g.kernel_shape[:2]
     channels = g.input_shape[3]
@@ -168,7 +168,7 @@ def _segments(g: Conv2DGeometry, row: int) -> tuple[Ints, int]:
 
 def _positions(
     g: Conv2DGeometry, band: int, columns: int, window: tuple[int, int], row: int
-) -> Ints:
+) -> Table:
     """Return where the patch of each output of a band begins, window by window."""
     lines = np.arange(band) * (g.strides[0] * row)
     pixels = np.arange(columns) * (g.strides[1] * g.input_shape[3])

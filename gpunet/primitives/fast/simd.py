@@ -215,9 +215,7 @@ def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> tuple[Any, Code
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(a.floats, [a.floats] * 3),
-            f"llvm.fmuladd.v{a.lanes}f32",
+            builder.module, ir.FunctionType(a.floats, [a.floats] * 3), f"llvm.fmuladd.v{a.lanes}f32"
         )
         return builder.call(function, args)
 

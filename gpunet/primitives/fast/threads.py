@@ -16,11 +16,10 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from gpunet.fork import after_fork, reset_on_fork
-from gpunet.primitives.fast.compile import INTS, kernel
+from gpunet.primitives.fast.compile import Ints, kernel
 from gpunet.primitives.fast.processors import processor_count
 from gpunet.primitives.fast.simd import pause, read_now
 
@@ -159,8 +158,8 @@ def _reaches(number: NDArray[np.int64], least: int) -> bool:
     return bool(number[0] >= least)
 
 
-@kernel(INTS, types.int64)
-def _watch(number: Any, least: int) -> None:
+@kernel
+def _watch(number: Ints, least: int) -> None:
     for _ in range(_MOMENT):
         if read_now(number) >= least:
             return

@@ -20,15 +20,14 @@ from numpy.typing import NDArray
 from gpunet.primitives.fast.backward import Back, backward, sum_parts
 from gpunet.primitives.fast.chain import (
     CACHED,
-    NO_INDICES,
     OPERATIONS,
     forward_into,
     image_sizes,
     relus_of,
     supports,
 )
-from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
-from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
+from gpunet.primitives.fast.convolution import turned_geometry
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, pack, transpose
 from gpunet.primitives.fast.simd import LANES
@@ -40,7 +39,7 @@ from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, S
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward_kept"]
 
 Array = Any
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 _CHUNKS = 16  # parts that gradients are summed up in, at most
 _LEAST_CHUNK = 4  # images
@@ -51,14 +50,14 @@ class _Plan(NamedTuple):
     chunk: int  # images in a task
     chunks: int
     block: int  # images at a time
-    table: Ints  # Sizes of each stage
-    inputs: Ints  # Sizes of the convolutions that make the gradients of inputs, where not sparse
+    table: Table  # Sizes of each stage
+    inputs: Table  # Sizes of the convolutions that make the gradients of inputs, where not sparse
     stages: list[Back]
-    backs: Ints  # the same as numbers
-    positions: Ints
-    segments: Ints
-    steps: Ints
-    groups: Ints  # (stage, first filter) of each panel of filters
+    backs: Table  # the same as numbers
+    positions: Table
+    segments: Table
+    steps: Table
+    groups: Table  # (stage, first filter) of each panel of filters
     part: int  # floats of a part
     grads: int  # floats of all gradients
     weights: int
@@ -123,7 +122,7 @@ def chain_backward(
         p.lists, p.table.reshape(-1), p.inputs.reshape(-1), p.backs.reshape(-1), flat(x),
         flat(output_grad), kept.floats, kept.indices, weights, np.zeros(p.biases, x.dtype),
         p.positions, p.segments, p.steps, parts, scratch, scratch,
-        scratch_ints(p.lists), NO_INDICES,
+        scratch_ints(p.lists), NO_BYTES,
     )  # fmt: skip
     grads = np.empty(p.grads, x.dtype)
     run(
@@ -211,9 +210,9 @@ class _Tables:
         self.rows: list[Sizes] = []
         self.inputs: list[Sizes] = []
         self.backs: list[Back] = []
-        self.positions: list[Ints] = []
-        self.segments: list[Ints] = []
-        self.steps: list[Ints] = []
+        self.positions: list[Table] = []
+        self.segments: list[Table] = []
+        self.steps: list[Table] = []
         self.groups: list[tuple[int, int]] = []
         self.part = self.grads = self.weights = self.biases = self.scratch = self.kept = 0
         self.lists = self.indices = 0
@@ -257,11 +256,10 @@ class _Tables:
         self._add_input_grad(turned, sizes)
         return True
 
-    def _placed(self, sizes: Sizes, positions: Ints, segments: Ints) -> Sizes:
+    def _placed(self, sizes: Sizes, positions: Table, segments: Table) -> Sizes:
         """Add tables, and return sizes that say where they are."""
         placed = sizes._replace(
-            first_position=sum(map(len, self.positions)),
-            first_segment=sum(map(len, self.segments)),
+            first_position=sum(map(len, self.positions)), first_segment=sum(map(len, self.segments))
         )
         self.positions.append(positions)
         self.segments.append(segments)

@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, kernel
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
 from gpunet.primitives.fast.elementwise import share, tasks_for
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
@@ -92,22 +91,12 @@ def _supports(*buffers: Array) -> bool:
     )
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.float32, types.float32, types.boolean, types.boolean,
-    FLOATS_IN, FLOATS, FLOATS,
-)  # fmt: skip
+@kernel
 def _sgd(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    factor: np.float32,
-    momentum: np.float32,
-    has_velocity: bool,
-    nesterov: bool,
-    gradients: Array,
-    velocity: Array,
-    parameters: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    factor: np.float32, momentum: np.float32, has_velocity: bool, nesterov: bool,
+    gradients: FloatsIn, velocity: Floats, parameters: Floats,
+) -> None:  # fmt: skip
     """Take a step of gradient descent; `factor` is minus the learning rate."""
     task = take_task(counters)
     while task < tasks:
@@ -124,23 +113,12 @@ def _sgd(
         task = take_task(counters)
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.float32, types.float32, types.float32, types.float32,
-    FLOATS_IN, FLOATS, FLOATS, FLOATS,
-)  # fmt: skip
+@kernel
 def _adam(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    alpha: np.float32,
-    mean_rate: np.float32,
-    variance_rate: np.float32,
-    epsilon: np.float32,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    parameters: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    alpha: np.float32, mean_rate: np.float32, variance_rate: np.float32, epsilon: np.float32,
+    gradients: FloatsIn, mean: Floats, variance: Floats, parameters: Floats,
+) -> None:  # fmt: skip
     """Take a step of Adam; the rates are 1 less the decays."""
     task = take_task(counters)
     while task < tasks:
@@ -157,9 +135,9 @@ def _adam(
 _LARGEST = np.finfo(np.float32).max
 
 
-@kernel(INTS, types.int64, types.int64, FLOATS_IN, INTS)
+@kernel
 def _find_overflows(
-    counters: Array, tasks: int, worker: int, gradients: Array, overflows: Array
+    counters: Ints, tasks: int, worker: int, gradients: FloatsIn, overflows: Ints
 ) -> None:
     """Write for each task whether a square is NaN or infinite."""
     task = take_task(counters)

@@ -33,14 +33,14 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def double(x: Any) -> None:
+def double(x: compiling.Floats) -> None:
     for i in range(x.size):
         x[i] *= 2
 
 
 def compiled() -> Any:
     """Return a kernel that works, compiled or loaded as in a new process."""
-    made = compiling._compile(double, numba.types.void(compiling.FLOATS))
+    made = compiling._compile(double, compiling._signature(double, {}))
     x = np.ones(3, np.float32)
     made(x)
     assert x.tolist() == [2, 2, 2]
@@ -147,7 +147,7 @@ def interrupt_in_compilation() -> Iterator[None]:
 def test_an_interrupt_does_not_cut_a_compilation_short(
     cache: Path, interrupt_in_compilation: None
 ) -> None:
-    kernel = compiling.kernel(compiling.FLOATS)(double)
+    kernel = compiling.kernel(double)
     x = np.ones(3, np.float32)
     with pytest.raises(KeyboardInterrupt):
         kernel(x)
