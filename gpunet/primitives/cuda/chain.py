@@ -16,14 +16,7 @@ from gpunet.primitives.cuda import (
     softmax,
 )
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
-from gpunet.primitives.stages import (
-    ChainGeometry,
-    Kept,
-    LossAndGrads,
-    Operations,
-    Stage,
-    rows_of,
-)
+from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Operations, Stage, rows_of
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 

@@ -38,26 +38,12 @@ def matmul(
     plan = plan_product(rows, columns, inner, matrices, a.dtype, vector_a)
     partial = new_partial(plan, y.shape, a.dtype)
     _MATMUL(
-        (plan.tiles * matrices, plan.splits),
-        plan.tiling.threads,
-        matrices,
-        rows,
-        columns,
-        inner,
-        plan.chunk,
-        a,
-        b,
-        bias,
-        y,
-        partial,
-        types={"T": a.dtype},
-        **plan.tiling.macros,
-        VECTOR_A=vector_a,
-        VECTOR_B=vector(b.shape[-1], b),
-        VECTOR_Y=vector(columns, y, partial),
-        TRANSPOSE_A=int(transpose_a),
-        TRANSPOSE_B=int(transpose_b),
+        (plan.tiles * matrices, plan.splits), plan.tiling.threads,
+        matrices, rows, columns, inner, plan.chunk, a, b, bias, y, partial,
+        types={"T": a.dtype}, **plan.tiling.macros, VECTOR_A=vector_a,
+        VECTOR_B=vector(b.shape[-1], b), VECTOR_Y=vector(columns, y, partial),
+        TRANSPOSE_A=int(transpose_a), TRANSPOSE_B=int(transpose_b),
         ACTIVATION=activation_macro(activation),
-    )
+    )  # fmt: skip
     finish(partial, y, bias, activation)
     return y

@@ -85,24 +85,12 @@ def finish_gradients(
     """
     blocks, table = _table(segments)
     samples = 0 if scored.losses is None else scored.losses.size
+    counters = 0 if scored.counters is None else scored.counters.size
     _FINISH(
-        blocks + (samples > 0),
-        _BLOCK,
-        len(segments),
-        launch.constant(table),
-        parts,
-        gradients,
-        samples,
-        scored.weight,
-        scored.losses,
-        scored.hits,
-        scored.totals,
-        0 if scored.counters is None else scored.counters.size,
-        scored.increments,
-        scored.counters,
-        failed,
-        types={"T": gradients.dtype},
-    )
+        blocks + (samples > 0), _BLOCK, len(segments), launch.constant(table), parts, gradients,
+        samples, scored.weight, scored.losses, scored.hits, scored.totals,
+        counters, scored.increments, scored.counters, failed, types={"T": gradients.dtype},
+    )  # fmt: skip
 
 
 def add_up(parts: Parts) -> Array:

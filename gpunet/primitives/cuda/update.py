@@ -35,19 +35,10 @@ def sgd_update(
     buffers = [parameters] if velocity is None else [parameters, velocity]
     vector = launch.vector_width(gradients, *buffers)
     _SGD(
-        _blocks(parameters.size, vector),
-        _BLOCK,
-        parameters.size,
-        momentum,
-        int(nesterov),
-        learning_rate,
-        gradients,
-        parameters,
-        velocity,
-        skip,
-        types={"T": parameters.dtype},
-        VECTOR=vector,
-    )
+        _blocks(parameters.size, vector), _BLOCK, parameters.size, momentum, int(nesterov),
+        learning_rate, gradients, parameters, velocity, skip,
+        types={"T": parameters.dtype}, VECTOR=vector,
+    )  # fmt: skip
 
 
 def adam_update(
@@ -65,24 +56,10 @@ def adam_update(
     gradients = launch.contiguous(gradients)
     vector = launch.vector_width(parameters, gradients, mean, variance)
     _ADAM(
-        _blocks(parameters.size, vector),
-        _BLOCK,
-        parameters.size,
-        1 - beta_1,
-        1 - beta_2,
-        _log(beta_1),
-        _log(beta_2),
-        epsilon,
-        step,
-        learning_rate,
-        gradients,
-        parameters,
-        mean,
-        variance,
-        skip,
-        types={"T": parameters.dtype},
-        VECTOR=vector,
-    )
+        _blocks(parameters.size, vector), _BLOCK, parameters.size,
+        1 - beta_1, 1 - beta_2, _log(beta_1), _log(beta_2), epsilon, step, learning_rate,
+        gradients, parameters, mean, variance, skip, types={"T": parameters.dtype}, VECTOR=vector,
+    )  # fmt: skip
 
 
 def squares_are_finite(gradients: Array) -> bool:
