@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.primitives.activation_table import as_fused
-from gpunet.primitives.checks import (
-    are_class_numbers,
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.primitives.checks import are_class_numbers, check_same_dtype, check_shape
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, chain_geometry
 from gpunet.primitives.twins import twins_of
 

@@ -206,11 +206,7 @@ def _check_int64(where: str, name: str, array: Any) -> None:
 
 
 def check_conv_grad(
-    output_grad: Any,
-    operand: Any,
-    output: Any,
-    activation: Activation | None,
-    g: Conv2DGeometry,
+    output_grad: Any, operand: Any, output: Any, activation: Activation | None, g: Conv2DGeometry
 ) -> None:
     """Raise unless the gradient of a convolution's output fits its geometry and operand."""
     check_same_dtype("conv2d", operand, output_grad=output_grad)

@@ -51,8 +51,7 @@ class Conv2DGeometry(NamedTuple):
     def for_images(self, count: int) -> Conv2DGeometry:
         """Return the geometry for another batch size."""
         return self._replace(
-            input_shape=(count, *self.input_shape[1:]),
-            output_shape=(count, *self.output_shape[1:]),
+            input_shape=(count, *self.input_shape[1:]), output_shape=(count, *self.output_shape[1:])
         )
 
 
@@ -73,8 +72,7 @@ class Pool2DGeometry(NamedTuple):
     def for_images(self, count: int) -> Pool2DGeometry:
         """Return the geometry for another batch size."""
         return self._replace(
-            input_shape=(count, *self.input_shape[1:]),
-            output_shape=(count, *self.output_shape[1:]),
+            input_shape=(count, *self.input_shape[1:]), output_shape=(count, *self.output_shape[1:])
         )
 
 

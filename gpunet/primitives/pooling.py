@@ -8,11 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_fused
-from gpunet.primitives.checks import (
-    check_convolution,
-    check_pooled_grad,
-    check_shape,
-)
+from gpunet.primitives.checks import check_convolution, check_pooled_grad, check_shape
 from gpunet.primitives.geometry import conv2d_max_pool_geometry, pool2d_geometry
 from gpunet.primitives.shapes import Padding, Window
 from gpunet.primitives.twins import twins_of
