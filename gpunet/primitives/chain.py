@@ -49,13 +49,9 @@ def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
 
 
 def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    kept: Kept,
-    *,
+    output_grad: Array, x: Array, stages: Sequence[Stage], kept: Kept, *,
     with_input_grad: bool = False,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:  # fmt: skip
     """Return the gradient of `x` or None, and for each stage those of its kernel and its bias.
 
     Arguments:
