@@ -23,11 +23,9 @@ Array = Any
 
 def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -> Array:
     """Return data[rows] in `dtype`, times `scale`."""
-    rows_in, width = flat(rows), math.prod(data.shape[1:])
-    if not _supports(data, rows_in, width, dtype, scale):
+    rows_in, width, convert = flat(rows), math.prod(data.shape[1:]), _kernel_for(data)
+    if convert is None or not _supports(data, rows_in, width, dtype, scale):
         return reference.gather_batch(data, rows, dtype, scale)
-    convert = _kernel_for(data)
-    assert convert is not None
     batch = empty((rows.size, *data.shape[1:]), dtype)
     grain = max(1, LEAST_TASK // width)
     run(
@@ -45,8 +43,7 @@ def _supports(data: Array, rows: Array, width: int, dtype: np.dtype[Any], scale:
     if missing or width == 0 or dtype != np.float32 or type(scale) not in (int, float):
         return False
     is_copy = data.dtype == dtype and scale == 1  # no kernel copies faster than NumPy
-    # A copy of a view would be one of all the data.
-    return _kernel_for(data) is not None and not is_copy and data.flags.c_contiguous
+    return not is_copy and data.flags.c_contiguous  # a copy of a view would be one of all the data
 
 
 def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any]) -> Array:

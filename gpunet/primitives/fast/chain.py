@@ -111,7 +111,7 @@ def forward_into(
     scratch = empty((size,), x.dtype) if kept else workspace("scratch", size)
     run(
         _chain, -(-len(x) // p.block), len(x), p.block, kept, p.products, p.activation, len(stages),
-        p.table.reshape(-1), p.kept.reshape(-1), flat(x), panels, biases, p.positions, p.segments,
+        p.table, p.kept, flat(x), panels, biases, p.positions, p.segments,
         memory.reshape(-1), scratch, scratch, indices,
     )  # fmt: skip
     return scratch if kept else memory
@@ -128,12 +128,9 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
     for geometry, size, relu in zip(g.stages, image[1:], relus, strict=True):
         stage = plan(geometry.conv.for_images(block), geometry.pool.pool_size, relu)
         sizes = stage.sizes._replace(
-            indexed=stage.sizes.indexed if keep else 0,
-            first_position=place,
-            first_segment=segment,
-            first_weight=weight,
-            first_bias=bias,
-        )
+            indexed=stage.sizes.indexed if keep else 0, first_position=place,
+            first_segment=segment, first_weight=weight, first_bias=bias,
+        )  # fmt: skip
         rows.append(sizes)
         positions.append(stage.positions)
         segments.append(stage.segments)
@@ -145,18 +142,12 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
         kept.append((size, floats, indices))
         floats += size
         indices += size if sizes.indexed else 0
+    places = [(row.patch, row.filters, row.first_weight, row.first_bias) for row in rows]
+    table, outputs_kept = (np.array(numbers, np.int64).reshape(-1) for numbers in (rows, kept))
     return _Plan(
-        block,
-        np.array(rows, np.int64),
-        [(row.patch, row.filters, row.first_weight, row.first_bias) for row in rows],
-        np.array(kept, np.int64),
-        np.concatenate(positions),
-        np.concatenate(segments),
-        weight,
-        bias,
-        whole_lines(block * largest),
-        scratch,
-    )
+        block, table, places, outputs_kept, np.concatenate(positions), np.concatenate(segments),
+        weight, bias, whole_lines(block * largest), scratch,
+    )  # fmt: skip
 
 
 @kernel

@@ -245,11 +245,8 @@ class _Message(event.Listener):
         if not _Message.said:
             _Message.said = True
             kept = "once" if _cache_folder() else "anew in each process (no folder to keep them)"
-            print(
-                f"gpunet: compiling kernels for this processor, {kept}: some 20 s in all.",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"gpunet: compiling kernels for this processor, {kept}: some 20 s in all."
+            print(text, file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
         """Print nothing."""

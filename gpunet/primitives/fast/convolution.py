@@ -72,13 +72,9 @@ def activated(y: Array, activation: Activation | None) -> Array:
 
 
 def conv2d_backward_weight(
-    output_grad: Array,
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, x: Array, g: Conv2DGeometry, activation: Activation | None,
+    output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     if not supports(g, x):
         return reference.conv2d_backward_weight(output_grad, x, g, activation, output, with_bias)
@@ -97,14 +93,9 @@ def before_activation(
 
 
 def add_weight_grads(
-    p: Plan,
-    kernel_shape: tuple[int, ...],
-    output_grad: Array,
-    output: Array,
-    indices: Array,
-    x: Array,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    p: Plan, kernel_shape: tuple[int, ...], output_grad: Array, output: Array, indices: Array,
+    x: Array, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and, if wanted, of the bias."""
     parts = workspace("parts", p.chunks * p.panels * (p.steps.size + 1) * products.PANEL)
     memory = scratch(p.sizes.scratch)
@@ -126,12 +117,9 @@ def split_grads(
 
 
 def conv2d_backward_input(
-    output_grad: Array,
-    kernel: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
+    output_grad: Array, kernel: Array, g: Conv2DGeometry, activation: Activation | None,
     output: Array | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the gradient of the input.
 
     With strides of 1 it is a convolution itself, of the gradient with the flipped kernel.

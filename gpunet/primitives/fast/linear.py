@@ -26,13 +26,9 @@ _PART = 128  # rows that are summed in float32
 
 
 def matmul(
-    a: Array,
-    b: Array,
-    bias: Array | None,
-    transpose_a: bool,
-    transpose_b: bool,
+    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool,
     activation: Activation | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
     if not _supports(a, rows, columns, inner) or (transpose_a and (transpose_b or activation)):

@@ -61,51 +61,20 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
     panels = -(-filters // PANEL)
     chunk = _chunk(images, panels)
     sizes = Sizes(
-        images=images,
-        image=height * width * channels,
-        row=row,
-        pixel=channels,
-        height=height,
-        width=width,
-        top=g.padding[0][0],
-        left=g.padding[1][0],
-        padded=int(padded),
-        stride=row * g.strides[0],
-        first_step=g.strides[0],
-        patch=patch,
-        length=length,
-        filters=filters,
-        window=window[0] * window[1],
-        band=band,
-        bands=bands,
-        rows=rows,
-        columns=columns,
-        group=group,
-        grain=grain,
-        relu=int(relu),
-        indexed=int(window != (1, 1)),
+        images=images, image=height * width * channels, row=row, pixel=channels, height=height,
+        width=width, top=g.padding[0][0], left=g.padding[1][0], padded=int(padded),
+        stride=row * g.strides[0], first_step=g.strides[0], patch=patch, length=length,
+        filters=filters, window=window[0] * window[1], band=band, bands=bands, rows=rows,
+        columns=columns, group=group, grain=grain, relu=int(relu), indexed=int(window != (1, 1)),
         scratch=whole_lines((group * band * columns + 1) * PANEL + (copied * row if padded else 0)),
-        copied=copied,
-        lists=0,
-        segments=len(segments),
-        steps=-(-patch // TILE) * TILE,
-        first_position=0,
-        first_segment=0,
-        first_of_steps=0,
-        first_weight=0,
-        first_bias=0,
-    )
+        copied=copied, lists=0, segments=len(segments), steps=-(-patch // TILE) * TILE,
+        first_position=0, first_segment=0, first_of_steps=0, first_weight=0, first_bias=0,
+    )  # fmt: skip
     places = _positions(g, band, columns, window, row)
-    return Plan(
-        sizes,
-        (np.arange(group)[:, None] * sizes.image + places).reshape(-1),
-        segments,
-        np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])]),
-        panels,
-        -(-items // grain),
-        chunk,
-        -(-images // chunk),
-    )
+    positions = (np.arange(group)[:, None] * sizes.image + places).reshape(-1)
+    steps = np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])])
+    tasks, chunks = -(-items // grain), -(-images // chunk)
+    return Plan(sizes, positions, segments, steps, panels, tasks, chunk, chunks)
 
 
 class SparsePlan(NamedTuple):
@@ -139,20 +108,12 @@ def sparse_plan(
         block = max(1, min(_SPARSE_BLOCK // image, sizes.images))
     entries = max(outputs * sizes.filters, PANEL * block * outputs // sizes.window)
     padded = block * image if sizes.padded else 0
-    sizes = sizes._replace(
-        copied=copied,
-        scratch=whole_lines(padded + entries + 1),
-        lists=whole_lines(entries + max(outputs, PANEL) + 1),
-    )
+    lists = whole_lines(entries + max(outputs, PANEL) + 1)
+    sizes = sizes._replace(copied=copied, scratch=whole_lines(padded + entries + 1), lists=lists)
+    positions = _positions(g, sizes.rows, sizes.columns, window, sizes.row)
     chunk = _chunk(sizes.images, -(-sizes.filters // PANEL))
-    return SparsePlan(
-        sizes,
-        _positions(g, sizes.rows, sizes.columns, window, sizes.row),
-        _segments(g, sizes.row)[0],
-        block,
-        chunk,
-        -(-sizes.images // chunk),
-    )
+    chunks = -(-sizes.images // chunk)
+    return SparsePlan(sizes, positions, _segments(g, sizes.row)[0], block, chunk, chunks)
 
 
 def _segments(g: Conv2DGeometry, row: int) -> tuple[Table, int]:

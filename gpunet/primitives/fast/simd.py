@@ -192,21 +192,13 @@ def splat(typing_context: Any, number: Any, lanes: Any) -> tuple[Any, Codegen]:
 @intrinsic
 def add(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
     """Return a + b."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fadd(*args)
-
-    return a(a, a), codegen
+    return a(a, a), lambda context, builder, signature, args: builder.fadd(*args)
 
 
 @intrinsic
 def divide(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
     """Return a / b."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fdiv(*args)
-
-    return a(a, a), codegen
+    return a(a, a), lambda context, builder, signature, args: builder.fdiv(*args)
 
 
 @intrinsic

@@ -105,12 +105,9 @@ class _Workers:
                 break
 
     def run(
-        self,
-        kernel: Callable[..., Any],
-        counters: NDArray[np.int64],
-        tasks: int,
+        self, kernel: Callable[..., Any], counters: NDArray[np.int64], tasks: int,
         arguments: tuple[Any, ...],
-    ) -> None:
+    ) -> None:  # fmt: skip
         job = _Job(kernel, counters, tasks, arguments, [], [])
         try:
             self.job = job

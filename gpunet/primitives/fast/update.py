@@ -21,14 +21,9 @@ Array = Any
 
 
 def sgd_update(
-    parameters: Array,
-    gradients: Array,
-    velocity: Array | None,
-    learning_rate: Array,
-    momentum: float,
-    nesterov: bool,
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: Array,
+    momentum: float, nesterov: bool, skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of gradient descent, in place."""
     if not _supports(parameters, parameters if velocity is None else velocity):
         reference.sgd_update(
@@ -44,15 +39,9 @@ def sgd_update(
 
 
 def adam_update(
-    parameters: Array,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    step: Array,
-    learning_rate: Array,
-    options: tuple[float, float, float],
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, mean: Array, variance: Array, step: Array,
+    learning_rate: Array, options: tuple[float, float, float], skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of Adam, in place; `options` are beta_1, beta_2 and epsilon."""
     if not _supports(parameters, mean, variance):
         reference.adam_update(
