@@ -72,14 +72,9 @@ def supports(g: Conv2DGeometry, dtype: Any) -> bool:
 
 
 def forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    y: Array,
-    indices: Array,
-) -> None:
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None,
+    y: Array, indices: Array,
+) -> None:  # fmt: skip
     """Write the largest of each window, and its index.
 
     Arguments:
@@ -99,12 +94,9 @@ def forward(
 
 
 def backward_weight(
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
+    given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry, activation: Activation | None,
     with_bias: bool,
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias; arguments as in `convolution`'s."""
     shape = weight_parts_shape(x, g, with_bias)
     partial = launch.empty(shape, launch.accumulator(x.dtype))
@@ -121,13 +113,9 @@ def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[in
 
 
 def backward_weight_parts(
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    with_bias: bool,
-    partial: Array,
-) -> None:
+    given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry, activation: Activation | None,
+    with_bias: bool, partial: Array,
+) -> None:  # fmt: skip
     """Write parts of the gradients, whose sum is the result of `backward_weight`.
 
     Arguments:

@@ -59,14 +59,9 @@ def parts_of(batch: int, stages: Sequence[Stage]) -> int:
 
 
 def dense_cross_entropy(
-    x: Array,
-    stages: Sequence[Stage],
-    labels: Array,
-    parts: Array,
-    firsts: Sequence[int],
-    *,
+    x: Array, stages: Sequence[Stage], labels: Array, parts: Array, firsts: Sequence[int], *,
     with_input_grad: bool,
-) -> tuple[Array, Array, Array, Array | None]:
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
     """Return the losses, the probabilities, the hits and the gradient of `x`; write `parts`.
 
     Gradients are those of the mean of the losses.

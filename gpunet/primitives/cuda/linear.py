@@ -20,13 +20,9 @@ _MATMUL = Kernel("matmul.cu", "matmul")
 
 
 def matmul(
-    a: Array,
-    b: Array,
-    bias: Array | None,
-    transpose_a: bool,
-    transpose_b: bool,
+    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool,
     activation: Activation | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
     stack = a.shape[:-2]  # () for two matrices

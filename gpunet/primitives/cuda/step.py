@@ -67,12 +67,9 @@ def segments_of(parts: Sequence[tuple[int, Parts]]) -> tuple[Segment, ...]:
 
 
 def finish_gradients(
-    gradients: Array,
-    parts: Array | None,
-    segments: tuple[Segment, ...],
-    failed: Array,
+    gradients: Array, parts: Array | None, segments: tuple[Segment, ...], failed: Array,
     scored: Scored = NO_SCORES,
-) -> None:
+) -> None:  # fmt: skip
     """Total partial sums into `gradients`, check that all is finite, and score the batch.
 
     Arguments:

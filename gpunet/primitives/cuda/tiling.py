@@ -82,15 +82,9 @@ class Plan(NamedTuple):
 
 
 def plan_product(
-    rows: int,
-    columns: int,
-    length: int,
-    groups: int,
-    dtype: Any,
-    vector_a: int,
-    rows_together: int = 1,
-    summed_later: bool = False,
-) -> Plan:
+    rows: int, columns: int, length: int, groups: int, dtype: Any, vector_a: int,
+    rows_together: int = 1, summed_later: bool = False,
+) -> Plan:  # fmt: skip
     """Return how to make `groups` results of (rows, columns), each sum of `length` products.
 
     Arguments:

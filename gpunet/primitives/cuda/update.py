@@ -22,14 +22,9 @@ _BLOCK = 256
 
 
 def sgd_update(
-    parameters: Array,
-    gradients: Array,
-    velocity: Array | None,
-    learning_rate: Array,
-    momentum: float,
-    nesterov: bool,
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: Array,
+    momentum: float, nesterov: bool, skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of gradient descent, in place."""
     gradients = launch.contiguous(gradients)
     buffers = [parameters] if velocity is None else [parameters, velocity]
@@ -42,15 +37,9 @@ def sgd_update(
 
 
 def adam_update(
-    parameters: Array,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    step: Array,
-    learning_rate: Array,
-    options: tuple[float, float, float],
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, mean: Array, variance: Array, step: Array,
+    learning_rate: Array, options: tuple[float, float, float], skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of Adam, in place; `options` are beta_1, beta_2 and epsilon."""
     beta_1, beta_2, epsilon = options
     gradients = launch.contiguous(gradients)
