@@ -150,20 +150,11 @@ def _windows(x: Array, g: Conv2DGeometry) -> Array:
     """Return the view (images, rows, width, kernel height, kernel width, groups, channels)."""
     image, row, pixel, channel = x.strides
     channels = g.kernel_shape[2]
-    return as_strided(
-        x,
-        (len(x), *g.output_shape[1:3], *g.kernel_shape[:2], g.groups, channels),
-        (
-            image,
-            row * g.strides[0],
-            pixel * g.strides[1],
-            row * g.dilation[0],
-            pixel * g.dilation[1],
-            channel * channels,
-            channel,
-        ),
-        writeable=False,
-    )
+    shape = (len(x), *g.output_shape[1:3], *g.kernel_shape[:2], g.groups, channels)
+    positions = (image, row * g.strides[0], pixel * g.strides[1])
+    taps = (row * g.dilation[0], pixel * g.dilation[1])
+    strides = (*positions, *taps, channel * channels, channel)
+    return as_strided(x, shape, strides, writeable=False)
 
 
 def _copy_columns(windows: Array, buffer: Array) -> Array:

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -45,6 +45,32 @@ def compiled() -> Any:
     made(x)
     assert x.tolist() == [2, 2, 2]
     return made
+
+
+class Sizes(NamedTuple):
+    rows: int
+    columns: int
+
+
+def annotated(
+    x: compiling.Floats, rows: compiling.IntsIn, data: Any, sizes: Sizes, count: int,
+    scale: np.float32, is_copy: bool,
+) -> None:  # fmt: skip
+    pass
+
+
+def test_a_kernel_has_the_types_of_its_annotations() -> None:
+    types = numba.types
+    expected = types.void(
+        types.Array(types.float32, 1, "C"),
+        types.Array(types.int64, 1, "C", readonly=True),
+        types.Array(types.uint8, 1, "C", readonly=True),
+        types.NamedUniTuple(types.int64, 2, Sizes),
+        types.int64,
+        types.float32,
+        types.boolean,
+    )
+    assert compiling._signature(annotated, {"data": compiling.BytesIn}) == expected
 
 
 def was_loaded(kernel: Any) -> bool:
