@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.primitives.activation_table import as_fused
-from gpunet.primitives.checks import (
-    are_class_numbers,
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.primitives.checks import are_class_numbers, check_same_dtype, check_shape
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, chain_geometry
 from gpunet.primitives.twins import twins_of
 
@@ -53,13 +49,9 @@ def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
 
 
 def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    kept: Kept,
-    *,
+    output_grad: Array, x: Array, stages: Sequence[Stage], kept: Kept, *,
     with_input_grad: bool = False,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:  # fmt: skip
     """Return the gradient of `x` or None, and for each stage those of its kernel and its bias.
 
     Arguments:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from gpunet.primitives.fast.backward import Back, backward, sum_parts
 from gpunet.primitives.fast.chain import (
     CACHED,
-    NO_INDICES,
     OPERATIONS,
     forward_into,
     image_sizes,
     relus_of,
 )
-from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
-from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
+from gpunet.primitives.fast.convolution import turned_geometry
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, pack, transpose
 from gpunet.primitives.fast.simd import LANES
@@ -38,32 +37,11 @@ from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, S
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward_kept"]
 
 Array = Any
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 _CHUNKS = 16  # parts that gradients are summed up in, at most
 _LEAST_CHUNK = 4  # images
 _MOST_WEIGHTS = 1 << 20  # of all stages: each part has room for them
-
-
-class _Plan(NamedTuple):
-    chunk: int  # images in a task
-    chunks: int
-    block: int  # images at a time
-    table: Ints  # Sizes of each stage
-    inputs: Ints  # Sizes of the convolutions that make the gradients of inputs, where not sparse
-    stages: list[Back]
-    backs: Ints  # the same as numbers
-    positions: Ints
-    segments: Ints
-    steps: Ints
-    groups: Ints  # (stage, first filter) of each panel of filters
-    part: int  # floats of a part
-    grads: int  # floats of all gradients
-    weights: int
-    biases: int  # the most floats of a bias, for whole panels
-    activation: int  # floats of the largest output of a stage, for a block
-    scratch: int  # floats and int64 of a thread's memory, beside two activations
-    lists: int
 
 
 class _Memory(list[Any]):
@@ -87,8 +65,7 @@ def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> t
     relus = relus_of(x, stages)
     p = None if relus is None else _plan(g, relus)
     if relus is None or p is None:
-        kept = OPERATIONS.forward_all(x, stages, g)
-        return kept[-1][0], kept
+        return OPERATIONS.forward_all(x, stages, g)
     memory, (places, floats, maxima) = _Memory(), _places(g)
     memory.indices, memory.plan = empty((maxima,), np.uint8), p
     memory.floats = forward_into(x, stages, g, relus, NO_FLOATS, memory.indices, floats)
@@ -113,13 +90,9 @@ def _places(g: ChainGeometry) -> tuple[list[_Saved], int, int]:
 
 
 def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    kept: Kept,
+    output_grad: Array, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept,
     with_input_grad: bool,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:  # fmt: skip
     """Return the gradients of `x` and of all weights."""
     if with_input_grad or not isinstance(kept, _Memory):
         return OPERATIONS.backward_all(output_grad, x, stages, g, kept, with_input_grad)
@@ -127,21 +100,18 @@ def chain_backward(
     weights = workspace("panels", p.weights)
     for back, stage in zip(p.stages[1:], stages[1:], strict=True):
         _lay_out(back, stage, weights)
-    threads = thread_count()
-    parts = workspace("parts", p.chunks * p.part)
-    scratch = workspace("scratch", threads * (2 * p.activation + p.scratch))
+    (table, inputs, backs, panels), places = p.tables, p.places
+    part = whole_lines(p.part)
+    parts = workspace("parts", p.chunks * part)
+    scratch = workspace("scratch", thread_count() * (2 * p.activation + p.scratch))
     run(
-        backward, p.chunks, len(x), p.chunk, p.block, len(stages), p.part, p.activation, p.scratch,
-        p.lists, p.table.reshape(-1), p.inputs.reshape(-1), p.backs.reshape(-1), flat(x),
-        flat(output_grad), kept.floats, kept.indices, weights, np.zeros(p.biases, x.dtype),
-        p.positions, p.segments, p.steps, parts, scratch, scratch,
-        scratch_ints(p.lists), NO_INDICES,
+        backward, p.chunks, len(x), p.chunk, p.block, len(stages), part, p.activation, p.scratch,
+        p.lists, table, inputs, backs, flat(x), flat(output_grad), kept.floats, kept.indices,
+        weights, np.zeros(p.biases, x.dtype), *places, parts, scratch, scratch,
+        scratch_ints(p.lists), NO_BYTES,
     )  # fmt: skip
     grads = np.empty(p.grads, x.dtype)
-    run(
-        sum_parts, len(p.groups), p.chunks, p.part, p.table.reshape(-1), p.backs.reshape(-1),
-        p.groups.reshape(-1), parts, grads,
-    )  # fmt: skip
+    run(sum_parts, len(p.panels), p.chunks, part, table, backs, panels, parts, grads)
     return None, list(_split(p, stages, grads))
 
 
@@ -184,59 +154,52 @@ def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Ar
 @lru_cache(maxsize=64)
 def _plan(g: ChainGeometry, relus: tuple[bool, ...]) -> _Plan | None:
     """Return the plan for a batch; None if the kernels do not support a stage."""
-    images = g.stages[0].conv.input_shape[0]
-    chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))
-    largest = max(image_sizes(g))
-    block = max(1, min(CACHED // (2 * largest), chunk, images))
-    tables = _Tables()
+    made = _Plan(g)
     for position, (stage, relu) in enumerate(zip(g.stages, relus, strict=True)):
-        if not tables.add(stage.for_images(block), relu, position == 0):
+        if not made.add(stage.for_images(made.block), relu, position == 0):
             return None
-    if tables.part > _MOST_WEIGHTS:
-        return None
-    return _Plan(
-        chunk=chunk,
-        chunks=-(-images // chunk),
-        block=block,
-        table=np.array(tables.rows, np.int64),
-        inputs=np.array(tables.inputs, np.int64),
-        stages=tables.backs,
-        backs=np.array(tables.backs, np.int64),
-        positions=np.concatenate(tables.positions),
-        segments=np.concatenate(tables.segments),
-        steps=np.concatenate(tables.steps),
-        groups=np.array(tables.groups, np.int64),
-        part=whole_lines(tables.part),
-        grads=tables.grads,
-        weights=tables.weights,
-        biases=tables.biases,
-        activation=whole_lines(block * largest),
-        scratch=whole_lines(tables.scratch),
-        lists=whole_lines(tables.lists),
-    )
+    return made if made.part <= _MOST_WEIGHTS else None
 
 
-class _Tables:
-    """The tables of a plan while stages are added to them."""
+class _Plan:
+    """Sizes and tables of a chain for a batch; stages are added to it one after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, g: ChainGeometry) -> None:
+        images, largest = g.stages[0].conv.input_shape[0], max(image_sizes(g))
+        self.chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))  # images in a task
+        self.chunks = -(-images // self.chunk)
+        self.block = max(1, min(CACHED // (2 * largest), self.chunk, images))  # images at a time
+        self.activation = whole_lines(self.block * largest)  # floats of a block's largest output
         self.rows: list[Sizes] = []
-        self.inputs: list[Sizes] = []
-        self.backs: list[Back] = []
-        self.positions: list[Ints] = []
-        self.segments: list[Ints] = []
-        self.steps: list[Ints] = []
-        self.groups: list[tuple[int, int]] = []
-        self.part = self.grads = self.weights = self.biases = self.scratch = self.kept = 0
-        self.lists = self.indices = 0
+        self.inputs: list[Sizes] = []  # of what makes the gradients of inputs, where not sparse
+        self.stages: list[Back] = []
+        self.positions: list[Table] = []
+        self.segments: list[Table] = []
+        self.steps: list[Table] = []
+        self.panels: list[tuple[int, int]] = []  # the stage and the first filter of each panel
+        self.kept = self.indices = 0  # numbers of all stages' outputs of an image
+        self.part = self.grads = self.weights = 0  # floats of a part, of all gradients and weights
+        self.biases = 0  # the most floats of a bias, for whole panels
+        self.scratch = self.lists = 0  # of a thread's memory, beside two activations
 
-    def add(self, stage: StageGeometry, relu: bool, first: bool) -> bool:
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The numbers of `rows`, `inputs`, `stages` and `panels`, as kernels take them."""
+        fields = (self.rows, self.inputs, self.stages, self.panels)
+        return [np.array(field, np.int64).reshape(-1) for field in fields]
+
+    @cached_property
+    def places(self) -> list[Table]:
+        """The numbers of `positions`, `segments` and `steps`, likewise."""
+        return [np.concatenate(field) for field in (self.positions, self.segments, self.steps)]
+
+    def add(self, stage: StageGeometry, relu: bool, is_first: bool) -> bool:
         """Add a stage; return whether the kernels support it."""
         g, window = stage.conv, stage.pool.pool_size
         dense = plan(g, window, relu)
         lists = None if window == (1, 1) else sparse_plan(g, window, relu, g.input_shape[0])
-        turned = None if first or lists else turned_geometry(g)
-        if not first and lists is None and (turned is None or window != (1, 1)):
+        turned = None if is_first or lists else turned_geometry(g)
+        if not is_first and lists is None and (turned is None or window != (1, 1)):
             return False
         found = dense if lists is None else lists
         sizes = self._placed(found.sizes, found.positions, found.segments)
@@ -244,36 +207,27 @@ class _Tables:
         self.steps.append(dense.steps)
         self.rows.append(sizes)
         size = sizes.rows * sizes.columns // sizes.window * sizes.filters
-        self.backs.append(
-            Back(
-                sparse=int(lists is not None),
-                size=size,
-                kept=self.kept,
-                indices=self.indices,
-                part=self.part,
-                grads=self.grads,
-                weights=self.weights,
-            )
-        )
-        last = len(self.rows) - 1
-        self.groups += [(last, filter_) for filter_ in range(0, sizes.filters, PANEL)]
+        back = Back(
+            sparse=int(lists is not None), size=size, kept=self.kept, indices=self.indices,
+            part=self.part, grads=self.grads, weights=self.weights,
+        )  # fmt: skip
+        self.panels += [(len(self.stages), first) for first in range(0, sizes.filters, PANEL)]
+        self.stages.append(back)
         self.kept += size
         self.indices += size if window != (1, 1) else 0
         self.grads += (sizes.patch + 1) * sizes.filters
-        self.scratch = max(self.scratch, sizes.scratch)
-        self.lists = max(self.lists, sizes.lists)
-        if lists is None:
-            self.part += dense.panels * (sizes.steps + 1) * PANEL
-        else:
-            self.part += whole_lines(sizes.filters * (sizes.patch + LANES))
+        self.scratch = max(self.scratch, whole_lines(sizes.scratch))
+        self.lists = max(self.lists, whole_lines(sizes.lists))
+        row = sizes.patch + LANES
+        dense_part = dense.panels * (sizes.steps + 1) * PANEL
+        self.part += dense_part if lists is None else whole_lines(sizes.filters * row)
         self._add_input_grad(turned, sizes)
         return True
 
-    def _placed(self, sizes: Sizes, positions: Ints, segments: Ints) -> Sizes:
+    def _placed(self, sizes: Sizes, positions: Table, segments: Table) -> Sizes:
         """Add tables, and return sizes that say where they are."""
         placed = sizes._replace(
-            first_position=sum(map(len, self.positions)),
-            first_segment=sum(map(len, self.segments)),
+            first_position=sum(map(len, self.positions)), first_segment=sum(map(len, self.segments))
         )
         self.positions.append(positions)
         self.segments.append(segments)
@@ -290,4 +244,4 @@ class _Tables:
         self.inputs.append(placed._replace(first_weight=self.weights))
         self.weights += back.panels * PANEL * back.sizes.patch
         self.biases = max(self.biases, back.panels * PANEL)
-        self.scratch = max(self.scratch, back.sizes.scratch)
+        self.scratch = max(self.scratch, whole_lines(back.sizes.scratch))
