@@ -108,13 +108,13 @@ def _opened(
 ) -> tuple[Any, list[Stage], ChainGeometry]:
     """Return the twins, the stages as twins take them, and the geometry of a checked chain."""
     twins = twins_of(where, x, other, *[stage.kernel for stage in stages])
-    for kernel, bias, *_ in stages:
-        check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
+    fused, dtype = [], x.dtype
+    for stage in stages:
+        kernel, bias, activation = stage[:3]
+        if kernel.dtype != dtype or (bias is not None and bias.dtype != dtype):
+            check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
         if bias is not None:
             check_shape("chain_forward", "bias", bias.shape, kernel.shape[-1:])
-    return twins, [_fused(stage) for stage in stages], chain_geometry(x.shape, stages)
-
-
-def _fused(stage: Stage) -> Stage:
-    activation = as_fused(stage.activation)
-    return stage if activation is stage.activation else stage._replace(activation=activation)
+        found = as_fused(activation)
+        fused.append(stage if found is activation else stage._replace(activation=found))
+    return twins, fused, chain_geometry(x.shape, stages)

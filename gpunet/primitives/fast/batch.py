@@ -37,13 +37,14 @@ def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -
 
 def _supports(data: Array, rows: Array, width: int, dtype: np.dtype[Any], scale: float) -> bool:
     """Return whether a kernel gathers such data, faster than NumPy."""
+    if data.dtype == dtype and scale == 1:
+        return False  # no kernel copies faster than NumPy
     # As unsigned numbers, those below 0 are the largest.
     missing = rows.size == 0 or rows.view(np.uint64).max() >= len(data)
     # With a scale of NumPy's own types, NumPy computes in these.
     if missing or width == 0 or dtype != np.float32 or type(scale) not in (int, float):
         return False
-    is_copy = data.dtype == dtype and scale == 1  # no kernel copies faster than NumPy
-    return not is_copy and data.flags.c_contiguous  # a copy of a view would be one of all the data
+    return data.flags.c_contiguous  # a copy of a view would be one of all the data
 
 
 def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any]) -> Array:

@@ -119,10 +119,17 @@ def chain_cross_entropy(
     x: Array, stages: Sequence[Stage], g: ChainGeometry, labels: Array, with_input_grad: bool
 ) -> LossAndGrads:
     """Return the losses and all gradients."""
-    share = np.full(len(x), 1 / len(x), x.dtype)
+    share = _equal_shares(len(x), x.dtype)
     return OPERATIONS.cross_entropy(
         x, stages, g, labels, share, with_input_grad, chain_forward_kept, chain_backward
     )
+
+
+@lru_cache(maxsize=64)
+def _equal_shares(count: int, dtype: Any) -> Array:
+    shares = np.full(count, 1 / count, dtype)
+    shares.flags.writeable = False
+    return shares
 
 
 def _lay_out(back: Back, stage: Stage, weights: Array) -> None:

@@ -67,7 +67,7 @@ def squares_are_finite(gradients: Array) -> bool:
     tasks = tasks_for(gradients.size, _CHECK_TASK)
     largest = np.empty(tasks, np.int64)
     run(_find_largest, tasks, flat(gradients).view(np.int32), largest)
-    return bool(largest.max() <= _LARGEST_TO_SQUARE)
+    return max(largest.tolist()) <= _LARGEST_TO_SQUARE
 
 
 _ADAM_TASK = 1 << 14  # parameters: a square root and a division each
