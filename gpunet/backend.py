@@ -139,7 +139,9 @@ def get_array_module(*arrays: Any) -> ModuleType:
     """
     found = ""
     for array in arrays:
-        library = _library(array)
+        library = _library_of_type.get(type(array))
+        if library is None:
+            library = _find_library(type(array))
         if library and library != found:
             if found:
                 raise TypeError(_mixed_message(arrays))
@@ -186,7 +188,9 @@ def asarray(x: Any, dtype: DTypeLike | None = None, *, like: Any = None) -> Any:
     array([1., 2.], dtype=float32)
     """
     module = array_module() if like is None else get_array_module(like)
-    return module.asarray(to_numpy(x) if module is np else x, dtype=dtype)
+    if module is np and type(x) is not np.ndarray:
+        x = to_numpy(x)
+    return module.asarray(x, dtype=dtype)
 
 
 def array_module() -> ModuleType:

@@ -40,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``python -m gpunet``; by default those of the process.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m gpunet",
-        description="Train neural networks on NumPy or CuPy arrays.",
+        prog="python -m gpunet", description="Train neural networks on NumPy or CuPy arrays."
     )
     parser.add_argument("--version", action="version", version=f"gpunet {gpunet.__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")

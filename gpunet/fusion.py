@@ -12,8 +12,9 @@ still there, with its weights, and can be called by itself.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gpunet import activations, functions, primitives, symbolic
@@ -247,6 +248,7 @@ class Chain:
     stages: Sequence[Stage]
     flat: bool
     after: Callable[[Tensor], Tensor] | None
+    _latest: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     def __call__(self, x: Tensor, loss: FusedLoss | None = None) -> Tensor:
         """Return what the last layer would; compute the loss of its softmax if one is given."""
@@ -265,11 +267,14 @@ class Chain:
         return [p for stage in self.stages for p in stage[:2] if p is not None]
 
     def array_stages(self) -> list[Stage]:
-        """Return the stages with the values of the parameters."""
-        return [
-            Stage(kernel.value, None if bias is None else bias.value, *options)
-            for kernel, bias, *options in self.stages
-        ]
+        """Return the stages with the values of the parameters; cached for the same arrays."""
+        values = [None if p is None else p.value for stage in self.stages for p in stage[:2]]
+        latest = self._latest
+        if not latest or any(map(operator.is_not, latest[0][0], values)):
+            pairs = zip(self.stages, values[::2], values[1::2], strict=True)
+            stages = [Stage(kernel, bias, *stage[2:]) for stage, kernel, bias in pairs]
+            latest[:] = [(values, stages)]
+        return latest[0][1]
 
     def _run(self, x: Tensor) -> Tensor:
         stages = self.array_stages()
@@ -405,9 +410,7 @@ class FusedLoss:
             error.names_layer = True  # type: ignore[union-attr]  # no layer is at fault
             raise
         wants = is_recording() and (x.node is not None or x.requires_grad)
-        self.result = primitives.chain_cross_entropy(
-            x.value, stages, labels, with_input_grad=wants
-        )
+        self.result = primitives.chain_cross_entropy(x.value, stages, labels, with_input_grad=wants)
         self._input, self._parameters = (x if wants else None), chain.parameters
         return Tensor(self.result.probabilities)
 

@@ -17,16 +17,10 @@ Result = tuple[Array, Callable[[Array], Any]]
 
 @differentiable
 def conv2d(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Any = 1,
-    padding: Any = "valid",
-    dilation: Any = 1,
-    groups: int = 1,
+    x: Array, kernel: Array, bias: Array | None = None, *,
+    strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1,
     activation: str | Activation | None = None,
-) -> Result:
+) -> Result:  # fmt: skip
     """Return the cross-correlation of images with a kernel, (batch, height, width, filters).
 
     Arguments:
@@ -52,28 +46,16 @@ def conv2d(
     options |= {"activation": activation}
     y = primitives.conv2d_forward(x, kernel, bias, **options)
     options |= {"output": y if activation else None}
-    return y, lambda output_grad: (
-        lambda: primitives.conv2d_backward_input(output_grad, kernel, x.shape, **options),
-        *_weight_grads(
-            primitives.conv2d_backward_weight, output_grad, x, kernel.shape,
-            **options, with_bias=bias is not None,
-        ),
-    )  # fmt: skip
+    doors = primitives.conv2d_backward_input, primitives.conv2d_backward_weight
+    return y, _backward(*doors, (), x, kernel, bias is not None, options)
 
 
 @differentiable
 def conv2d_max_pool(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Any = 1,
-    padding: Any = "valid",
-    dilation: Any = 1,
-    groups: int = 1,
-    activation: str | Activation | None = None,
-    pool_size: Any = 2,
-) -> Result:
+    x: Array, kernel: Array, bias: Array | None = None, *,
+    strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1,
+    activation: str | Activation | None = None, pool_size: Any = 2,
+) -> Result:  # fmt: skip
     """Return ``max_pool2d(conv2d(...))`` with windows side by side, as one primitive.
 
     The output of the convolution is never in memory at once, nor saved for the gradient.
@@ -89,18 +71,25 @@ def conv2d_max_pool(
     options |= {"activation": activation, "pool_size": pool_size}
     y, indices = primitives.conv2d_max_pool_forward(x, kernel, bias, **options)
     options |= {"output": y if activation else None}
-    return y, lambda output_grad: (
-        lambda: primitives.conv2d_max_pool_backward_input(
-            output_grad, indices, kernel, x.shape, **options
-        ),
-        *_weight_grads(
-            primitives.conv2d_max_pool_backward_weight, output_grad, indices, x, kernel.shape,
-            **options, with_bias=bias is not None,
-        ),
-    )  # fmt: skip
+    doors = primitives.conv2d_max_pool_backward_input, primitives.conv2d_max_pool_backward_weight
+    return y, _backward(*doors, (indices,), x, kernel, bias is not None, options)
 
 
-def _weight_grads(primitive: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Return functions for the gradients of kernel and bias, which one pass computes."""
-    grads = functools.cache(lambda: primitive(*args, **options))
-    return lambda: grads()[0], lambda: grads()[1]
+def _backward(
+    backward_input: Callable[..., Array], backward_weight: Callable[..., tuple[Array, Array]],
+    indices: tuple[Array, ...], x: Array, kernel: Array, with_bias: bool, options: dict[str, Any],
+) -> Callable[[Array], Any]:  # fmt: skip
+    """Return the closure of a convolution; one pass computes the gradients of kernel and bias."""
+
+    def backward(output_grad: Array) -> Any:
+        given = output_grad, *indices
+        grads = functools.cache(
+            lambda: backward_weight(*given, x, kernel.shape, **options, with_bias=with_bias)
+        )
+        return (
+            lambda: backward_input(*given, kernel, x.shape, **options),
+            lambda: grads()[0],
+            lambda: grads()[1],
+        )
+
+    return backward

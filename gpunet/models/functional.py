@@ -156,8 +156,10 @@ class Functional(Layer):
             loss: computed with the outputs where that can be.
         """
         graph = self._known_graph()
-        flat = _flat_inputs(graph, inputs)
+        flat = [inputs] if isinstance(inputs, Tensor) else _flat_inputs(graph, inputs)
         outputs = fusion.run(graph, flat, loss, fuse=self.fuse)
+        if isinstance(graph.output_structure, Symbol):
+            return outputs[0]
         return symbolic.pack(graph.output_structure, outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

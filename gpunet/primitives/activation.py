@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_activation
-from gpunet.primitives.checks import (
-    check_has_output,
-    check_same_dtype,
-    check_same_shape,
-)
+from gpunet.primitives.checks import check_has_output, check_same_dtype, check_same_shape
 from gpunet.primitives.twins import twins_of
 
 __all__ = ["activate", "activate_backward"]

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.primitives.activation_table import as_fused
-from gpunet.primitives.checks import (
-    are_class_numbers,
-    check_same_dtype,
-    check_shape,
-)
+from gpunet.primitives.checks import are_class_numbers, check_same_dtype, check_shape
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, chain_geometry
 from gpunet.primitives.twins import twins_of
 
@@ -53,13 +49,9 @@ def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
 
 
 def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    kept: Kept,
-    *,
+    output_grad: Array, x: Array, stages: Sequence[Stage], kept: Kept, *,
     with_input_grad: bool = False,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:  # fmt: skip
     """Return the gradient of `x` or None, and for each stage those of its kernel and its bias.
 
     Arguments:
@@ -116,13 +108,13 @@ def _opened(
 ) -> tuple[Any, list[Stage], ChainGeometry]:
     """Return the twins, the stages as twins take them, and the geometry of a checked chain."""
     twins = twins_of(where, x, other, *[stage.kernel for stage in stages])
-    for kernel, bias, *_ in stages:
-        check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
+    fused, dtype = [], x.dtype
+    for stage in stages:
+        kernel, bias, activation = stage[:3]
+        if kernel.dtype != dtype or (bias is not None and bias.dtype != dtype):
+            check_same_dtype("chain_forward", x, kernel=kernel, bias=bias)
         if bias is not None:
             check_shape("chain_forward", "bias", bias.shape, kernel.shape[-1:])
-    return twins, [_fused(stage) for stage in stages], chain_geometry(x.shape, stages)
-
-
-def _fused(stage: Stage) -> Stage:
-    activation = as_fused(stage.activation)
-    return stage if activation is stage.activation else stage._replace(activation=activation)
+        found = as_fused(activation)
+        fused.append(stage if found is activation else stage._replace(activation=found))
+    return twins, fused, chain_geometry(x.shape, stages)

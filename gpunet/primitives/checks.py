@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -29,16 +29,6 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
-
-
-class _HasDtype(Protocol):
-    @property
-    def dtype(self) -> Any: ...
-
-
-class _HasShape(Protocol):
-    @property
-    def shape(self) -> Shape: ...
 
 
 def are_class_numbers(logits_shape: Shape, labels: Any) -> bool:
@@ -89,7 +79,7 @@ def check_shape(where: str, argument: str, shape: Shape, expected: Shape) -> Non
         )
 
 
-def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -> None:
+def check_same_dtype(where: str, first: Any, **others: Any) -> None:
     """Raise `TypeError` unless the arrays have one element type; None is passed over."""
     for name, other in others.items():
         if other is None:
@@ -106,7 +96,7 @@ def check_same_dtype(where: str, first: _HasDtype, **others: _HasDtype | None) -
             )
 
 
-def check_same_shape(where: str, first: _HasShape, *others: _HasShape) -> None:
+def check_same_shape(where: str, first: Any, *others: Any) -> None:
     """Raise `ValueError` unless all arrays have the shape of the first."""
     for other in others:
         if other.shape != first.shape:
@@ -137,13 +127,9 @@ def check_dropout(key: Any, rate: float) -> tuple[int, float]:
 
 
 def check_update(
-    where: str,
-    parameters: Any,
-    learning_rate: Any,
-    step: Any = None,
-    skip: Any = None,
+    where: str, parameters: Any, learning_rate: Any, step: Any = None, skip: Any = None,
     **buffers: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Raise unless the buffers of an update are flat and fit each other; None is passed over."""
     if parameters.ndim != 1:
         raise ValueError(
@@ -206,11 +192,7 @@ def _check_int64(where: str, name: str, array: Any) -> None:
 
 
 def check_conv_grad(
-    output_grad: Any,
-    operand: Any,
-    output: Any,
-    activation: Activation | None,
-    g: Conv2DGeometry,
+    output_grad: Any, operand: Any, output: Any, activation: Activation | None, g: Conv2DGeometry
 ) -> None:
     """Raise unless the gradient of a convolution's output fits its geometry and operand."""
     check_same_dtype("conv2d", operand, output_grad=output_grad)
@@ -228,13 +210,9 @@ def _check_fused_output(output_grad: Any, output: Any, activation: Activation | 
 
 
 def check_pooled_grad(
-    output_grad: Any,
-    indices: Any,
-    operand: Any,
-    output: Any,
-    activation: Activation | None,
+    output_grad: Any, indices: Any, operand: Any, output: Any, activation: Activation | None,
     pool: Pool2DGeometry,
-) -> None:
+) -> None:  # fmt: skip
     """Raise unless the gradient of a pooled convolution's output fits its geometry and operand."""
     where = "conv2d_max_pool"
     check_same_dtype(where, operand, output_grad=output_grad)

@@ -16,16 +16,10 @@ Array = Any
 
 
 def conv2d_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
+    x: Array, kernel: Array, bias: Array | None = None, *,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
     activation: str | Activation | None = None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the cross-correlation of `x` with `kernel`, (batch, out_height, out_width, filters).
 
     Arguments:
@@ -51,18 +45,11 @@ def conv2d_forward(
 
 
 def conv2d_backward_weight(
-    output_grad: Array,
-    x: Array,
-    kernel_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | Activation | None = None,
-    output: Array | None = None,
+    output_grad: Array, x: Array, kernel_shape: tuple[int, ...], *,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
+    activation: str | Activation | None = None, output: Array | None = None,
     with_bias: bool = False,
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradient of the kernel, of shape `kernel_shape`, and that of the bias or None.
 
     Arguments:
@@ -92,17 +79,10 @@ def conv2d_backward_weight(
 
 
 def conv2d_backward_input(
-    output_grad: Array,
-    kernel: Array,
-    input_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | Activation | None = None,
-    output: Array | None = None,
-) -> Array:
+    output_grad: Array, kernel: Array, input_shape: tuple[int, ...], *,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
+    activation: str | Activation | None = None, output: Array | None = None,
+) -> Array:  # fmt: skip
     """Return the gradient of the input, of shape `input_shape`.
 
     Arguments:

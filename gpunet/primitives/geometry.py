@@ -51,8 +51,7 @@ class Conv2DGeometry(NamedTuple):
     def for_images(self, count: int) -> Conv2DGeometry:
         """Return the geometry for another batch size."""
         return self._replace(
-            input_shape=(count, *self.input_shape[1:]),
-            output_shape=(count, *self.output_shape[1:]),
+            input_shape=(count, *self.input_shape[1:]), output_shape=(count, *self.output_shape[1:])
         )
 
 
@@ -73,8 +72,7 @@ class Pool2DGeometry(NamedTuple):
     def for_images(self, count: int) -> Pool2DGeometry:
         """Return the geometry for another batch size."""
         return self._replace(
-            input_shape=(count, *self.input_shape[1:]),
-            output_shape=(count, *self.output_shape[1:]),
+            input_shape=(count, *self.input_shape[1:]), output_shape=(count, *self.output_shape[1:])
         )
 
 
@@ -96,14 +94,10 @@ def _cached(function: Callable[P, T]) -> Callable[P, T]:
 
 @_cached
 def conv2d_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
+    input_shape: Shape, kernel_shape: Shape,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
     where: str = "conv2d",
-) -> Conv2DGeometry:
+) -> Conv2DGeometry:  # fmt: skip
     """Check the arguments of a 2-D convolution and return its geometry.
 
     Arguments:
@@ -131,27 +125,16 @@ def conv2d_geometry(
         )
     _check_groups(channels, kernel_shape, groups, where)
     *window, _, filters = kernel_shape
-    placed = _place(input_shape, window, strides, padding, dilation, where)
-    output_shape = (batch, *placed.sizes, filters)
-    return Conv2DGeometry(
-        input_shape,
-        kernel_shape,
-        output_shape,
-        placed.strides,
-        placed.padding,
-        placed.dilation,
-        groups,
-    )
+    sizes, _, steps, sides, spreads = _place(input_shape, window, strides, padding, dilation, where)
+    output_shape = (batch, *sizes, filters)
+    return Conv2DGeometry(input_shape, kernel_shape, output_shape, steps, sides, spreads, groups)
 
 
 @_cached
 def pool2d_geometry(
-    input_shape: Shape,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-    where: str = "pool2d",
-) -> Pool2DGeometry:
+    input_shape: Shape, pool_size: Window, strides: Window | None = None,
+    padding: Padding = "valid", where: str = "pool2d",
+) -> Pool2DGeometry:  # fmt: skip
     """Check the arguments of 2-D pooling and return its geometry.
 
     Arguments:
@@ -169,28 +152,21 @@ def pool2d_geometry(
     """
     strides = pool_size if strides is None else strides
     batch, _, _, channels = _images(input_shape, where)
-    placed = _place(input_shape, pool_size, strides, padding, 1, where)
-    for sides, size in zip(placed.padding, placed.window, strict=True):
-        if max(sides) >= size:
-            raise ValueError(
-                f"{where}: padding {padding!r} is not less than the window {placed.window}: a "
-                "window could hold nothing but padding. Use less padding or a larger window."
-            )
-    output_shape = (batch, *placed.sizes, channels)
-    return Pool2DGeometry(input_shape, output_shape, placed.window, placed.strides, placed.padding)
+    sizes, window, steps, sides, _ = _place(input_shape, pool_size, strides, padding, 1, where)
+    if max(sides[0]) >= window[0] or max(sides[1]) >= window[1]:
+        raise ValueError(
+            f"{where}: padding {padding!r} is not less than the window {window}: a "
+            "window could hold nothing but padding. Use less padding or a larger window."
+        )
+    return Pool2DGeometry(input_shape, (batch, *sizes, channels), window, steps, sides)
 
 
 @_cached
 def conv2d_max_pool_geometry(
-    input_shape: Shape,
-    kernel_shape: Shape,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    pool_size: Window = 2,
-    where: str = "conv2d_max_pool",
-) -> tuple[Conv2DGeometry, Pool2DGeometry]:
+    input_shape: Shape, kernel_shape: Shape,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
+    pool_size: Window = 2, where: str = "conv2d_max_pool",
+) -> tuple[Conv2DGeometry, Pool2DGeometry]:  # fmt: skip
     """Return the geometries of a convolution and of the max pooling of its output.
 
     The windows lie side by side. Rows and columns of the convolution's output that fill no window
@@ -210,14 +186,6 @@ def conv2d_max_pool_geometry(
     return conv._replace(output_shape=pooled), pool._replace(input_shape=pooled)
 
 
-class _Placed(NamedTuple):
-    sizes: Pair
-    window: Pair
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    dilation: Pair
-
-
 def _place(
     input_shape: Shape,
     window: Window,
@@ -225,8 +193,8 @@ def _place(
     padding: Padding,
     dilation: Window,
     where: str,
-) -> _Placed:
-    """Return the resolved arguments of a window; an error names `where`."""
+) -> tuple[Pair, Pair, Pair, tuple[Pair, Pair], Pair]:
+    """Return the sizes of the output, and the window, strides, padding and dilation, resolved."""
     try:
         sizes = cast(Pair, output_sizes(input_shape[1:3], window, strides, padding, dilation))
     except (TypeError, ValueError) as error:
@@ -238,7 +206,7 @@ def _place(
         resolve_padding(input_shape[1], height, steps[0], vertical, spreads[0]),
         resolve_padding(input_shape[2], width, steps[1], horizontal, spreads[1]),
     )
-    return _Placed(sizes, (height, width), steps, resolved, spreads)
+    return sizes, (height, width), steps, resolved, spreads
 
 
 def _images(shape: tuple[Any, ...], where: str) -> tuple[Any, Any, Any, Any]:

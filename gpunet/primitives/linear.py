@@ -14,14 +14,10 @@ Array = Any
 
 
 def matmul(
-    a: Array,
-    b: Array,
-    bias: Array | None = None,
-    *,
-    transpose_a: bool = False,
-    transpose_b: bool = False,
+    a: Array, b: Array, bias: Array | None = None, *,
+    transpose_a: bool = False, transpose_b: bool = False,
     activation: str | Activation | None = None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``.
 
     Arguments:

@@ -8,11 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_fused
-from gpunet.primitives.checks import (
-    check_convolution,
-    check_pooled_grad,
-    check_shape,
-)
+from gpunet.primitives.checks import check_convolution, check_pooled_grad, check_shape
 from gpunet.primitives.geometry import conv2d_max_pool_geometry, pool2d_geometry
 from gpunet.primitives.shapes import Padding, Window
 from gpunet.primitives.twins import twins_of
@@ -57,14 +53,9 @@ def max_pool2d_forward(
 
 
 def max_pool2d_backward(
-    output_grad: Array,
-    indices: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
+    output_grad: Array, indices: Array, input_shape: tuple[int, ...], *,
+    pool_size: Window, strides: Window | None = None, padding: Padding = "valid",
+) -> Array:  # fmt: skip
     """Return the gradient of the input: each gradient goes to where its maximum came from.
 
     Arguments:
@@ -106,13 +97,9 @@ def average_pool2d_forward(
 
 
 def average_pool2d_backward(
-    output_grad: Array,
-    input_shape: tuple[int, ...],
-    *,
-    pool_size: Window,
-    strides: Window | None = None,
-    padding: Padding = "valid",
-) -> Array:
+    output_grad: Array, input_shape: tuple[int, ...], *,
+    pool_size: Window, strides: Window | None = None, padding: Padding = "valid",
+) -> Array:  # fmt: skip
     """Return the gradient of the input: each gradient is spread evenly over its window.
 
     Arguments:
@@ -135,17 +122,10 @@ def average_pool2d_backward(
 
 
 def conv2d_max_pool_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None = None,
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | Activation | None = None,
-    pool_size: Window = 2,
-) -> tuple[Array, Array]:
+    x: Array, kernel: Array, bias: Array | None = None, *,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
+    activation: str | Activation | None = None, pool_size: Window = 2,
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the largest of each window of a convolution's output, and its index in the window.
 
     The windows lie side by side. The indices are those of `max_pool2d_forward`; where outputs of a
@@ -153,11 +133,7 @@ def conv2d_max_pool_forward(
     the index may be that of any of them.
 
     Arguments:
-        x: (batch, height, width, channels).
-        kernel: (height, width, channels / groups, filters).
-        bias: (filters,), or None.
-        strides, padding, dilation, groups: of the convolution, as in `conv2d_forward`.
-        activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
+        x, kernel, bias, strides, padding, dilation, groups, activation: as in `conv2d_forward`.
         pool_size: outputs of the convolution in a window; an integer or (vertical, horizontal).
 
     Raises:
@@ -178,31 +154,20 @@ def conv2d_max_pool_forward(
 
 
 def conv2d_max_pool_backward_weight(
-    output_grad: Array,
-    indices: Array,
-    x: Array,
-    kernel_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | Activation | None = None,
-    output: Array | None = None,
-    pool_size: Window = 2,
-    with_bias: bool = False,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, indices: Array, x: Array, kernel_shape: tuple[int, ...], *,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
+    activation: str | Activation | None = None, output: Array | None = None,
+    pool_size: Window = 2, with_bias: bool = False,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradient of the kernel, of shape `kernel_shape`, and that of the bias or None.
 
     Arguments:
         output_grad: gradient of the pooled output.
         indices: the second result of `conv2d_max_pool_forward`.
-        x: the input, (batch, height, width, channels).
-        kernel_shape: (height, width, channels / groups, filters).
-        strides, padding, dilation, groups, pool_size: as in `conv2d_max_pool_forward`.
-        activation: likewise; its gradient is included.
-        output: the first result of `conv2d_max_pool_forward`, required with an activation.
-        with_bias: whether to compute the gradient of the bias, (filters,).
+        output: its first result, required with an activation.
+        pool_size: as there.
+        x, kernel_shape, strides, padding, dilation, groups, activation, with_bias: as in
+            `conv2d_backward_weight`.
 
     Raises:
         TypeError, ValueError: an argument is malformed or does not fit the others.
@@ -225,28 +190,17 @@ def conv2d_max_pool_backward_weight(
 
 
 def conv2d_max_pool_backward_input(
-    output_grad: Array,
-    indices: Array,
-    kernel: Array,
-    input_shape: tuple[int, ...],
-    *,
-    strides: Window = 1,
-    padding: Padding = "valid",
-    dilation: Window = 1,
-    groups: int = 1,
-    activation: str | Activation | None = None,
-    output: Array | None = None,
+    output_grad: Array, indices: Array, kernel: Array, input_shape: tuple[int, ...], *,
+    strides: Window = 1, padding: Padding = "valid", dilation: Window = 1, groups: int = 1,
+    activation: str | Activation | None = None, output: Array | None = None,
     pool_size: Window = 2,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the gradient of the input, of shape `input_shape`.
 
     Arguments:
-        output_grad: gradient of the pooled output.
-        indices: the second result of `conv2d_max_pool_forward`.
-        kernel: (height, width, channels / groups, filters).
-        input_shape: (batch, height, width, channels).
-        strides, padding, dilation, groups, activation, output, pool_size: as in
-            `conv2d_max_pool_backward_weight`.
+        output_grad, indices, output, pool_size: as in `conv2d_max_pool_backward_weight`.
+        kernel, input_shape, strides, padding, dilation, groups, activation: as in
+            `conv2d_backward_input`.
 
     Raises:
         TypeError, ValueError: an argument is malformed or does not fit the others.

@@ -197,14 +197,9 @@ class Operations(NamedTuple):
         return self.conv2d_forward(x, *weights, g.conv, stage.activation), None
 
     def backward(
-        self,
-        output_grad: Array,
-        x: Array,
-        stage: Stage,
-        g: StageGeometry,
-        kept: tuple[Array, Array | None],
-        with_input_grad: bool,
-    ) -> tuple[Array | None, tuple[Array, Array | None]]:
+        self, output_grad: Array, x: Array, stage: Stage, g: StageGeometry,
+        kept: tuple[Array, Array | None], with_input_grad: bool,
+    ) -> tuple[Array | None, tuple[Array, Array | None]]:  # fmt: skip
         """Return the gradient of the input or None, and those of the kernel and the bias."""
         if g.is_dense:
             return self._dense_backward(output_grad, x, stage, kept[0], with_input_grad)
@@ -249,24 +244,21 @@ class Operations(NamedTuple):
             x = self.forward(x, stage, geometry)[0]
         return x
 
-    def forward_all(self, x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Kept:
-        """Return the output of each stage."""
+    def forward_all(
+        self, x: Array, stages: Sequence[Stage], g: ChainGeometry
+    ) -> tuple[Array, Kept]:
+        """Return the last stage's outputs, or `x` without any stage, and the outputs of all."""
         kept: Kept = []
         for stage, geometry in zip(stages, g.stages, strict=True):
             kept.append(self.forward(x, stage, geometry))
             x = kept[-1][0]
-        return kept
+        return x, kept
 
     def backward_all(
-        self,
-        output_grad: Array,
-        x: Array,
-        stages: Sequence[Stage],
-        g: ChainGeometry,
-        kept: Kept,
+        self, output_grad: Array, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept,
         with_input_grad: bool,
-    ) -> tuple[Array | None, Grads]:
-        """Return the gradient of x or None, and those of each stage's kernel and bias."""
+    ) -> tuple[Array | None, Grads]:  # fmt: skip
+        """Return the gradient of `x` or None, and those of each stage's kernel and bias."""
         inputs = [x, *(output for output, _ in kept[:-1])]
         grads: Grads = []
         grad: Any = output_grad
@@ -279,16 +271,10 @@ class Operations(NamedTuple):
         return grad, grads[::-1]
 
     def cross_entropy(
-        self,
-        x: Array,
-        stages: Sequence[Stage],
-        g: ChainGeometry,
-        labels: Array,
-        share: Array,
-        with_input_grad: bool,
-        chain_forward_kept: Callable[..., tuple[Array, Kept]],
+        self, x: Array, stages: Sequence[Stage], g: ChainGeometry, labels: Array, share: Array,
+        with_input_grad: bool, chain_forward_kept: Callable[..., tuple[Array, Kept]],
         chain_backward: Callable[..., tuple[Array | None, Grads]],
-    ) -> LossAndGrads:
+    ) -> LossAndGrads:  # fmt: skip
         """Return the results of `chain_cross_entropy`, by other twins.
 
         Arguments:

@@ -13,15 +13,9 @@ Array = Any
 
 
 def sgd_update(
-    parameters: Array,
-    gradients: Array,
-    velocity: Array | None,
-    learning_rate: Array,
-    *,
-    momentum: float = 0.0,
-    nesterov: bool = False,
-    skip: Array | None = None,
-) -> None:
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: Array, *,
+    momentum: float = 0.0, nesterov: bool = False, skip: Array | None = None,
+) -> None:  # fmt: skip
     """Take one step of gradient descent, in place, by Keras' formulas.
 
     With momentum: velocity = momentum * velocity - learning_rate * gradients; parameters +=
@@ -57,18 +51,10 @@ def sgd_update(
 
 
 def adam_update(
-    parameters: Array,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    step: Array,
-    learning_rate: Array,
-    *,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
-    skip: Array | None = None,
-) -> None:
+    parameters: Array, gradients: Array, mean: Array, variance: Array,
+    step: Array, learning_rate: Array, *,
+    beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, skip: Array | None = None,
+) -> None:  # fmt: skip
     """Take one step of Adam, in place, by Keras' formulas (Kingma and Ba, 2014, section 2).
 
     mean += (gradients - mean) * (1 - beta_1); variance likewise, of the gradients' squares;

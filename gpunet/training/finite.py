@@ -25,9 +25,9 @@ def check_finite(losses: Array, gradients: Array) -> None:
 
     Optimizers such as Adam square the gradients: one of 2e19 is finite in float32, its square not.
     """
-    loss = float(losses.mean())
-    if not math.isfinite(loss):
-        raise non_finite("the loss", loss)
+    total = float(losses.sum())
+    if not math.isfinite(total):
+        raise non_finite("the loss", total)
     if gradients.size and not primitives.squares_are_finite(gradients):
         largest = float(abs(gradients).max())
         if math.isfinite(largest):

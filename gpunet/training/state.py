@@ -95,10 +95,13 @@ class FlatParameters:
 
     def is_current(self) -> bool:
         """Return whether the weights are still views into this buffer; models may share them."""
-        parameters = (*self.trainable, *self.frozen)
-        return all(parameter.value.base is self.buffer for parameter in parameters) and all(
-            parameter.requires_grad and parameter.grad is not None for parameter in self.trainable
-        )
+        buffer = self.buffer
+        for parameter in self.trainable:  # a loop, since this is done in each step
+            if parameter.value.base is not buffer or not parameter.requires_grad:
+                return False
+            if parameter.grad is None:
+                return False
+        return all(parameter.value.base is buffer for parameter in self.frozen)
 
 
 def _view(buffer: Array, offset: int, parameter: Parameter) -> Array:

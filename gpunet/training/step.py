@@ -114,6 +114,8 @@ def _template(outputs: Any, flat: Sequence[Any]) -> Any:
 
 def _beside(batch: Batch, buffer: Array) -> Batch:
     """Return a batch with its targets and weights where the weights of the model are."""
+    if not batch.weights and all(type(y) is type(buffer) for y in batch.targets):
+        return batch  # most often
     targets = tuple(None if y is None else asarray(y, like=buffer) for y in batch.targets)
     dtype = buffer.dtype
     weights = tuple(

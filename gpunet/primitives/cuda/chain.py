@@ -16,14 +16,7 @@ from gpunet.primitives.cuda import (
     softmax,
 )
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
-from gpunet.primitives.stages import (
-    ChainGeometry,
-    Kept,
-    LossAndGrads,
-    Operations,
-    Stage,
-    rows_of,
-)
+from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Operations, Stage, rows_of
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
@@ -32,25 +25,14 @@ Array = Any
 _OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, reduction, softmax)
 
 
-def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
-    """Return the outputs of the last stage."""
-    return _OPERATIONS.last_output(x, stages, g)
-
-
-def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
-    """Return the outputs of the last stage and of all stages."""
-    kept = _OPERATIONS.forward_all(x, stages, g)
-    return kept[-1][0], kept
+chain_forward = _OPERATIONS.last_output
+chain_forward_kept = _OPERATIONS.forward_all
 
 
 def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    kept: Kept,
+    output_grad: Array, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept,
     with_input_grad: bool,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:  # fmt: skip
     """Return the gradients of `x` and of all weights."""
     places = Places()
     found = _places(places, x, stages, g, kept)
@@ -72,8 +54,7 @@ def chain_cross_entropy(
         )
     body, dense = stages[:-count], stages[-count:]
     g = ChainGeometry(g.stages[:-count])
-    kept = _OPERATIONS.forward_all(x, body, g)
-    features = rows_of(kept[-1][0] if body else x)
+    features, kept = _OPERATIONS.forward_all(x, body, g)
     places = Places()
     found = _places(places, x, body, g, kept)
     parts = head.parts_of(len(x), dense)
@@ -83,7 +64,7 @@ def chain_cross_entropy(
     ]
     buffer = _buffer(places, x)
     losses, probabilities, hits, grad = head.dense_cross_entropy(
-        features, dense, labels, buffer, [place.first for place in last],
+        rows_of(features), dense, labels, buffer, [place.first for place in last],
         with_input_grad=with_input_grad or bool(body),
     )  # fmt: skip
     if grad is not None:
@@ -124,15 +105,9 @@ def _buffer(places: Places, x: Array) -> Array:
 
 
 def _backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    kept: Kept,
-    with_input_grad: bool,
-    buffer: Array,
-    found: list[Any],
-) -> Array | None:
+    output_grad: Array, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept,
+    with_input_grad: bool, buffer: Array, found: list[Any],
+) -> Array | None:  # fmt: skip
     """Return the gradient of `x` or None, and write partial sums of the stages' gradients.
 
     Arguments:

@@ -37,13 +37,9 @@ _ROWS_TOGETHER = 4  # the outputs of such a window
 
 
 def conv2d_max_pool_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
+    x: Array, kernel: Array, bias: Array | None, conv: Conv2DGeometry, pool: Pool2DGeometry,
     activation: Activation | None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the largest of each window, and its index."""
     if pool.pool_size != POOL_SIZE:
         conv_y = convolution.conv2d_forward(x, kernel, bias, conv, activation)
@@ -63,15 +59,9 @@ def conv2d_max_pool_forward(
 
 
 def conv2d_max_pool_backward_weight(
-    output_grad: Array,
-    indices: Array,
-    x: Array,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, indices: Array, x: Array, conv: Conv2DGeometry, pool: Pool2DGeometry,
+    activation: Activation | None, output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     if pool.pool_size != POOL_SIZE:
         grad = _expanded(output_grad, indices, output, activation, pool)
@@ -83,14 +73,9 @@ def conv2d_max_pool_backward_weight(
 
 
 def conv2d_max_pool_backward_input(
-    output_grad: Array,
-    indices: Array,
-    kernel: Array,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-) -> Array:
+    output_grad: Array, indices: Array, kernel: Array, conv: Conv2DGeometry, pool: Pool2DGeometry,
+    activation: Activation | None, output: Array | None,
+) -> Array:  # fmt: skip
     """Return the gradient of the input."""
     if pool.pool_size != POOL_SIZE:
         grad = _expanded(output_grad, indices, output, activation, pool)
@@ -100,12 +85,9 @@ def conv2d_max_pool_backward_input(
 
 
 def _expanded(
-    output_grad: Array,
-    indices: Array,
-    output: Array | None,
-    activation: Activation | None,
+    output_grad: Array, indices: Array, output: Array | None, activation: Activation | None,
     pool: Pool2DGeometry,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the gradient of the convolution before its activation."""
     grad = activate_backward(output_grad, output, activation)
     return max_pool2d_backward(grad, indices, pool)

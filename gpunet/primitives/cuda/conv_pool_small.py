@@ -72,14 +72,9 @@ def supports(g: Conv2DGeometry, dtype: Any) -> bool:
 
 
 def forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    y: Array,
-    indices: Array,
-) -> None:
+    x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None,
+    y: Array, indices: Array,
+) -> None:  # fmt: skip
     """Write the largest of each window, and its index.
 
     Arguments:
@@ -89,29 +84,19 @@ def forward(
         y, indices: changed.
     """
     plan = _plan(g, _itemsize(x), _FORWARD_WARPS, 0, launch.multiprocessors())
+    grid = launch.ceil_div(plan.strips, plan.warps), launch.ceil_div(g.kernel_shape[3], _LANES)
+    x, kernel = launch.contiguous(x), launch.contiguous(kernel)
+    bias = None if bias is None else launch.contiguous(bias)
     _FORWARD(
-        (launch.ceil_div(plan.strips, plan.warps), launch.ceil_div(g.kernel_shape[3], _LANES)),
-        plan.warps * _LANES,
-        *_sizes(g),
-        plan.span,
-        launch.contiguous(x),
-        launch.contiguous(kernel),
-        None if bias is None else launch.contiguous(bias),
-        y,
-        indices,
-        types={"T": x.dtype},
-        PASS="FORWARD",
-        **_macros(g, activation, plan),
-    )
+        grid, plan.warps * _LANES, *_sizes(g), plan.span, x, kernel, bias, y, indices,
+        types={"T": x.dtype}, PASS="FORWARD", **_macros(g, activation, plan),
+    )  # fmt: skip
 
 
 def backward_weight(
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
+    given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry, activation: Activation | None,
     with_bias: bool,
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias; arguments as in `convolution`'s."""
     shape = weight_parts_shape(x, g, with_bias)
     partial = launch.empty(shape, launch.accumulator(x.dtype))
@@ -128,13 +113,9 @@ def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[in
 
 
 def backward_weight_parts(
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    with_bias: bool,
-    partial: Array,
-) -> None:
+    given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry, activation: Activation | None,
+    with_bias: bool, partial: Array,
+) -> None:  # fmt: skip
     """Write parts of the gradients, whose sum is the result of `backward_weight`.
 
     Arguments:
@@ -146,20 +127,12 @@ def backward_weight_parts(
         partial: of the type of sums, of the shape `weight_parts_shape` or flat; changed.
     """
     plan = _weight_plan(x, g)
+    grid = plan.parts, launch.ceil_div(g.kernel_shape[3], _LANES)
     _WEIGHT_GRAD(
-        (plan.parts, launch.ceil_div(g.kernel_shape[3], _LANES)),
-        plan.warps * _LANES,
-        *_sizes(g),
-        plan.span,
-        plan.chunk,
-        int(with_bias),
-        *given,
-        launch.contiguous(x),
-        partial,
-        types={"T": x.dtype},
-        PASS="WEIGHT_GRAD",
-        **_macros(g, activation, plan),
-    )
+        grid, plan.warps * _LANES, *_sizes(g), plan.span, plan.chunk, int(with_bias), *given,
+        launch.contiguous(x), partial,
+        types={"T": x.dtype}, PASS="WEIGHT_GRAD", **_macros(g, activation, plan),
+    )  # fmt: skip
 
 
 def _weight_plan(x: Array, g: Conv2DGeometry) -> Plan:
@@ -192,12 +165,11 @@ def _plan(
         blocks = launch.ceil_div(strips, warps)
         turns = {max(1, launch.ceil_div(blocks, n)) for n in range(1, multiprocessors + 1)}
         plans += [Plan(warps, most_span, span, strips, n) for n in sorted(turns)]
-    return min(
-        plans,
-        key=lambda plan: (
-            plan.turns * warps * (plan.span + _START_OF_STRIP) + part_cost * plan.parts
-        ),
-    )
+
+    def cost(plan: Plan) -> int:
+        return plan.turns * warps * (plan.span + _START_OF_STRIP) + part_cost * plan.parts
+
+    return min(plans, key=cost)
 
 
 def _most_span(g: Conv2DGeometry, column_bytes: int) -> int:

@@ -35,40 +35,27 @@ def conv2d_forward(
 
 
 def conv2d_backward_weight(
-    output_grad: Array,
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, x: Array, g: Conv2DGeometry, activation: Activation | None,
+    output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     given = before_activation(output_grad, output, activation)
     return backward_weight(given, x, g, activation, with_bias)
 
 
 def conv2d_backward_input(
-    output_grad: Array,
-    kernel: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
+    output_grad: Array, kernel: Array, g: Conv2DGeometry, activation: Activation | None,
     output: Array | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the gradient of the input."""
     given = before_activation(output_grad, output, activation)
     return backward_input(given, kernel, g, activation)
 
 
 def launch_forward(
-    launched: Kernel,
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    results: tuple[Array, ...],
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    rows_together: int = 1,
-) -> Array | None:
+    launched: Kernel, x: Array, kernel: Array, bias: Array | None, results: tuple[Array, ...],
+    g: Conv2DGeometry, activation: Activation | None, rows_together: int = 1,
+) -> Array | None:  # fmt: skip
     """Launch a forward kernel; return partial sums, or None if it writes the results.
 
     Arguments:
@@ -92,13 +79,9 @@ def launch_forward(
 
 
 def backward_weight(
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    with_bias: bool,
-    launched: Kernel = _WEIGHT_GRAD,
-) -> tuple[Array, Array | None]:
+    given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry, activation: Activation | None,
+    with_bias: bool, launched: Kernel = _WEIGHT_GRAD,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias.
 
     Arguments:
@@ -127,14 +110,9 @@ def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[in
 
 
 def backward_weight_parts(
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    with_bias: bool,
-    partial: Array,
-    launched: Kernel = _WEIGHT_GRAD,
-) -> None:
+    given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry, activation: Activation | None,
+    with_bias: bool, partial: Array, launched: Kernel = _WEIGHT_GRAD,
+) -> None:  # fmt: skip
     """Write partial sums of the gradients that `backward_weight` returns.
 
     Arguments:
@@ -160,16 +138,9 @@ def _weight_plan(x: Array, g: Conv2DGeometry, with_bias: bool, summed_later: boo
 
 
 def _launch_weight(
-    launched: Kernel,
-    plan: Plan,
-    given: tuple[Array | None, ...],
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    with_bias: bool,
-    grads: Array | None,
-    partial: Array | None,
-) -> None:
+    launched: Kernel, plan: Plan, given: tuple[Array | None, ...], x: Array, g: Conv2DGeometry,
+    activation: Activation | None, with_bias: bool, grads: Array | None, partial: Array | None,
+) -> None:  # fmt: skip
     channels, filters = _of_a_group(g)
     vectors = vector(channels, x), vector(filters, *given), vector(filters, grads, partial)
     arguments = int(with_bias), *given, x, grads, partial
@@ -177,12 +148,9 @@ def _launch_weight(
 
 
 def backward_input(
-    given: tuple[Array | None, ...],
-    kernel: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    launched: Kernel = _INPUT_GRAD,
-) -> Array:
+    given: tuple[Array | None, ...], kernel: Array, g: Conv2DGeometry,
+    activation: Activation | None, launched: Kernel = _INPUT_GRAD,
+) -> Array:  # fmt: skip
     """Return the gradient of the input; arguments as in `backward_weight`."""
     kernel = launch.contiguous(kernel)
     input_grad = launch.empty(g.input_shape, kernel.dtype)
@@ -220,15 +188,9 @@ def _positions(shape: tuple[int, ...]) -> int:
 
 
 def _launch(
-    launched: Kernel,
-    direction: str,
-    plan: Plan,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    dtype: Any,
-    vectors: tuple[int, int, int],
-    arguments: tuple[Any, ...],
-) -> None:
+    launched: Kernel, direction: str, plan: Plan, g: Conv2DGeometry, activation: Activation | None,
+    dtype: Any, vectors: tuple[int, int, int], arguments: tuple[Any, ...],
+) -> None:  # fmt: skip
     """Launch a kernel; `vectors` are the widths of its two operands and its result."""
     grid, (a, b, y) = (plan.tiles, plan.splits, g.groups), vectors
     launched(

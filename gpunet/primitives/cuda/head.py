@@ -59,14 +59,9 @@ def parts_of(batch: int, stages: Sequence[Stage]) -> int:
 
 
 def dense_cross_entropy(
-    x: Array,
-    stages: Sequence[Stage],
-    labels: Array,
-    parts: Array,
-    firsts: Sequence[int],
-    *,
+    x: Array, stages: Sequence[Stage], labels: Array, parts: Array, firsts: Sequence[int], *,
     with_input_grad: bool,
-) -> tuple[Array, Array, Array, Array | None]:
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
     """Return the losses, the probabilities, the hits and the gradient of `x`; write `parts`.
 
     Gradients are those of the mean of the losses.
@@ -92,31 +87,15 @@ def dense_cross_entropy(
     losses, probabilities = launch.empty((batch,), x.dtype), launch.empty(shape, x.dtype)
     hits = launch.empty((batch,), np.uint8)
     input_grad = launch.empty(x.shape, x.dtype) if with_input_grad else None
-    weights = (hidden.kernel, hidden.bias, last.kernel, last.bias)
+    sizes = math.prod(x.shape[1:]), hidden.kernel.shape[1] if before else 0, shape[1]
+    given = (x, hidden.kernel, hidden.bias, last.kernel, last.bias, labels)
     _HEAD(
-        launch.ceil_div(batch, chunk),
-        _THREADS,
-        batch,
-        chunk,
-        math.prod(x.shape[1:]),
-        hidden.kernel.shape[1] if before else 0,
-        shape[1],
-        1 / batch,
-        launch.contiguous(x),
-        *(None if array is None else launch.contiguous(array) for array in weights),
-        launch.contiguous(labels),
-        losses,
-        probabilities,
-        hits,
-        input_grad,
-        parts,
-        firsts[0],
-        firsts[-1],
-        types={"T": x.dtype, "L": labels.dtype},
-        SPARSE=int(sparse),
-        SAMPLES=samples,
+        launch.ceil_div(batch, chunk), _THREADS, batch, chunk, *sizes, 1 / batch,
+        *(None if array is None else launch.contiguous(array) for array in given),
+        losses, probabilities, hits, input_grad, parts, firsts[0], firsts[-1],
+        types={"T": x.dtype, "L": labels.dtype}, SPARSE=int(sparse), SAMPLES=samples,
         ACTIVATION=activation_macro(hidden.activation),
-    )
+    )  # fmt: skip
     return losses, probabilities, hits, input_grad
 
 

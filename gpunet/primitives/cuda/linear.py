@@ -20,13 +20,9 @@ _MATMUL = Kernel("matmul.cu", "matmul")
 
 
 def matmul(
-    a: Array,
-    b: Array,
-    bias: Array | None,
-    transpose_a: bool,
-    transpose_b: bool,
+    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool,
     activation: Activation | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
     stack = a.shape[:-2]  # () for two matrices
@@ -38,26 +34,12 @@ def matmul(
     plan = plan_product(rows, columns, inner, matrices, a.dtype, vector_a)
     partial = new_partial(plan, y.shape, a.dtype)
     _MATMUL(
-        (plan.tiles * matrices, plan.splits),
-        plan.tiling.threads,
-        matrices,
-        rows,
-        columns,
-        inner,
-        plan.chunk,
-        a,
-        b,
-        bias,
-        y,
-        partial,
-        types={"T": a.dtype},
-        **plan.tiling.macros,
-        VECTOR_A=vector_a,
-        VECTOR_B=vector(b.shape[-1], b),
-        VECTOR_Y=vector(columns, y, partial),
-        TRANSPOSE_A=int(transpose_a),
-        TRANSPOSE_B=int(transpose_b),
+        (plan.tiles * matrices, plan.splits), plan.tiling.threads,
+        matrices, rows, columns, inner, plan.chunk, a, b, bias, y, partial,
+        types={"T": a.dtype}, **plan.tiling.macros, VECTOR_A=vector_a,
+        VECTOR_B=vector(b.shape[-1], b), VECTOR_Y=vector(columns, y, partial),
+        TRANSPOSE_A=int(transpose_a), TRANSPOSE_B=int(transpose_b),
         ACTIVATION=activation_macro(activation),
-    )
+    )  # fmt: skip
     finish(partial, y, bias, activation)
     return y

@@ -90,11 +90,7 @@ def _launch(kernel: Kernel, g: Pool2DGeometry, count: int, *arrays: Array) -> No
     vector = math.gcd(channels, launch.vector_width(*arrays))
     window, stride = _known(g)
     is_large = max(array.size for array in arrays) >= _LARGE
-    types = {
-        "T": arrays[0].dtype,
-        "K": g.index_dtype,
-        "I": "int64" if is_large else "uint32",
-    }
+    types = {"T": arrays[0].dtype, "K": g.index_dtype, "I": "int64" if is_large else "uint32"}
     sizes = (
         *(*g.input_shape[1:], *g.output_shape[1:3]),
         *(*g.pool_size, *g.strides, g.padding[0][0], g.padding[1][0]),

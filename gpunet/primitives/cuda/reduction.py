@@ -50,19 +50,11 @@ def sum_rows(
     (rows, columns), chunks = x.shape, y.shape[0]
     if columns == 0:
         return
+    grid, bias_size = (launch.ceil_div(columns, _COLUMNS), chunks), 1 if bias is None else bias.size
     _SUM_ROWS(
-        (launch.ceil_div(columns, _COLUMNS), chunks),
-        (_COLUMNS, _WARPS),
-        rows,
-        columns,
-        launch.ceil_div(rows, chunks),
-        1 if bias is None else bias.size,
-        x,
-        bias,
-        y,
-        types={"T": y.dtype, "S": x.dtype},
-        ACTIVATION=activation_macro(activation),
-    )
+        grid, (_COLUMNS, _WARPS), rows, columns, launch.ceil_div(rows, chunks), bias_size, x, bias,
+        y, types={"T": y.dtype, "S": x.dtype}, ACTIVATION=activation_macro(activation),
+    )  # fmt: skip
 
 
 def sum_windows(
@@ -77,18 +69,9 @@ def sum_windows(
         activation: applied to the largest.
     """
     _SUM_WINDOWS(
-        launch.blocks_for(y.size),
-        256,
-        y.size,
-        y.shape[-1],
-        parts.shape[0],
-        parts,
-        bias,
-        y,
-        indices,
-        types={"T": y.dtype, "S": parts.dtype},
-        ACTIVATION=activation_macro(activation),
-    )
+        launch.blocks_for(y.size), 256, y.size, y.shape[-1], parts.shape[0], parts, bias, y,
+        indices, types={"T": y.dtype, "S": parts.dtype}, ACTIVATION=activation_macro(activation),
+    )  # fmt: skip
 
 
 def _chunks(rows: int, columns: int) -> int:

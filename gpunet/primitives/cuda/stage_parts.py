@@ -59,14 +59,9 @@ class Places:
 
 
 def write_parts(
-    output_grad: Array,
-    x: Array,
-    stage: Stage,
-    g: StageGeometry,
-    kept: tuple[Array, Array | None],
-    buffer: Array,
-    place: Place,
-) -> None:
+    output_grad: Array, x: Array, stage: Stage, g: StageGeometry, kept: tuple[Array, Array | None],
+    buffer: Array, place: Place,
+) -> None:  # fmt: skip
     """Write the partial sums of a stage's gradients into their place.
 
     Arguments:

@@ -67,12 +67,9 @@ def segments_of(parts: Sequence[tuple[int, Parts]]) -> tuple[Segment, ...]:
 
 
 def finish_gradients(
-    gradients: Array,
-    parts: Array | None,
-    segments: tuple[Segment, ...],
-    failed: Array,
+    gradients: Array, parts: Array | None, segments: tuple[Segment, ...], failed: Array,
     scored: Scored = NO_SCORES,
-) -> None:
+) -> None:  # fmt: skip
     """Total partial sums into `gradients`, check that all is finite, and score the batch.
 
     Arguments:
@@ -85,24 +82,12 @@ def finish_gradients(
     """
     blocks, table = _table(segments)
     samples = 0 if scored.losses is None else scored.losses.size
+    counters = 0 if scored.counters is None else scored.counters.size
     _FINISH(
-        blocks + (samples > 0),
-        _BLOCK,
-        len(segments),
-        launch.constant(table),
-        parts,
-        gradients,
-        samples,
-        scored.weight,
-        scored.losses,
-        scored.hits,
-        scored.totals,
-        0 if scored.counters is None else scored.counters.size,
-        scored.increments,
-        scored.counters,
-        failed,
-        types={"T": gradients.dtype},
-    )
+        blocks + (samples > 0), _BLOCK, len(segments), launch.constant(table), parts, gradients,
+        samples, scored.weight, scored.losses, scored.hits, scored.totals,
+        counters, scored.increments, scored.counters, failed, types={"T": gradients.dtype},
+    )  # fmt: skip
 
 
 def add_up(parts: Parts) -> Array:

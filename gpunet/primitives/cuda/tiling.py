@@ -54,11 +54,7 @@ _SMALL = (
     Tiling(32, 32, 16, 2, 4),
     Tiling(32, 32, 16, 4, 2),  # taken only where 4 rows belong together
 )
-_SLICED = (
-    Tiling(32, 32, 64, 4, 4, 4),
-    Tiling(16, 32, 64, 4, 4, 8),
-    Tiling(16, 16, 64, 4, 2, 8),
-)
+_SLICED = (Tiling(32, 32, 64, 4, 4, 4), Tiling(16, 32, 64, 4, 4, 8), Tiling(16, 16, 64, 4, 2, 8))
 
 # Values of k that an instruction of tensor cores adds up: the least that a slice has of a tile.
 _LEAST_K = {"tf32": 8, "bf16": 16}
@@ -73,6 +69,9 @@ _LAUNCH = 560_000
 _MOST = 2**31 - 2**16
 
 
+_Sizes = tuple[int, int, int, int]  # rows, columns, length and groups of `plan_product`
+
+
 class Plan(NamedTuple):
     """A tiling, and the launch parameters that follow from it."""
 
@@ -83,15 +82,9 @@ class Plan(NamedTuple):
 
 
 def plan_product(
-    rows: int,
-    columns: int,
-    length: int,
-    groups: int,
-    dtype: Any,
-    vector_a: int,
-    rows_together: int = 1,
-    summed_later: bool = False,
-) -> Plan:
+    rows: int, columns: int, length: int, groups: int, dtype: Any, vector_a: int,
+    rows_together: int = 1, summed_later: bool = False,
+) -> Plan:  # fmt: skip
     """Return how to make `groups` results of (rows, columns), each sum of `length` products.
 
     Arguments:
@@ -117,43 +110,32 @@ def plan_product(
     if launch.accumulator(dtype).itemsize == 4:
         candidates += _SLICED + _LARGE + (_LARGEST if vector_a > 1 else ())
     candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
+    precision, launch_cost = precision_of(dtype), 0 if summed_later else _LAUNCH
     return _plan(
-        rows,
-        columns,
-        length,
-        groups,
+        (rows, columns, length, groups),
         candidates,
-        precision_of(dtype),
-        0 if summed_later else _LAUNCH,
+        precision,
+        launch_cost,
         launch.multiprocessors(),
     )
 
 
 @lru_cache(maxsize=4096)
 def _plan(
-    rows: int,
-    columns: int,
-    length: int,
-    groups: int,
-    candidates: tuple[Tiling, ...],
-    precision: str,
-    launch_cost: int,
-    multiprocessors: int,
+    sizes: _Sizes, candidates: tuple[Tiling, ...], precision: str, launch_cost: int, processors: int
 ) -> Plan:
     least = _LEAST_K.get(precision, 1)
     tilings = [
         tiling._replace(precision=precision, slices=min(tiling.slices, tiling.block_k // least))
         for tiling in candidates
     ]
-    plans = [plan for tiling in tilings for plan in _splits(tiling, rows, columns, length)]
-    return min(
-        plans,
-        key=lambda plan: _cost(plan, rows, columns, length, groups, launch_cost, multiprocessors),
-    )
+    plans = [plan for tiling in tilings for plan in _splits(tiling, sizes)]
+    return min(plans, key=lambda plan: _cost(plan, sizes, launch_cost, processors))
 
 
-def _splits(tiling: Tiling, rows: int, columns: int, length: int) -> list[Plan]:
+def _splits(tiling: Tiling, sizes: _Sizes) -> list[Plan]:
     """Return the plans of a tiling with 1, 2, 4, ... splits, as long as each has enough to sum."""
+    rows, columns, length, _ = sizes
     tiles = launch.ceil_div(rows, tiling.block_m) * launch.ceil_div(columns, tiling.block_n)
     tiles_of_sum = max(1, launch.ceil_div(length, tiling.block_k))
     plans, splits = [], 1
@@ -167,15 +149,7 @@ def _splits(tiling: Tiling, rows: int, columns: int, length: int) -> list[Plan]:
     return plans
 
 
-def _cost(
-    plan: Plan,
-    rows: int,
-    columns: int,
-    length: int,
-    groups: int,
-    launch_cost: int,
-    multiprocessors: int,
-) -> float:
+def _cost(plan: Plan, sizes: _Sizes, launch_cost: int, multiprocessors: int) -> float:
     """Return about how long a plan takes, in products that one multiprocessor does one by one.
 
     That is 128 products a clock, beside which count
@@ -190,6 +164,7 @@ def _cost(
     - the parts of splits, written to device memory and read again: 16 products a number, about what
       a device does in the time; and the second launch.
     """
+    rows, columns, length, groups = sizes
     tiling, size = plan.tiling, plan.tiling.block_m * plan.tiling.block_n
     products = tiling.thread_m * tiling.thread_n
     if tiling.precision == "fp32":

@@ -22,67 +22,33 @@ _BLOCK = 256
 
 
 def sgd_update(
-    parameters: Array,
-    gradients: Array,
-    velocity: Array | None,
-    learning_rate: Array,
-    momentum: float,
-    nesterov: bool,
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: Array,
+    momentum: float, nesterov: bool, skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of gradient descent, in place."""
     gradients = launch.contiguous(gradients)
     buffers = [parameters] if velocity is None else [parameters, velocity]
     vector = launch.vector_width(gradients, *buffers)
     _SGD(
-        _blocks(parameters.size, vector),
-        _BLOCK,
-        parameters.size,
-        momentum,
-        int(nesterov),
-        learning_rate,
-        gradients,
-        parameters,
-        velocity,
-        skip,
-        types={"T": parameters.dtype},
-        VECTOR=vector,
-    )
+        _blocks(parameters.size, vector), _BLOCK, parameters.size, momentum, int(nesterov),
+        learning_rate, gradients, parameters, velocity, skip,
+        types={"T": parameters.dtype}, VECTOR=vector,
+    )  # fmt: skip
 
 
 def adam_update(
-    parameters: Array,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    step: Array,
-    learning_rate: Array,
-    options: tuple[float, float, float],
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, mean: Array, variance: Array, step: Array,
+    learning_rate: Array, options: tuple[float, float, float], skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of Adam, in place; `options` are beta_1, beta_2 and epsilon."""
     beta_1, beta_2, epsilon = options
     gradients = launch.contiguous(gradients)
     vector = launch.vector_width(parameters, gradients, mean, variance)
     _ADAM(
-        _blocks(parameters.size, vector),
-        _BLOCK,
-        parameters.size,
-        1 - beta_1,
-        1 - beta_2,
-        _log(beta_1),
-        _log(beta_2),
-        epsilon,
-        step,
-        learning_rate,
-        gradients,
-        parameters,
-        mean,
-        variance,
-        skip,
-        types={"T": parameters.dtype},
-        VECTOR=vector,
-    )
+        _blocks(parameters.size, vector), _BLOCK, parameters.size,
+        1 - beta_1, 1 - beta_2, _log(beta_1), _log(beta_2), epsilon, step, learning_rate,
+        gradients, parameters, mean, variance, skip, types={"T": parameters.dtype}, VECTOR=vector,
+    )  # fmt: skip
 
 
 def squares_are_finite(gradients: Array) -> bool:

@@ -6,11 +6,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import Activation
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, formula, kernel
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, formula, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK, share, tasks_for
 from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
 from gpunet.primitives.fast.memory import flat
@@ -94,11 +93,7 @@ def activate_backward(
 
 
 def _computed(
-    operation: int,
-    numbers: tuple[float, ...],
-    first: Array,
-    second: Array,
-    shape: tuple[int, ...],
+    operation: int, numbers: tuple[float, ...], first: Array, second: Array, shape: tuple[int, ...]
 ) -> Array:
     """Return the result of an operation on flat arrays, in `shape`."""
     result = empty(shape, np.float32)
@@ -109,26 +104,13 @@ def _computed(
     return result
 
 
-_PARAMETERS = (
-    INTS, types.int64, types.int64, types.int64, types.float32, types.float32, types.float32,
-    FLOATS_IN, FLOATS_IN, FLOATS,
-)  # fmt: skip
-
-
 # A loop for each formula: LLVM does not vectorize one loop with the choice inside.
-@kernel(*_PARAMETERS)
+@kernel
 def _simple(  # noqa: C901
-    counters: Array,
-    tasks: int,
-    worker: int,
-    operation: int,
-    a: np.float32,
-    b: np.float32,
-    c: np.float32,
-    first: Array,
-    second: Array,
-    result: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    operation: int, a: np.float32, b: np.float32, c: np.float32, first: FloatsIn, second: FloatsIn,
+    result: Floats,
+) -> None:  # fmt: skip
     """Write one of the simple formulas of (first, second), flat arrays, to `result`."""
     task = take_task(counters)
     while task < tasks:
@@ -183,19 +165,12 @@ def _simple(  # noqa: C901
         task = take_task(counters)
 
 
-@kernel(*_PARAMETERS)
+@kernel
 def _curved(  # noqa: C901
-    counters: Array,
-    tasks: int,
-    worker: int,
-    operation: int,
-    a: np.float32,
-    b: np.float32,
-    c: np.float32,
-    first: Array,
-    second: Array,
-    result: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    operation: int, a: np.float32, b: np.float32, c: np.float32, first: FloatsIn, second: FloatsIn,
+    result: Floats,
+) -> None:  # fmt: skip
     """Write one of the formulas with exponential functions, as `_simple` does."""
     task = take_task(counters)
     while task < tasks:

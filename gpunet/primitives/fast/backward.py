@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives.fast import sparse, weight_grads
 from gpunet.primitives.fast.chain import FIELDS, sizes_at
 from gpunet.primitives.fast.compile import (
-    BYTES,
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
+    Bytes,
+    BytesIn,
+    Floats,
+    FloatsIn,
+    Ints,
+    IntsIn,
     kernel,
     part,
 )
@@ -42,40 +41,15 @@ class Back(NamedTuple):
 _BACK, _KEPT = len(Back._fields), Back._fields.index("kept")
 
 
-@kernel(
-    INTS, *[types.int64] * 10, INTS_IN, INTS_IN, INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, BYTES_IN,
-    FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN, INTS, BYTES,
-)  # fmt: skip
+@kernel
 def backward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    images: int,
-    chunk: int,
-    block: int,
-    stages: int,
-    part_size: int,
-    activation: int,
-    scratch_size: int,
-    list_size: int,
-    table: Array,
-    inputs: Array,
-    backs: Array,
-    x: Array,
-    output_grad: Array,
-    kept: Array,
-    indices: Array,
-    weights: Array,
-    no_bias: Array,
-    positions: Array,
-    segments: Array,
-    steps: Array,
-    parts: Array,
-    scratch: Array,
-    scratch_in: Array,
-    lists: Array,
-    no_indices: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    images: int, chunk: int, block: int, stages: int, part_size: int, activation: int,
+    scratch_size: int, list_size: int, table: IntsIn, inputs: IntsIn, backs: IntsIn, x: FloatsIn,
+    output_grad: FloatsIn, kept: FloatsIn, indices: BytesIn, weights: FloatsIn, no_bias: FloatsIn,
+    positions: IntsIn, segments: IntsIn, steps: IntsIn, parts: Floats, scratch: Floats,
+    scratch_in: FloatsIn, lists: Ints, no_indices: Bytes,
+) -> None:  # fmt: skip
     """Add up the gradients of all weights over chunks of images; a task is a chunk.
 
     A thread's memory holds the gradients of a stage's output and input, in turn, and scratch.
@@ -121,30 +95,11 @@ def backward(
 
 @part
 def _sparse_stage(
-    sizes: Sizes,
-    back: Back,
-    images: int,
-    block: int,
-    x: Array,
-    x_start: int,
-    read: int,
-    kept: Array,
-    output: int,
-    indices: Array,
-    index: int,
-    positions: Array,
-    segments: Array,
-    parts: Array,
-    part: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-    lists: Array,
-    keys: int,
-    weights: Array,
-    write: int,
-    with_input_grad: bool,
-) -> None:
+    sizes: Sizes, back: Back, images: int, block: int, x: Array, x_start: int, read: int,
+    kept: Array, output: int, indices: Array, index: int, positions: Array, segments: Array,
+    parts: Array, part: int, scratch: Array, scratch_in: Array, memory: int,
+    lists: Array, keys: int, weights: Array, write: int, with_input_grad: bool,
+) -> None:  # fmt: skip
     """Take the gradient at scratch[read:] through a convolution and its pooling."""
     for first in range(0, sizes.filters, PANEL):
         sparse.add_weight_grads(
@@ -164,31 +119,11 @@ def _sparse_stage(
 
 @part
 def _dense_stage(
-    sizes: Sizes,
-    back: Back,
-    turned: Sizes,
-    images: int,
-    x: Array,
-    x_start: int,
-    read: int,
-    kept: Array,
-    output: int,
-    indices: Array,
-    index: int,
-    positions: Array,
-    segments: Array,
-    steps: Array,
-    parts: Array,
-    part: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-    weights: Array,
-    no_bias: Array,
-    no_indices: Array,
-    write: int,
-    with_input_grad: bool,
-) -> None:
+    sizes: Sizes, back: Back, turned: Sizes, images: int, x: Array, x_start: int, read: int,
+    kept: Array, output: int, indices: Array, index: int, positions: Array, segments: Array,
+    steps: Array, parts: Array, part: int, scratch: Array, scratch_in: Array, memory: int,
+    weights: Array, no_bias: Array, no_indices: Array, write: int, with_input_grad: bool,
+) -> None:  # fmt: skip
     """Take the gradient at scratch[read:] through a dense layer, or a convolution."""
     for first in range(0, sizes.filters, PANEL):
         weight_grads.add_weight_grads(
@@ -217,22 +152,12 @@ def _back_at(backs: Array, at: int) -> Back:
     )  # fmt: skip
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, INTS_IN, INTS_IN, FLOATS,
-    FLOATS,
-)  # fmt: skip
+@kernel
 def sum_parts(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    chunks: int,
-    part_size: int,
-    table: Array,
-    backs: Array,
-    groups: Array,
-    parts: Array,
-    grads: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    chunks: int, part_size: int, table: IntsIn, backs: IntsIn, groups: IntsIn, parts: Floats,
+    grads: Floats,
+) -> None:  # fmt: skip
     """Sum the parts up, in order; a task is a panel of a stage's filters."""
     task = take_task(counters)
     while task < tasks:

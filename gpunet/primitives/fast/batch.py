@@ -7,20 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import (
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
-    formula,
-    kernel,
-)
+from gpunet.primitives.fast.compile import BytesIn, Floats, FloatsIn, Ints, IntsIn, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.memory import NO_INTS, flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
@@ -29,16 +20,12 @@ __all__ = ["gather_batch", "rescale_forward"]
 
 Array = Any
 
-_NO_ROWS = np.empty(0, np.int64)
-
 
 def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -> Array:
     """Return data[rows] in `dtype`, times `scale`."""
-    rows_in, width = flat(rows), math.prod(data.shape[1:])
-    if not _supports(data, rows_in, width, dtype, scale):
+    rows_in, width, convert = flat(rows), math.prod(data.shape[1:]), _kernel_for(data)
+    if convert is None or not _supports(data, rows_in, width, dtype, scale):
         return reference.gather_batch(data, rows, dtype, scale)
-    convert = _kernel_for(data)
-    assert convert is not None
     batch = empty((rows.size, *data.shape[1:]), dtype)
     grain = max(1, LEAST_TASK // width)
     run(
@@ -50,14 +37,14 @@ def gather_batch(data: Array, rows: Array, dtype: np.dtype[Any], scale: float) -
 
 def _supports(data: Array, rows: Array, width: int, dtype: np.dtype[Any], scale: float) -> bool:
     """Return whether a kernel gathers such data, faster than NumPy."""
+    if data.dtype == dtype and scale == 1:
+        return False  # no kernel copies faster than NumPy
     # As unsigned numbers, those below 0 are the largest.
     missing = rows.size == 0 or rows.view(np.uint64).max() >= len(data)
     # With a scale of NumPy's own types, NumPy computes in these.
     if missing or width == 0 or dtype != np.float32 or type(scale) not in (int, float):
         return False
-    is_copy = data.dtype == dtype and scale == 1  # no kernel copies faster than NumPy
-    # A copy of a view would be one of all the data.
-    return _kernel_for(data) is not None and not is_copy and data.flags.c_contiguous
+    return data.flags.c_contiguous  # a copy of a view would be one of all the data
 
 
 def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any]) -> Array:
@@ -69,7 +56,7 @@ def rescale_forward(x: Array, scale: float, offset: float, dtype: np.dtype[Any])
     tasks = -(-x.size // LEAST_TASK)
     width = -(-x.size // tasks)
     run(
-        convert, tasks, tasks, width, _NO_ROWS, np.float32(scale), np.float32(offset),
+        convert, tasks, tasks, width, NO_INTS, np.float32(scale), np.float32(offset),
         flat(x), y.reshape(-1),
     )  # fmt: skip
     return y
@@ -84,25 +71,11 @@ def _kernel_for(data: Array) -> Callable[..., None] | None:
     return _convert_floats if data.dtype == np.float32 else None
 
 
-_PARAMETERS = (
-    INTS, types.int64, types.int64, types.int64, types.int64, INTS_IN, types.float32,
-    types.float32,
-)  # fmt: skip
-
-
-@kernel(*_PARAMETERS, BYTES_IN, FLOATS)
-def _convert_bytes(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    count: int,
-    width: int,
-    rows: Array,
-    scale: np.float32,
-    offset: np.float32,
-    data: Array,
-    result: Array,
-) -> None:
+def _convert(
+    counters: Ints, tasks: int, worker: int,
+    count: int, width: int, rows: IntsIn, scale: np.float32, offset: np.float32, data: Array,
+    result: Floats,
+) -> None:  # fmt: skip
     """Write numbers of data times `scale` plus `offset`, a row of `width` after another.
 
     Row k of `count` is the one that rows[k] says, or if `rows` is empty the one at its place;
@@ -110,46 +83,15 @@ def _convert_bytes(
     """
     task = take_task(counters)
     while task < tasks:
-        _convert(task, tasks, count, width, rows, scale, offset, data, result)
+        for k in range(task * count // tasks, (task + 1) * count // tasks):
+            to = k * width
+            out = result[to : min(to + width, result.size)]
+            start = rows[k] * width if rows.size else to
+            row = data[start : start + out.size]
+            for i in range(out.size):
+                out[i] = np.float32(row[i]) * scale + offset
         task = take_task(counters)
 
 
-@kernel(*_PARAMETERS, FLOATS_IN, FLOATS)
-def _convert_floats(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    count: int,
-    width: int,
-    rows: Array,
-    scale: np.float32,
-    offset: np.float32,
-    data: Array,
-    result: Array,
-) -> None:
-    """Do as `_convert_bytes`, of data of float32."""
-    task = take_task(counters)
-    while task < tasks:
-        _convert(task, tasks, count, width, rows, scale, offset, data, result)
-        task = take_task(counters)
-
-
-@formula
-def _convert(
-    task: int,
-    tasks: int,
-    count: int,
-    width: int,
-    rows: Array,
-    scale: np.float32,
-    offset: np.float32,
-    data: Array,
-    result: Array,
-) -> None:
-    for k in range(task * count // tasks, (task + 1) * count // tasks):
-        to = k * width
-        out = result[to : min(to + width, result.size)]
-        start = rows[k] * width if rows.size else to
-        row = data[start : start + out.size]
-        for i in range(out.size):
-            out[i] = np.float32(row[i]) * scale + offset
+_convert_bytes = kernel(_convert, data=BytesIn)
+_convert_floats = kernel(_convert, data=FloatsIn)

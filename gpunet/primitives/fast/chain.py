@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from gpunet.primitives.fast import activation, conv_pool, convolution, linear, softmax
-from gpunet.primitives.fast.compile import BYTES, FLOATS, FLOATS_IN, INTS, INTS_IN, helper, kernel
-from gpunet.primitives.fast.convolution import NO_FLOATS, is_relu
-from gpunet.primitives.fast.memory import flat, workspace
+from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
+from gpunet.primitives.fast.convolution import is_relu
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
 from gpunet.primitives.fast.simd import get, put, take_task
@@ -29,18 +28,16 @@ from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Sta
 __all__ = [
     "CACHED",
     "FIELDS",
-    "NO_INDICES",
     "OPERATIONS",
     "chain_forward",
     "forward_into",
     "image_sizes",
     "relus_of",
     "sizes_at",
-    "supports",
 ]
 
 Array = Any
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 CACHED = 1 << 16  # floats of activations that a thread works on, half of a level-2 cache
 FIELDS = len(Sizes._fields)
@@ -51,11 +48,11 @@ OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
 
 class _Plan(NamedTuple):
     block: int  # images at a time
-    table: Ints  # Sizes of each stage, one after another
+    table: Table  # Sizes of each stage, one after another
     places: list[tuple[int, int, int, int]]  # patch, filters, first weight and first bias of each
-    kept: Ints  # for each stage: floats of an image's outputs, of all before it, indices likewise
-    positions: Ints
-    segments: Ints
+    kept: Table  # for each stage: floats of an image's outputs, of all before it, indices likewise
+    positions: Table
+    segments: Table
     weights: int  # floats of all panels
     biases: int
     activation: int  # floats of the largest input or output of a stage, for a block
@@ -64,24 +61,22 @@ class _Plan(NamedTuple):
 
 def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
     """Return the outputs of the last stage."""
-    if not supports(x, stages):
+    relus = relus_of(x, stages)
+    if relus is None:
         return OPERATIONS.last_output(x, stages, g)
-    return forward_into(x, stages, g, empty(g.output_shape, x.dtype), NO_INDICES, 0)
+    return forward_into(x, stages, g, relus, empty(g.output_shape, x.dtype), NO_BYTES, 0)
 
 
-def supports(x: Array, stages: Sequence[Stage]) -> bool:
-    """Return whether the kernels of chains do well with these stages and numbers."""
-    return (
-        x.dtype == np.float32
-        and x.size > 0
-        and all(stage.activation is None or is_relu(stage.activation) for stage in stages)
-        and all(stage.kernel.size <= LARGE_STAGE for stage in stages)
-    )
-
-
-def relus_of(stages: Sequence[Stage]) -> tuple[bool, ...]:
-    """Return for each stage whether it has relu."""
-    return tuple([is_relu(stage.activation) for stage in stages])
+def relus_of(x: Array, stages: Sequence[Stage]) -> tuple[bool, ...] | None:
+    """Return for each stage whether it has relu; None where the kernels of chains do not fit."""
+    if x.dtype != np.float32 or not x.size:
+        return None
+    relus = []
+    for stage in stages:
+        relus.append(is_relu(stage.activation))
+        if stage.kernel.size > LARGE_STAGE or not (relus[-1] or stage.activation is None):
+            return None
+    return tuple(relus)
 
 
 def image_sizes(g: ChainGeometry) -> list[int]:
@@ -91,25 +86,22 @@ def image_sizes(g: ChainGeometry) -> list[int]:
 
 
 def forward_into(
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    memory: Array,
-    indices: Array,
-    kept: int,
-) -> Array:
+    x: Array, stages: Sequence[Stage], g: ChainGeometry, relus: tuple[bool, ...], memory: Array,
+    indices: Array, kept: int,
+) -> Array:  # fmt: skip
     """Run the stages; return `memory` with the last stage's outputs, or the outputs of all stages.
 
     Arguments:
         x: (batch, ...).
         stages: in turn.
         g: the geometry.
+        relus: for each stage whether it has relu.
         memory: for the last stage's outputs; unused if all are saved.
         indices: for the indices of all stages, if all are saved.
         kept: floats of all outputs; 0 to keep the last alone.
     """
     threads = thread_count()
-    p = _plan(g, relus_of(stages), min(-(-len(x) // threads), _MOST), kept > 0)
+    p = _plan(g, relus, min(-(-len(x) // threads), _MOST), kept > 0)
     panels, biases = workspace("panels", p.weights), workspace("biases", p.biases)
     for (patch, filters, weight, bias), stage in zip(p.places, stages, strict=True):
         given = NO_FLOATS if stage.bias is None else flat(stage.bias)
@@ -118,13 +110,10 @@ def forward_into(
     scratch = empty((size,), x.dtype) if kept else workspace("scratch", size)
     run(
         _chain, -(-len(x) // p.block), len(x), p.block, kept, p.products, p.activation, len(stages),
-        p.table.reshape(-1), p.kept.reshape(-1), flat(x), panels, biases, p.positions, p.segments,
+        p.table, p.kept, flat(x), panels, biases, p.positions, p.segments,
         memory.reshape(-1), scratch, scratch, indices,
     )  # fmt: skip
     return scratch if kept else memory
-
-
-NO_INDICES = np.empty(0, np.uint8)
 
 
 @lru_cache(maxsize=64)
@@ -138,12 +127,9 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
     for geometry, size, relu in zip(g.stages, image[1:], relus, strict=True):
         stage = plan(geometry.conv.for_images(block), geometry.pool.pool_size, relu)
         sizes = stage.sizes._replace(
-            indexed=stage.sizes.indexed if keep else 0,
-            first_position=place,
-            first_segment=segment,
-            first_weight=weight,
-            first_bias=bias,
-        )
+            indexed=stage.sizes.indexed if keep else 0, first_position=place,
+            first_segment=segment, first_weight=weight, first_bias=bias,
+        )  # fmt: skip
         rows.append(sizes)
         positions.append(stage.positions)
         segments.append(stage.segments)
@@ -155,47 +141,21 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
         kept.append((size, floats, indices))
         floats += size
         indices += size if sizes.indexed else 0
+    places = [(row.patch, row.filters, row.first_weight, row.first_bias) for row in rows]
+    table, outputs_kept = (np.array(numbers, np.int64).reshape(-1) for numbers in (rows, kept))
     return _Plan(
-        block,
-        np.array(rows, np.int64),
-        [(row.patch, row.filters, row.first_weight, row.first_bias) for row in rows],
-        np.array(kept, np.int64),
-        np.concatenate(positions),
-        np.concatenate(segments),
-        weight,
-        bias,
-        whole_lines(block * largest),
-        scratch,
-    )
+        block, table, places, outputs_kept, np.concatenate(positions), np.concatenate(segments),
+        weight, bias, whole_lines(block * largest), scratch,
+    )  # fmt: skip
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64,
-    types.int64, INTS_IN, INTS_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN, FLOATS,
-    FLOATS, FLOATS_IN, BYTES,
-)  # fmt: skip
+@kernel
 def _chain(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    images: int,
-    block: int,
-    kept: int,
-    products: int,
-    activation: int,
-    stages: int,
-    table: Array,
-    keep: Array,
-    x: Array,
-    panels: Array,
-    biases: Array,
-    positions: Array,
-    segments: Array,
-    y: Array,
-    scratch: Array,
-    scratch_in: Array,
-    indices: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    images: int, block: int, kept: int, products: int, activation: int, stages: int, table: IntsIn,
+    keep: IntsIn, x: FloatsIn, panels: FloatsIn, biases: FloatsIn, positions: IntsIn,
+    segments: IntsIn, y: Floats, scratch: Floats, scratch_in: FloatsIn, indices: Bytes,
+) -> None:  # fmt: skip
     """Take blocks of images through all stages; a task is a block.
 
     Saved outputs of all images come first in `scratch`, then for each thread products, and two

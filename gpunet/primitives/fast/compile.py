@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import numba
-from numba.core import config, event, types
+import numpy as np
+from numba import types
+from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
@@ -28,12 +30,12 @@ from gpunet.folders import temporary_cache_folder, user_cache_folder
 from gpunet.fork import wait_before_fork
 
 __all__ = [
-    "BYTES",
-    "BYTES_IN",
-    "FLOATS",
-    "FLOATS_IN",
-    "INTS",
-    "INTS_IN",
+    "Bytes",
+    "BytesIn",
+    "Floats",
+    "FloatsIn",
+    "Ints",
+    "IntsIn",
     "count_ready",
     "formula",
     "helper",
@@ -41,13 +43,15 @@ __all__ = [
     "part",
 ]
 
-# Arrays as kernels take them: flat and contiguous. Those called IN are only read.
-FLOATS = types.Array(types.float32, 1, "C")
-FLOATS_IN = types.Array(types.float32, 1, "C", readonly=True)
-BYTES = types.Array(types.uint8, 1, "C")
-BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
-INTS = types.Array(types.int64, 1, "C")
-INTS_IN = types.Array(types.int64, 1, "C", readonly=True)
+# Arrays as kernels take them: flat and contiguous. Those called In are only read.
+Floats = Annotated[Any, types.Array(types.float32, 1, "C")]
+FloatsIn = Annotated[Any, types.Array(types.float32, 1, "C", readonly=True)]
+Bytes = Annotated[Any, types.Array(types.uint8, 1, "C")]
+BytesIn = Annotated[Any, types.Array(types.uint8, 1, "C", readonly=True)]
+Ints = Annotated[Any, types.Array(types.int64, 1, "C")]
+IntsIn = Annotated[Any, types.Array(types.int64, 1, "C", readonly=True)]
+
+_NUMBERS = {int: types.int64, bool: types.boolean, np.float32: types.float32}
 
 _lock = wait_before_fork(threading.RLock())  # one thread compiles at a time
 _ready: list[str] = []  # the kernels that are compiled in this process
@@ -65,27 +69,43 @@ part = numba.njit(**_options, no_cpython_wrapper=True, inline="always")
 formula = numba.njit(**_options, no_cpython_wrapper=True, forceinline=True)
 
 
-def kernel(*parameters: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator: the function becomes a kernel for arguments of these Numba types."""
+def kernel(function: Callable[..., None], **others: Any) -> Callable[..., None]:
+    """Return the function as a kernel, for arguments of the types that it is annotated with.
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        compiled: list[Callable[..., None]] = []
+    Arguments:
+        function: its parameters are numbers, arrays such as `FloatsIn`, or NamedTuples of integers.
+        others: the types of parameters for which the annotation names none.
+    """
+    compiled: list[Callable[..., None]] = []
 
-        def prepare() -> None:
-            with _lock:
-                if not compiled:
-                    compiled.append(_compile(function, types.void(*parameters)))
-                    _ready.append(function.__name__)
-
-        @functools.wraps(function)
-        def call(*arguments: Any) -> None:
+    def prepare() -> None:
+        with _lock:
             if not compiled:
-                call_in_background(prepare)  # Numba loses interrupts, and code that it compiled
-            compiled[0](*arguments)
+                compiled.append(_compile(function, _signature(function, others)))
+                _ready.append(function.__name__)
 
-        return call
+    @functools.wraps(function)
+    def call(*arguments: Any) -> None:
+        if not compiled:
+            call_in_background(prepare)  # Numba loses interrupts, and code that it compiled
+        compiled[0](*arguments)
 
-    return decorate
+    return call
+
+
+def _signature(function: Callable[..., None], others: dict[str, Any]) -> Any:
+    """Return the Numba types of a kernel's parameters."""
+    hints = get_type_hints(function, include_extras=True) | others
+    del hints["return"]
+    return types.void(*map(_numba_type, hints.values()))
+
+
+def _numba_type(hint: Any) -> Any:
+    if hasattr(hint, "__metadata__"):  # of `Annotated`
+        return hint.__metadata__[0]
+    if hint in _NUMBERS:
+        return _NUMBERS[hint]
+    return types.NamedUniTuple(types.int64, len(hint._fields), hint)
 
 
 def count_ready() -> int:
@@ -225,11 +245,8 @@ class _Message(event.Listener):
         if not _Message.said:
             _Message.said = True
             kept = "once" if _cache_folder() else "anew in each process (no folder to keep them)"
-            print(
-                f"gpunet: compiling kernels for this processor, {kept}: some 20 s in all.",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"gpunet: compiling kernels for this processor, {kept}: some 20 s in all."
+            print(text, file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
         """Print nothing."""

@@ -19,7 +19,7 @@ from gpunet.primitives.fast.convolution import (
     supports,
 )
 from gpunet.primitives.fast.memory import flat, scratch, scratch_ints, workspace
-from gpunet.primitives.fast.plans import SparsePlan, plan, sparse_plan
+from gpunet.primitives.fast.plans import plan, sparse_plan
 from gpunet.primitives.fast.products import PANEL, transpose
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run
@@ -36,13 +36,9 @@ Array = Any
 
 
 def conv2d_max_pool_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
+    x: Array, kernel: Array, bias: Array | None, conv: Conv2DGeometry, pool: Pool2DGeometry,
     activation: Activation | None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the largest of each window, and its index."""
     if not _supports(conv, pool, x):
         return reference.conv2d_max_pool_forward(x, kernel, bias, conv, pool, activation)
@@ -62,15 +58,9 @@ def _indices(pool: Pool2DGeometry) -> Array:
 
 
 def conv2d_max_pool_backward_weight(
-    output_grad: Array,
-    indices: Array,
-    x: Array,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, indices: Array, x: Array, conv: Conv2DGeometry, pool: Pool2DGeometry,
+    activation: Activation | None, output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     if not _supports(conv, pool, x):
         return reference.conv2d_max_pool_backward_weight(
@@ -81,40 +71,23 @@ def conv2d_max_pool_backward_weight(
     if p is None:
         dense = plan(conv, pool.pool_size, relu)
         return add_weight_grads(dense, conv.kernel_shape, grad, output, indices, x, with_bias)
-    return _sparse_weight_grads(p, conv.kernel_shape, grad, output, indices, x, with_bias)
-
-
-def _sparse_weight_grads(
-    p: SparsePlan,
-    kernel_shape: tuple[int, ...],
-    output_grad: Array,
-    output: Array,
-    indices: Array,
-    x: Array,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
     sizes = p.sizes
     parts = workspace("parts", p.chunks * sizes.filters * (sizes.patch + LANES))
     memory = scratch(sizes.scratch)
     run(
         sparse.weight_grad, p.chunks * -(-sizes.filters // PANEL), sizes, p.chunk, p.block, flat(x),
-        flat(output_grad), flat(output), flat(indices), p.positions, p.segments, parts, memory,
-        memory, scratch_ints(sizes.lists),
+        flat(grad), flat(output), flat(indices), p.positions, p.segments, parts, memory, memory,
+        scratch_ints(sizes.lists),
     )  # fmt: skip
     grads = np.empty((sizes.patch + 1) * sizes.filters, x.dtype)
     sparse.sum_parts(p.chunks, sizes.patch, sizes.filters, parts, grads)
-    return split_grads(grads, kernel_shape, with_bias)
+    return split_grads(grads, conv.kernel_shape, with_bias)
 
 
 def conv2d_max_pool_backward_input(
-    output_grad: Array,
-    indices: Array,
-    kernel: Array,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-) -> Array:
+    output_grad: Array, indices: Array, kernel: Array, conv: Conv2DGeometry, pool: Pool2DGeometry,
+    activation: Activation | None, output: Array | None,
+) -> Array:  # fmt: skip
     """Return the gradient of the input."""
     supported = _supports(conv, pool, kernel)
     p = sparse_plan(conv, pool.pool_size, is_relu(activation)) if supported else None

@@ -11,7 +11,7 @@ from gpunet.primitives import reference
 from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
 from gpunet.primitives.fast import products, weight_grads
-from gpunet.primitives.fast.memory import flat, scratch, workspace
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -26,9 +26,6 @@ __all__ = [
 ]
 
 Array = Any
-
-NO_BYTES = np.empty(0, np.uint8)
-NO_FLOATS = np.empty(0, np.float32)
 
 
 def conv2d_forward(
@@ -75,13 +72,9 @@ def activated(y: Array, activation: Activation | None) -> Array:
 
 
 def conv2d_backward_weight(
-    output_grad: Array,
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, x: Array, g: Conv2DGeometry, activation: Activation | None,
+    output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     if not supports(g, x):
         return reference.conv2d_backward_weight(output_grad, x, g, activation, output, with_bias)
@@ -100,14 +93,9 @@ def before_activation(
 
 
 def add_weight_grads(
-    p: Plan,
-    kernel_shape: tuple[int, ...],
-    output_grad: Array,
-    output: Array,
-    indices: Array,
-    x: Array,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    p: Plan, kernel_shape: tuple[int, ...], output_grad: Array, output: Array, indices: Array,
+    x: Array, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and, if wanted, of the bias."""
     parts = workspace("parts", p.chunks * p.panels * (p.steps.size + 1) * products.PANEL)
     memory = scratch(p.sizes.scratch)
@@ -129,12 +117,9 @@ def split_grads(
 
 
 def conv2d_backward_input(
-    output_grad: Array,
-    kernel: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
+    output_grad: Array, kernel: Array, g: Conv2DGeometry, activation: Activation | None,
     output: Array | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the gradient of the input.
 
     With strides of 1 it is a convolution itself, of the gradient with the flipped kernel.
@@ -153,10 +138,7 @@ def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:
     """Return the convolution from the output's gradient to the input's, or None."""
     reach = [(size - 1) * step for size, step in zip(g.kernel_shape[:2], g.dilation, strict=True)]
     (top, bottom), (left, right) = g.padding
-    padding = (
-        (reach[0] - top, reach[0] - bottom),
-        (reach[1] - left, reach[1] - right),
-    )
+    padding = ((reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right))
     if g.strides != (1, 1) or min(map(min, padding)) < 0:
         return None
     height, width, channels, filters = g.kernel_shape

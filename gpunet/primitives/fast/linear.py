@@ -6,20 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import Activation
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, kernel
-from gpunet.primitives.fast.convolution import (
-    NO_BYTES,
-    NO_FLOATS,
-    activated,
-    add_weight_grads,
-    is_relu,
-    multiply,
-)
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.compile import Floats, FloatsIn, kernel
+from gpunet.primitives.fast.convolution import activated, add_weight_grads, is_relu, multiply
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
@@ -34,13 +26,9 @@ _PART = 128  # rows that are summed in float32
 
 
 def matmul(
-    a: Array,
-    b: Array,
-    bias: Array | None,
-    transpose_a: bool,
-    transpose_b: bool,
+    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool,
     activation: Activation | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
     if not _supports(a, rows, columns, inner) or (transpose_a and (transpose_b or activation)):
@@ -80,8 +68,8 @@ def bias_backward(output_grad: Array) -> Array:
     return total
 
 
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS)
-def _sum_rows(rows: int, channels: int, matrix: Array, total: Array) -> None:
+@kernel
+def _sum_rows(rows: int, channels: int, matrix: FloatsIn, total: Floats) -> None:
     """Write the sum of the rows: of parts of them in float32, of the parts in float64."""
     exact = np.zeros(channels, np.float64)
     part = np.empty(channels, np.float32)

@@ -10,11 +10,15 @@ import numpy as np
 from gpunet.primitives.fast.threads import thread_count
 from gpunet.primitives.reference.memory import empty
 
-__all__ = ["flat", "scratch", "scratch_ints", "workspace"]
+__all__ = ["NO_BYTES", "NO_FLOATS", "NO_INTS", "flat", "scratch", "scratch_ints", "workspace"]
 
 _MOST_KEPT = 1 << 25  # bytes of a workspace that stay allocated
 
 Array = Any
+
+# Where a kernel takes an array that is not there.
+NO_FLOATS, NO_BYTES = np.empty(0, np.float32), np.empty(0, np.uint8)
+NO_INTS = np.empty(0, np.int64)
 
 
 def flat(array: Array) -> Array:

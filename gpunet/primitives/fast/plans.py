@@ -14,7 +14,7 @@ from gpunet.primitives.geometry import Conv2DGeometry
 
 __all__ = ["Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
 
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 _BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
 _SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to at a time
@@ -25,9 +25,9 @@ class Plan(NamedTuple):
     """Sizes and tables of a convolution, and of the tasks it is divided into."""
 
     sizes: Sizes
-    positions: Ints  # where the patch of each output of a band begins
-    segments: Ints  # where in a patch each run of neighbouring numbers begins
-    steps: Ints  # where each number of a patch lies, filled up to whole tiles
+    positions: Table  # where the patch of each output of a band begins
+    segments: Table  # where in a patch each run of neighbouring numbers begins
+    steps: Table  # where each number of a patch lies, filled up to whole tiles
     panels: int
     tasks: int  # of the forward kernel
     chunk: int  # images in a task of the weight gradient
@@ -61,59 +61,28 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
     panels = -(-filters // PANEL)
     chunk = _chunk(images, panels)
     sizes = Sizes(
-        images=images,
-        image=height * width * channels,
-        row=row,
-        pixel=channels,
-        height=height,
-        width=width,
-        top=g.padding[0][0],
-        left=g.padding[1][0],
-        padded=int(padded),
-        stride=row * g.strides[0],
-        first_step=g.strides[0],
-        patch=patch,
-        length=length,
-        filters=filters,
-        window=window[0] * window[1],
-        band=band,
-        bands=bands,
-        rows=rows,
-        columns=columns,
-        group=group,
-        grain=grain,
-        relu=int(relu),
-        indexed=int(window != (1, 1)),
+        images=images, image=height * width * channels, row=row, pixel=channels, height=height,
+        width=width, top=g.padding[0][0], left=g.padding[1][0], padded=int(padded),
+        stride=row * g.strides[0], first_step=g.strides[0], patch=patch, length=length,
+        filters=filters, window=window[0] * window[1], band=band, bands=bands, rows=rows,
+        columns=columns, group=group, grain=grain, relu=int(relu), indexed=int(window != (1, 1)),
         scratch=whole_lines((group * band * columns + 1) * PANEL + (copied * row if padded else 0)),
-        copied=copied,
-        lists=0,
-        segments=len(segments),
-        steps=-(-patch // TILE) * TILE,
-        first_position=0,
-        first_segment=0,
-        first_of_steps=0,
-        first_weight=0,
-        first_bias=0,
-    )
+        copied=copied, lists=0, segments=len(segments), steps=-(-patch // TILE) * TILE,
+        first_position=0, first_segment=0, first_of_steps=0, first_weight=0, first_bias=0,
+    )  # fmt: skip
     places = _positions(g, band, columns, window, row)
-    return Plan(
-        sizes,
-        (np.arange(group)[:, None] * sizes.image + places).reshape(-1),
-        segments,
-        np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])]),
-        panels,
-        -(-items // grain),
-        chunk,
-        -(-images // chunk),
-    )
+    positions = (np.arange(group)[:, None] * sizes.image + places).reshape(-1)
+    steps = np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])])
+    tasks, chunks = -(-items // grain), -(-images // chunk)
+    return Plan(sizes, positions, segments, steps, panels, tasks, chunk, chunks)
 
 
 class SparsePlan(NamedTuple):
     """A `Plan` for the gradients of a pooled convolution; the band is an image."""
 
     sizes: Sizes
-    positions: Ints  # of all outputs of an image
-    segments: Ints
+    positions: Table  # of all outputs of an image
+    segments: Table
     block: int  # images whose inputs are read at a time
     chunk: int
     chunks: int
@@ -139,23 +108,15 @@ def sparse_plan(
         block = max(1, min(_SPARSE_BLOCK // image, sizes.images))
     entries = max(outputs * sizes.filters, PANEL * block * outputs // sizes.window)
     padded = block * image if sizes.padded else 0
-    sizes = sizes._replace(
-        copied=copied,
-        scratch=whole_lines(padded + entries + 1),
-        lists=whole_lines(entries + max(outputs, PANEL) + 1),
-    )
+    lists = whole_lines(entries + max(outputs, PANEL) + 1)
+    sizes = sizes._replace(copied=copied, scratch=whole_lines(padded + entries + 1), lists=lists)
+    positions = _positions(g, sizes.rows, sizes.columns, window, sizes.row)
     chunk = _chunk(sizes.images, -(-sizes.filters // PANEL))
-    return SparsePlan(
-        sizes,
-        _positions(g, sizes.rows, sizes.columns, window, sizes.row),
-        _segments(g, sizes.row)[0],
-        block,
-        chunk,
-        -(-sizes.images // chunk),
-    )
+    chunks = -(-sizes.images // chunk)
+    return SparsePlan(sizes, positions, _segments(g, sizes.row)[0], block, chunk, chunks)
 
 
-def _segments(g: Conv2DGeometry, row: int) -> tuple[Ints, int]:
+def _segments(g: Conv2DGeometry, row: int) -> tuple[Table, int]:
     """Return where in a patch each run of neighbouring numbers begins, and its length."""
     kernel_height, kernel_width = g.kernel_shape[:2]
     channels = g.input_shape[3]
@@ -168,7 +129,7 @@ def _segments(g: Conv2DGeometry, row: int) -> tuple[Ints, int]:
 
 def _positions(
     g: Conv2DGeometry, band: int, columns: int, window: tuple[int, int], row: int
-) -> Ints:
+) -> Table:
     """Return where the patch of each output of a band begins, window by window."""
     lines = np.arange(band) * (g.strides[0] * row)
     pixels = np.arange(columns) * (g.strides[1] * g.input_shape[3])

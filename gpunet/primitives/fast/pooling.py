@@ -8,20 +8,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import (
-    BYTES,
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    helper,
-    kernel,
-)
+from gpunet.primitives.fast.compile import Bytes, BytesIn, Floats, FloatsIn, Ints, helper, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.memory import NO_BYTES, flat
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -48,8 +39,6 @@ __all__ = [
 
 Array = Any
 
-_NO_BYTES = np.empty(0, np.uint8)
-
 
 def max_pool2d_forward(x: Array, g: Pool2DGeometry) -> tuple[Array, Array]:
     """Return the largest value of each window, and its index."""
@@ -74,7 +63,7 @@ def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
         return reference.average_pool2d_forward(x, g)
     y = empty(g.output_shape, x.dtype)
     tasks = _tasks(g, g.output_shape[1])
-    run(_pool, tasks, _sizes(g), False, flat(x), y.reshape(-1), np.empty(0, np.uint8))
+    run(_pool, tasks, _sizes(g), False, flat(x), y.reshape(-1), NO_BYTES)
     return y
 
 
@@ -82,7 +71,7 @@ def average_pool2d_backward(output_grad: Array, g: Pool2DGeometry) -> Array:
     """Return the gradient of the input."""
     if not _supports(g, output_grad):
         return reference.average_pool2d_backward(output_grad, g)
-    return _input_grad(g, output_grad, _NO_BYTES)
+    return _input_grad(g, output_grad, NO_BYTES)
 
 
 def _input_grad(g: Pool2DGeometry, output_grad: Array, indices: Array) -> Array:
@@ -125,9 +114,6 @@ class Sizes(NamedTuple):
     left: int
 
 
-_SIZES = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
-
-
 def _sizes(g: Pool2DGeometry) -> Sizes:
     (top, _), (left, _) = g.padding
     shape, output_shape = g.input_shape, g.output_shape
@@ -147,19 +133,11 @@ def _vector_at(c: int, channels: int) -> int:
     return min(c, channels - LANES)
 
 
-@kernel(
-    INTS, types.int64, types.int64, _SIZES, types.boolean, FLOATS_IN, FLOATS, BYTES
-)  # fmt: skip
+@kernel
 def _pool(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    sizes: Sizes,
-    largest: bool,
-    x: Array,
-    y: Array,
-    indices: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, largest: bool, x: FloatsIn, y: Floats, indices: Bytes,
+) -> None:  # fmt: skip
     """Write the largest of each window and its place, or its mean; a task is some output rows."""
     channels, total = sizes.channels, sizes.images * sizes.rows
     task = take_task(counters)
@@ -219,16 +197,11 @@ def _mean(sizes: Sizes, rows: int, columns: int, x: Array, at: int) -> Any:
     return divide(total, splat(np.float32(rows * columns), LANES))
 
 
-@kernel(INTS, types.int64, types.int64, _SIZES, FLOATS_IN, BYTES_IN, FLOATS)
+@kernel
 def _spread(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    sizes: Sizes,
-    output_grad: Array,
-    indices: Array,
-    input_grad: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, output_grad: FloatsIn, indices: BytesIn, input_grad: Floats,
+) -> None:  # fmt: skip
     """Write the gradient of the input; a task is some of its rows, taken from all windows there.
 
     Without indices each gradient is spread evenly over its window.
@@ -256,15 +229,9 @@ def _spread(
 
 @helper
 def _spread_row(
-    sizes: Sizes,
-    output_grad: Array,
-    indices: Array,
-    at: int,
-    tap: int,
-    rows: int,
-    input_grad: Array,
-    to: int,
-) -> None:
+    sizes: Sizes, output_grad: Array, indices: Array, at: int, tap: int, rows: int,
+    input_grad: Array, to: int,
+) -> None:  # fmt: skip
     """Add to a row of the input what it gets of a row of gradients.
 
     It is where the windows count their elements from `tap` on, and one of their `rows`.
@@ -280,10 +247,7 @@ def _spread_row(
         for c in range(0, whole, LANES):
             target, grad = corner + c, load(output_grad, here + c, LANES)
             if indices.size:
-                place, number = (
-                    load_bytes(indices, here + c, LANES),
-                    np.float32(tap + before),
-                )
+                place, number = (load_bytes(indices, here + c, LANES), np.float32(tap + before))
                 for _ in range(before, end):
                     value = where_equal(place, splat(number, LANES), grad, zero)
                     store(input_grad, target, add(load(input_grad, target, LANES), value))

@@ -16,14 +16,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives.fast.compile import (
-    BYTES,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
+    Bytes,
+    Floats,
+    FloatsIn,
+    Ints,
+    IntsIn,
     helper,
     kernel,
     part,
@@ -46,7 +45,6 @@ from gpunet.primitives.fast.simd import (
 __all__ = [
     "LINE",
     "PANEL",
-    "SIZES",
     "TILE",
     "Sizes",
     "copy_rows",
@@ -104,20 +102,11 @@ class Sizes(NamedTuple):
     first_bias: int
 
 
-SIZES = types.NamedUniTuple(types.int64, len(Sizes._fields), Sizes)
-
-
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS_IN, FLOATS, types.int64, FLOATS, types.int64)
+@kernel
 def pack(
-    patch: int,
-    filters: int,
-    weights: Array,
-    bias: Array,
-    panels: Array,
-    start: int,
-    biases: Array,
-    bias_start: int,
-) -> None:
+    patch: int, filters: int, weights: FloatsIn, bias: FloatsIn, panels: Floats, start: int,
+    biases: Floats, bias_start: int,
+) -> None:  # fmt: skip
     """Lay weights (patch, filters) out in panels[start:], the last one filled up with zeros.
 
     The bias goes to biases[bias_start:], filled up likewise; it is 0 if `bias` is empty.
@@ -136,8 +125,8 @@ def pack(
             put(biases, bias_start + j, get(bias, j) if j < bias.size else np.float32(0))
 
 
-@kernel(types.int64, types.int64, FLOATS_IN, FLOATS, types.int64)
-def transpose(rows: int, columns: int, matrix: Array, out: Array, start: int) -> None:
+@kernel
+def transpose(rows: int, columns: int, matrix: FloatsIn, out: Floats, start: int) -> None:
     """Write the transpose of a matrix (rows, columns) to out[start:]."""
     for first in range(0, rows, LINE):
         last = min(first + LINE, rows)
@@ -146,25 +135,12 @@ def transpose(rows: int, columns: int, matrix: Array, out: Array, start: int) ->
                 put(out, start + j * rows + i, get(matrix, i * columns + j))
 
 
-@kernel(
-    INTS, types.int64, types.int64, SIZES, FLOATS_IN, FLOATS_IN, FLOATS_IN, INTS_IN, INTS_IN,
-    FLOATS, BYTES, FLOATS, FLOATS_IN,
-)  # fmt: skip
+@kernel
 def forward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    sizes: Sizes,
-    x: Array,
-    panels: Array,
-    bias: Array,
-    positions: Array,
-    segments: Array,
-    y: Array,
-    indices: Array,
-    scratch: Array,
-    scratch_in: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, x: FloatsIn, panels: FloatsIn, bias: FloatsIn, positions: IntsIn,
+    segments: IntsIn, y: Floats, indices: Bytes, scratch: Floats, scratch_in: FloatsIn,
+) -> None:  # fmt: skip
     """Write the outputs of a convolution, or the largest of each window and where in it that is.
 
     `bias` is filled up to whole panels. `scratch_in` is `scratch`, for a band copied there with
@@ -184,23 +160,10 @@ def forward(
 
 @helper
 def outputs(
-    sizes: Sizes,
-    images: int,
-    item: int,
-    x: Array,
-    x_start: int,
-    panels: Array,
-    bias: Array,
-    positions: Array,
-    segments: Array,
-    y: Array,
-    y_start: int,
-    indices: Array,
-    index_start: int,
-    scratch: Array,
-    scratch_in: Array,
-    products: int,
-) -> None:
+    sizes: Sizes, images: int, item: int, x: Array, x_start: int, panels: Array, bias: Array,
+    positions: Array, segments: Array, y: Array, y_start: int, indices: Array, index_start: int,
+    scratch: Array, scratch_in: Array, products: int,
+) -> None:  # fmt: skip
     """Write one band of outputs: of a part of an image, or of a group of images."""
     image, row = item // sizes.bands * sizes.group, (item % sizes.bands) * sizes.band
     rows = min(sizes.band, sizes.rows - row) * min(sizes.group, images - image)
@@ -258,17 +221,9 @@ def cut_out(sizes: Sizes, padded: Array, start: int, result: Array, result_start
 
 @part
 def _multiply(
-    sizes: Sizes,
-    x: Array,
-    start: int,
-    positions: Array,
-    count: int,
-    segments: Array,
-    panels: Array,
-    first: int,
-    products: Array,
-    out: int,
-) -> None:
+    sizes: Sizes, x: Array, start: int, positions: Array, count: int, segments: Array,
+    panels: Array, first: int, products: Array, out: int,
+) -> None:  # fmt: skip
     """Write the products of patches with one panel to products[out:], (count, PANEL)."""
     zero, last = splat(np.float32(0), PANEL), count - 1
     table, length = sizes.first_position, sizes.length
@@ -303,18 +258,9 @@ def _multiply(
 
 @part
 def _finish(
-    sizes: Sizes,
-    products: Array,
-    start: int,
-    count: int,
-    bias: Array,
-    first: int,
-    y: Array,
-    y_start: int,
-    indices: Array,
-    index_start: int,
-    written: int,
-) -> None:
+    sizes: Sizes, products: Array, start: int, count: int, bias: Array, first: int,
+    y: Array, y_start: int, indices: Array, index_start: int, written: int,
+) -> None:  # fmt: skip
     """Pool a band's outputs of one panel, add the bias, apply relu and write them to y."""
     for half in range(0, PANEL, LANES):
         filters = min(LANES, sizes.filters - first - half)

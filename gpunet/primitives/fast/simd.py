@@ -192,21 +192,13 @@ def splat(typing_context: Any, number: Any, lanes: Any) -> tuple[Any, Codegen]:
 @intrinsic
 def add(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
     """Return a + b."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fadd(*args)
-
-    return a(a, a), codegen
+    return a(a, a), lambda context, builder, signature, args: builder.fadd(*args)
 
 
 @intrinsic
 def divide(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
     """Return a / b."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fdiv(*args)
-
-    return a(a, a), codegen
+    return a(a, a), lambda context, builder, signature, args: builder.fdiv(*args)
 
 
 @intrinsic
@@ -215,9 +207,7 @@ def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> tuple[Any, Code
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(a.floats, [a.floats] * 3),
-            f"llvm.fmuladd.v{a.lanes}f32",
+            builder.module, ir.FunctionType(a.floats, [a.floats] * 3), f"llvm.fmuladd.v{a.lanes}f32"
         )
         return builder.call(function, args)
 

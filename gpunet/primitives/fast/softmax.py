@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, INTS_IN, kernel, part
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, IntsIn, kernel, part
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.exponential import exp
-from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.memory import NO_FLOATS, NO_INTS, flat
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -37,9 +36,6 @@ __all__ = [
 
 Array = Any
 
-_NO_FLOATS = np.empty(0, np.float32)
-_NO_LABELS = np.empty(0, np.int64)
-
 _ZERO = np.float32(0)
 _TASK = LEAST_TASK // 4  # numbers forwards: an exponential of each
 _BLOCK = 1 << 11  # numbers that are gone through several times, in a level-1 cache
@@ -52,73 +48,69 @@ def softmax_forward(x: Array, axis: int) -> Array:
     """Return exp(x) divided by its sum over `axis`."""
     if not _supports(x, axis):
         return reference.softmax_forward(x, axis)
-    return _forward(_SOFTMAX, x, _NO_LABELS, _NO_FLOATS)[1]
+    return _forward(_SOFTMAX, x)[1]
 
 
 def softmax_backward(output_grad: Array, y: Array, axis: int) -> Array:
     """Return the gradient of the input of softmax."""
     if not _supports(y, axis):
         return reference.softmax_backward(output_grad, y, axis)
-    return _backward(_SOFTMAX, output_grad, y, _NO_LABELS, _NO_FLOATS)
+    return _backward(_SOFTMAX, output_grad, y)
 
 
 def log_softmax_forward(x: Array, axis: int) -> Array:
     """Return the logarithm of softmax(x)."""
     if not _supports(x, axis):
         return reference.log_softmax_forward(x, axis)
-    return _forward(_LOG_SOFTMAX, x, _NO_LABELS, _NO_FLOATS)[1]
+    return _forward(_LOG_SOFTMAX, x)[1]
 
 
 def log_softmax_backward(output_grad: Array, y: Array, axis: int) -> Array:
     """Return the gradient of the input of log_softmax."""
     if not _supports(y, axis):
         return reference.log_softmax_backward(output_grad, y, axis)
-    return _backward(_LOG_SOFTMAX, output_grad, y, _NO_LABELS, _NO_FLOATS)
+    return _backward(_LOG_SOFTMAX, output_grad, y)
 
 
 def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, Array]:
     """Return each sample's cross-entropy, and softmax(logits)."""
-    if logits.dtype != np.float32:
+    found = _as_labels(labels, logits.shape[1]) if logits.dtype == np.float32 else None
+    if found is None:
         return reference.softmax_cross_entropy_forward(logits, labels)
-    if labels.ndim == 2:
-        probabilities = flat(labels.astype(np.float32, copy=False))
-        return _forward(_ENTROPY_OF_PROBABILITIES, logits, _NO_LABELS, probabilities)
-    numbers = _class_numbers(labels)
-    if _in_range(numbers, logits.shape[1]):
-        return _forward(_ENTROPY_OF_NUMBERS, logits, numbers, _NO_FLOATS)
-    return reference.softmax_cross_entropy_forward(logits, labels)  # raises
+    operation, numbers, floats = found
+    return _forward(operation, logits, numbers, floats)
 
 
 def softmax_cross_entropy_backward(
     output_grad: Array, probabilities: Array, labels: Array
 ) -> Array:
     """Return the gradient of the logits."""
-    if probabilities.dtype == output_grad.dtype == np.float32:
-        if labels.ndim == 2:
-            floats = flat(labels.astype(np.float32, copy=False))
-            operation = _ENTROPY_OF_PROBABILITIES
-            return _backward(operation, output_grad, probabilities, _NO_LABELS, floats)
-        numbers = _class_numbers(labels)
-        if _in_range(numbers, probabilities.shape[1]):
-            operation = _ENTROPY_OF_NUMBERS
-            return _backward(operation, output_grad, probabilities, numbers, _NO_FLOATS)
-    return reference.softmax_cross_entropy_backward(output_grad, probabilities, labels)
+    supported = probabilities.dtype == output_grad.dtype == np.float32
+    found = _as_labels(labels, probabilities.shape[1]) if supported else None
+    if found is None:
+        return reference.softmax_cross_entropy_backward(output_grad, probabilities, labels)
+    operation, numbers, floats = found
+    return _backward(operation, output_grad, probabilities, numbers, floats)
 
 
 def _supports(x: Array, axis: int) -> bool:
     return x.dtype == np.float32 and axis in (-1, x.ndim - 1)
 
 
-def _class_numbers(labels: Array) -> Array:
-    return flat(labels.astype(np.int64, copy=False))
+def _as_labels(labels: Array, classes: int) -> tuple[int, Array, Array] | None:
+    """Return the operation, class numbers and probabilities; None if a number is out of range."""
+    if labels.ndim == 2:
+        floats = flat(labels.astype(np.float32, copy=False))
+        return _ENTROPY_OF_PROBABILITIES, NO_INTS, floats
+    numbers = flat(labels.astype(np.int64, copy=False))
+    if numbers.size and numbers.view(np.uint64).max() >= classes:  # as unsigned, -1 is the largest
+        return None
+    return _ENTROPY_OF_NUMBERS, numbers, NO_FLOATS
 
 
-def _in_range(numbers: Array, classes: int) -> bool:
-    """Return whether all class numbers are in range(classes); as unsigned, -1 is the largest."""
-    return numbers.size == 0 or numbers.view(np.uint64).max() < classes
-
-
-def _forward(operation: int, x: Array, numbers: Array, labels: Array) -> tuple[Array, Array]:
+def _forward(
+    operation: int, x: Array, numbers: Array = NO_INTS, labels: Array = NO_FLOATS
+) -> tuple[Array, Array]:
     """Return the losses, if the operation has some, and what else a kernel makes of `x`."""
     classes = x.shape[-1]
     rows, y = x.size // classes, empty(x.shape, x.dtype)
@@ -131,7 +123,10 @@ def _forward(operation: int, x: Array, numbers: Array, labels: Array) -> tuple[A
     return losses, y
 
 
-def _backward(operation: int, output_grad: Array, y: Array, numbers: Array, labels: Array) -> Array:
+def _backward(
+    operation: int, output_grad: Array, y: Array, numbers: Array = NO_INTS,
+    labels: Array = NO_FLOATS,
+) -> Array:  # fmt: skip
     """Return the gradient of the input that a kernel makes."""
     classes, input_grad = y.shape[-1], empty(y.shape, y.dtype)
     rows = y.size // classes
@@ -143,23 +138,12 @@ def _backward(operation: int, output_grad: Array, y: Array, numbers: Array, labe
     return input_grad
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, types.int64, FLOATS_IN, INTS_IN,
-    FLOATS_IN, FLOATS, FLOATS,
-)  # fmt: skip
+@kernel
 def _rows_forward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    operation: int,
-    rows: int,
-    classes: int,
-    x: Array,
-    numbers: Array,
-    labels: Array,
-    losses: Array,
-    y: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    operation: int, rows: int, classes: int, x: FloatsIn, numbers: IntsIn, labels: FloatsIn,
+    losses: Floats, y: Floats,
+) -> None:  # fmt: skip
     """Write softmax of rows or its logarithm to `y`, and cross-entropies to `losses`.
 
     Until they are written `losses` holds the rows' largest numbers. The exponentials of several
@@ -255,23 +239,12 @@ def _entropy(
     return log_total * total - chosen
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, types.int64, FLOATS_IN, FLOATS_IN,
-    INTS_IN, FLOATS_IN, FLOATS,
-)  # fmt: skip
+@kernel
 def _rows_backward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    operation: int,
-    rows: int,
-    classes: int,
-    output_grad: Array,
-    y: Array,
-    numbers: Array,
-    labels: Array,
-    input_grad: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    operation: int, rows: int, classes: int, output_grad: FloatsIn, y: FloatsIn, numbers: IntsIn,
+    labels: FloatsIn, input_grad: Floats,
+) -> None:  # fmt: skip
     """Write the gradient of the input, row by row."""
     task = take_task(counters)
     while task < tasks:
@@ -312,16 +285,9 @@ def _total_of_products(x: Array, y: Array, start: int, count: int) -> np.float32
 
 @part
 def _grads(
-    operation: int,
-    start: int,
-    count: int,
-    factor: np.float32,
-    total: np.float32,
-    output_grad: Array,
-    y: Array,
-    labels: Array,
-    out: Array,
-) -> None:
+    operation: int, start: int, count: int, factor: np.float32, total: np.float32,
+    output_grad: Array, y: Array, labels: Array, out: Array,
+) -> None:  # fmt: skip
     """Write the gradients of a row, given the one of its loss and the total that each formula has.
 
     In `out` are the exponentials of `y` if that is the logarithm of softmax.

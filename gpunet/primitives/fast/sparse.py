@@ -18,19 +18,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives.fast.compile import (
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
+    BytesIn,
+    Floats,
+    FloatsIn,
+    Ints,
+    IntsIn,
     helper,
     kernel,
     part,
 )
-from gpunet.primitives.fast.products import LINE, PANEL, SIZES, Sizes, copy_rows, cut_out, sum_up
+from gpunet.primitives.fast.products import LINE, PANEL, Sizes, copy_rows, cut_out, sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     broadcast,
@@ -56,26 +55,13 @@ Array = Any
 WIDE = 6 * PANEL  # numbers of a row that are summed up in registers
 
 
-@kernel(
-    INTS, types.int64, types.int64, SIZES, FLOATS_IN, FLOATS_IN, BYTES_IN, FLOATS_IN, INTS_IN,
-    INTS_IN, FLOATS, FLOATS, FLOATS_IN, INTS,
-)  # fmt: skip
+@kernel
 def input_grad(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    sizes: Sizes,
-    output_grad: Array,
-    output: Array,
-    indices: Array,
-    weights: Array,
-    positions: Array,
-    segments: Array,
-    result: Array,
-    scratch: Array,
-    scratch_in: Array,
-    lists: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, output_grad: FloatsIn, output: FloatsIn, indices: BytesIn, weights: FloatsIn,
+    positions: IntsIn, segments: IntsIn, result: Floats, scratch: Floats, scratch_in: FloatsIn,
+    lists: Ints,
+) -> None:  # fmt: skip
     """Write the gradient of the input; a task is an image.
 
     `weights` are (filters, patch), `positions` those of all outputs of an image.
@@ -94,25 +80,11 @@ def input_grad(
 
 @helper
 def image_grad(
-    sizes: Sizes,
-    grads: Array,
-    grad_start: int,
-    output: Array,
-    output_start: int,
-    indices: Array,
-    index_start: int,
-    weights: Array,
-    weight_start: int,
-    positions: Array,
-    segments: Array,
-    result: Array,
-    result_start: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-    lists: Array,
-    keys: int,
-) -> None:
+    sizes: Sizes, grads: Array, grad_start: int, output: Array, output_start: int,
+    indices: Array, index_start: int, weights: Array, weight_start: int, positions: Array,
+    segments: Array, result: Array, result_start: int, scratch: Array,
+    scratch_in: Array, memory: int, lists: Array, keys: int,
+) -> None:  # fmt: skip
     """Write the gradient of one image to result[result_start:]; the others begin likewise."""
     outputs = sizes.rows * sizes.columns
     size = sizes.copied * sizes.row if sizes.padded else sizes.image
@@ -142,19 +114,10 @@ def image_grad(
 
 @part
 def _list_by_output(
-    sizes: Sizes,
-    grads: Array,
-    grad_start: int,
-    output: Array,
-    output_start: int,
-    indices: Array,
-    index_start: int,
-    values: Array,
-    value_start: int,
-    lists: Array,
-    keys: int,
+    sizes: Sizes, grads: Array, grad_start: int, output: Array, output_start: int,
+    indices: Array, index_start: int, values: Array, value_start: int, lists: Array, keys: int,
     counts: int,
-) -> None:
+) -> None:  # fmt: skip
     """List for each output of an image the filters that have a gradient there, and that."""
     outputs, at = sizes.rows * sizes.columns, 0
     for p in range(outputs):
@@ -173,28 +136,13 @@ def _list_by_output(
             at += 1
 
 
-@kernel(
-    INTS, types.int64, types.int64, SIZES, types.int64, types.int64, FLOATS_IN, FLOATS_IN,
-    FLOATS_IN, BYTES_IN, INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN, INTS,
-)  # fmt: skip
+@kernel
 def weight_grad(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    sizes: Sizes,
-    chunk: int,
-    block: int,
-    x: Array,
-    output_grad: Array,
-    output: Array,
-    indices: Array,
-    positions: Array,
-    segments: Array,
-    parts: Array,
-    scratch: Array,
-    scratch_in: Array,
-    lists: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, chunk: int, block: int, x: FloatsIn, output_grad: FloatsIn, output: FloatsIn,
+    indices: BytesIn, positions: IntsIn, segments: IntsIn, parts: Floats, scratch: Floats,
+    scratch_in: FloatsIn, lists: Ints,
+) -> None:  # fmt: skip
     """Add up the gradients of weights and bias over chunks of images, `block` images at a time.
 
     A task is PANEL filters over `chunk` images. `parts` is (chunks, filters, patch + LANES), the
@@ -223,28 +171,11 @@ def weight_grad(
 
 @helper
 def add_weight_grads(
-    sizes: Sizes,
-    images: int,
-    block: int,
-    first: int,
-    x: Array,
-    x_start: int,
-    grads: Array,
-    grad_start: int,
-    output: Array,
-    output_start: int,
-    indices: Array,
-    index_start: int,
-    positions: Array,
-    segments: Array,
-    parts: Array,
-    part: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-    lists: Array,
-    keys: int,
-) -> None:
+    sizes: Sizes, images: int, block: int, first: int, x: Array, x_start: int,
+    grads: Array, grad_start: int, output: Array, output_start: int,
+    indices: Array, index_start: int, positions: Array, segments: Array, parts: Array, part: int,
+    scratch: Array, scratch_in: Array, memory: int, lists: Array, keys: int,
+) -> None:  # fmt: skip
     """Add the gradients of PANEL filters, from `first`, over some images to parts[part:]."""
     filters, part_row = min(PANEL, sizes.filters - first), sizes.patch + LANES
     size = sizes.copied * sizes.row
@@ -276,24 +207,10 @@ def add_weight_grads(
 
 @part
 def _list_by_filter(
-    sizes: Sizes,
-    grads: Array,
-    grad_start: int,
-    output: Array,
-    output_start: int,
-    indices: Array,
-    index_start: int,
-    images: int,
-    first: int,
-    filters: int,
-    positions: Array,
-    values: Array,
-    value_start: int,
-    lists: Array,
-    keys: int,
-    counts: int,
-    capacity: int,
-) -> None:
+    sizes: Sizes, grads: Array, grad_start: int, output: Array, output_start: int,
+    indices: Array, index_start: int, images: int, first: int, filters: int, positions: Array,
+    values: Array, value_start: int, lists: Array, keys: int, counts: int, capacity: int,
+) -> None:  # fmt: skip
     """List for each filter where in a block of images it has a gradient, and that."""
     for f in range(filters):
         put(lists, counts + f, 0)
@@ -316,17 +233,9 @@ def _list_by_filter(
 
 @helper
 def _add_rows(
-    result: Array,
-    to: int,
-    length: int,
-    rows: Array,
-    start: int,
-    lists: Array,
-    key: int,
-    values: Array,
-    value: int,
-    count: int,
-) -> None:
+    result: Array, to: int, length: int, rows: Array, start: int, lists: Array, key: int,
+    values: Array, value: int, count: int,
+) -> None:  # fmt: skip
     """Add to result[to : to + length] the listed rows, each times its value."""
     k = 0
     while k + WIDE <= length:
@@ -359,15 +268,9 @@ def _add_rows(
 
 @part
 def write_filters(
-    patch: int,
-    filters: int,
-    first: int,
-    parts: Array,
-    start: int,
-    grads: Array,
-    kernel_grad: int,
+    patch: int, filters: int, first: int, parts: Array, start: int, grads: Array, kernel_grad: int,
     bias_grad: int,
-) -> None:
+) -> None:  # fmt: skip
     """Write the sums at parts[start:] of PANEL filters, those from `first`, to where they belong.
 
     That is grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
@@ -382,8 +285,8 @@ def write_filters(
         put(grads, bias_grad + f, get(parts, start + f * row + patch))
 
 
-@kernel(types.int64, types.int64, types.int64, FLOATS, FLOATS)
-def sum_parts(chunks: int, patch: int, filters: int, parts: Array, grads: Array) -> None:
+@kernel
+def sum_parts(chunks: int, patch: int, filters: int, parts: Floats, grads: Floats) -> None:
     """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
     size = filters * (patch + LANES)
     sum_up(parts, 0, size, chunks, size)

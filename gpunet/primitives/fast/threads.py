@@ -16,11 +16,10 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from gpunet.fork import after_fork, reset_on_fork
-from gpunet.primitives.fast.compile import INTS, kernel
+from gpunet.primitives.fast.compile import Ints, kernel
 from gpunet.primitives.fast.processors import processor_count
 from gpunet.primitives.fast.simd import pause, read_now
 
@@ -106,12 +105,9 @@ class _Workers:
                 break
 
     def run(
-        self,
-        kernel: Callable[..., Any],
-        counters: NDArray[np.int64],
-        tasks: int,
+        self, kernel: Callable[..., Any], counters: NDArray[np.int64], tasks: int,
         arguments: tuple[Any, ...],
-    ) -> None:
+    ) -> None:  # fmt: skip
         job = _Job(kernel, counters, tasks, arguments, [], [])
         try:
             self.job = job
@@ -159,8 +155,8 @@ def _reaches(number: NDArray[np.int64], least: int) -> bool:
     return bool(number[0] >= least)
 
 
-@kernel(INTS, types.int64)
-def _watch(number: Any, least: int) -> None:
+@kernel
+def _watch(number: Ints, least: int) -> None:
     for _ in range(_MOMENT):
         if read_now(number) >= least:
             return

@@ -8,10 +8,9 @@ on the batch alone, so that the number of threads changes no bit.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +19,13 @@ from numpy.typing import NDArray
 from gpunet.primitives.fast.backward import Back, backward, sum_parts
 from gpunet.primitives.fast.chain import (
     CACHED,
-    NO_INDICES,
     OPERATIONS,
     forward_into,
     image_sizes,
     relus_of,
-    supports,
 )
-from gpunet.primitives.fast.convolution import NO_FLOATS, turned_geometry
-from gpunet.primitives.fast.memory import flat, scratch_ints, workspace
+from gpunet.primitives.fast.convolution import turned_geometry
+from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
 from gpunet.primitives.fast.products import PANEL, Sizes, pack, transpose
 from gpunet.primitives.fast.simd import LANES
@@ -40,96 +37,81 @@ from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, S
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward_kept"]
 
 Array = Any
-Ints = NDArray[np.int64]
+Table = NDArray[np.int64]
 
 _CHUNKS = 16  # parts that gradients are summed up in, at most
 _LEAST_CHUNK = 4  # images
 _MOST_WEIGHTS = 1 << 20  # of all stages: each part has room for them
 
 
-class _Plan(NamedTuple):
-    chunk: int  # images in a task
-    chunks: int
-    block: int  # images at a time
-    table: Ints  # Sizes of each stage
-    inputs: Ints  # Sizes of the convolutions that make the gradients of inputs, where not sparse
-    stages: list[Back]
-    backs: Ints  # the same as numbers
-    positions: Ints
-    segments: Ints
-    steps: Ints
-    groups: Ints  # (stage, first filter) of each panel of filters
-    part: int  # floats of a part
-    grads: int  # floats of all gradients
-    weights: int
-    biases: int  # the most floats of a bias, for whole panels
-    activation: int  # floats of the largest output of a stage, for a block
-    scratch: int  # floats and int64 of a thread's memory, beside two activations
-    lists: int
-
-
 class _Memory(list[Any]):
-    """Outputs and indices of each stage, in one array each."""
+    """Outputs and indices of each stage, in one array each, and the plan of the gradients."""
 
     floats: Array
     indices: Array
+    plan: _Plan
+
+
+class _Saved(NamedTuple):
+    """Where in memory the outputs of a stage are, and the indices of its maxima if it pools."""
+
+    shape: tuple[int, ...]
+    floats: slice
+    indices: slice | None
 
 
 def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
     """Return the outputs of the last stage and of all stages."""
-    if not supports(x, stages) or _plan(g, relus_of(stages)) is None:
-        kept = OPERATIONS.forward_all(x, stages, g)
-        return kept[-1][0], kept
-    sizes = image_sizes(g)[1:]
-    pooled = [stage.has_pool for stage in g.stages]
-    indices = empty((len(x) * sum(itertools.compress(sizes, pooled)),), np.uint8)
-    memory = _Memory()
-    memory.floats = forward_into(x, stages, g, NO_FLOATS, indices, len(x) * sum(sizes))
-    memory.indices = indices
-    start = place = 0
-    for stage, size, has_indices in zip(g.stages, sizes, pooled, strict=True):
-        count, shape = len(x) * size, stage.output_shape
-        output = memory.floats[start : start + count].reshape(shape)
-        where = None
-        if has_indices:
-            where = indices[place : place + count].reshape(shape)
-            place += count
-        memory.append((output, where))
-        start += count
+    relus = relus_of(x, stages)
+    p = None if relus is None else _plan(g, relus)
+    if relus is None or p is None:
+        return OPERATIONS.forward_all(x, stages, g)
+    memory, (places, floats, maxima) = _Memory(), _places(g)
+    memory.indices, memory.plan = empty((maxima,), np.uint8), p
+    memory.floats = forward_into(x, stages, g, relus, NO_FLOATS, memory.indices, floats)
+    for shape, part, indices in places:
+        where = None if indices is None else memory.indices[indices].reshape(shape)
+        memory.append((memory.floats[part].reshape(shape), where))
     return memory[-1][0], memory
 
 
+@lru_cache(maxsize=64)
+def _places(g: ChainGeometry) -> tuple[list[_Saved], int, int]:
+    """Return the place of each stage's outputs, and how many floats and indices there are."""
+    places, floats, indices = [], 0, 0
+    for stage in g.stages:
+        shape, start, place = stage.output_shape, floats, indices
+        floats += math.prod(shape)
+        if stage.has_pool:
+            indices += math.prod(shape)
+        where = slice(place, indices) if stage.has_pool else None
+        places.append(_Saved(shape, slice(start, floats), where))
+    return places, floats, indices
+
+
 def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    kept: Kept,
+    output_grad: Array, x: Array, stages: Sequence[Stage], g: ChainGeometry, kept: Kept,
     with_input_grad: bool,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
+) -> tuple[Array | None, list[tuple[Array, Array | None]]]:  # fmt: skip
     """Return the gradients of `x` and of all weights."""
     if with_input_grad or not isinstance(kept, _Memory):
         return OPERATIONS.backward_all(output_grad, x, stages, g, kept, with_input_grad)
-    p = _plan(g, relus_of(stages))
-    assert p is not None
+    p = kept.plan
     weights = workspace("panels", p.weights)
     for back, stage in zip(p.stages[1:], stages[1:], strict=True):
         _lay_out(back, stage, weights)
-    threads = thread_count()
-    parts = workspace("parts", p.chunks * p.part)
-    scratch = workspace("scratch", threads * (2 * p.activation + p.scratch))
+    (table, inputs, backs, panels), places = p.tables, p.places
+    part = whole_lines(p.part)
+    parts = workspace("parts", p.chunks * part)
+    scratch = workspace("scratch", thread_count() * (2 * p.activation + p.scratch))
     run(
-        backward, p.chunks, len(x), p.chunk, p.block, len(stages), p.part, p.activation, p.scratch,
-        p.lists, p.table.reshape(-1), p.inputs.reshape(-1), p.backs.reshape(-1), flat(x),
-        flat(output_grad), kept.floats, kept.indices, weights, np.zeros(p.biases, x.dtype),
-        p.positions, p.segments, p.steps, parts, scratch, scratch,
-        scratch_ints(p.lists), NO_INDICES,
+        backward, p.chunks, len(x), p.chunk, p.block, len(stages), part, p.activation, p.scratch,
+        p.lists, table, inputs, backs, flat(x), flat(output_grad), kept.floats, kept.indices,
+        weights, np.zeros(p.biases, x.dtype), *places, parts, scratch, scratch,
+        scratch_ints(p.lists), NO_BYTES,
     )  # fmt: skip
     grads = np.empty(p.grads, x.dtype)
-    run(
-        sum_parts, len(p.groups), p.chunks, p.part, p.table.reshape(-1), p.backs.reshape(-1),
-        p.groups.reshape(-1), parts, grads,
-    )  # fmt: skip
+    run(sum_parts, len(p.panels), p.chunks, part, table, backs, panels, parts, grads)
     return None, list(_split(p, stages, grads))
 
 
@@ -137,10 +119,17 @@ def chain_cross_entropy(
     x: Array, stages: Sequence[Stage], g: ChainGeometry, labels: Array, with_input_grad: bool
 ) -> LossAndGrads:
     """Return the losses and all gradients."""
-    share = np.full(len(x), 1 / len(x), x.dtype)
+    share = _equal_shares(len(x), x.dtype)
     return OPERATIONS.cross_entropy(
         x, stages, g, labels, share, with_input_grad, chain_forward_kept, chain_backward
     )
+
+
+@lru_cache(maxsize=64)
+def _equal_shares(count: int, dtype: Any) -> Array:
+    shares = np.full(count, 1 / count, dtype)
+    shares.flags.writeable = False
+    return shares
 
 
 def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
@@ -172,59 +161,52 @@ def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Ar
 @lru_cache(maxsize=64)
 def _plan(g: ChainGeometry, relus: tuple[bool, ...]) -> _Plan | None:
     """Return the plan for a batch; None if the kernels do not support a stage."""
-    images = g.stages[0].conv.input_shape[0]
-    chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))
-    largest = max(image_sizes(g))
-    block = max(1, min(CACHED // (2 * largest), chunk, images))
-    tables = _Tables()
+    made = _Plan(g)
     for position, (stage, relu) in enumerate(zip(g.stages, relus, strict=True)):
-        if not tables.add(stage.for_images(block), relu, position == 0):
+        if not made.add(stage.for_images(made.block), relu, position == 0):
             return None
-    if tables.part > _MOST_WEIGHTS:
-        return None
-    return _Plan(
-        chunk=chunk,
-        chunks=-(-images // chunk),
-        block=block,
-        table=np.array(tables.rows, np.int64),
-        inputs=np.array(tables.inputs, np.int64),
-        stages=tables.backs,
-        backs=np.array(tables.backs, np.int64),
-        positions=np.concatenate(tables.positions),
-        segments=np.concatenate(tables.segments),
-        steps=np.concatenate(tables.steps),
-        groups=np.array(tables.groups, np.int64),
-        part=whole_lines(tables.part),
-        grads=tables.grads,
-        weights=tables.weights,
-        biases=tables.biases,
-        activation=whole_lines(block * largest),
-        scratch=whole_lines(tables.scratch),
-        lists=whole_lines(tables.lists),
-    )
+    return made if made.part <= _MOST_WEIGHTS else None
 
 
-class _Tables:
-    """The tables of a plan while stages are added to them."""
+class _Plan:
+    """Sizes and tables of a chain for a batch; stages are added to it one after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, g: ChainGeometry) -> None:
+        images, largest = g.stages[0].conv.input_shape[0], max(image_sizes(g))
+        self.chunk = max(_LEAST_CHUNK, -(-images // _CHUNKS))  # images in a task
+        self.chunks = -(-images // self.chunk)
+        self.block = max(1, min(CACHED // (2 * largest), self.chunk, images))  # images at a time
+        self.activation = whole_lines(self.block * largest)  # floats of a block's largest output
         self.rows: list[Sizes] = []
-        self.inputs: list[Sizes] = []
-        self.backs: list[Back] = []
-        self.positions: list[Ints] = []
-        self.segments: list[Ints] = []
-        self.steps: list[Ints] = []
-        self.groups: list[tuple[int, int]] = []
-        self.part = self.grads = self.weights = self.biases = self.scratch = self.kept = 0
-        self.lists = self.indices = 0
+        self.inputs: list[Sizes] = []  # of what makes the gradients of inputs, where not sparse
+        self.stages: list[Back] = []
+        self.positions: list[Table] = []
+        self.segments: list[Table] = []
+        self.steps: list[Table] = []
+        self.panels: list[tuple[int, int]] = []  # the stage and the first filter of each panel
+        self.kept = self.indices = 0  # numbers of all stages' outputs of an image
+        self.part = self.grads = self.weights = 0  # floats of a part, of all gradients and weights
+        self.biases = 0  # the most floats of a bias, for whole panels
+        self.scratch = self.lists = 0  # of a thread's memory, beside two activations
 
-    def add(self, stage: StageGeometry, relu: bool, first: bool) -> bool:
+    @cached_property
+    def tables(self) -> list[Table]:
+        """The numbers of `rows`, `inputs`, `stages` and `panels`, as kernels take them."""
+        fields = (self.rows, self.inputs, self.stages, self.panels)
+        return [np.array(field, np.int64).reshape(-1) for field in fields]
+
+    @cached_property
+    def places(self) -> list[Table]:
+        """The numbers of `positions`, `segments` and `steps`, likewise."""
+        return [np.concatenate(field) for field in (self.positions, self.segments, self.steps)]
+
+    def add(self, stage: StageGeometry, relu: bool, is_first: bool) -> bool:
         """Add a stage; return whether the kernels support it."""
         g, window = stage.conv, stage.pool.pool_size
         dense = plan(g, window, relu)
         lists = None if window == (1, 1) else sparse_plan(g, window, relu, g.input_shape[0])
-        turned = None if first or lists else turned_geometry(g)
-        if not first and lists is None and (turned is None or window != (1, 1)):
+        turned = None if is_first or lists else turned_geometry(g)
+        if not is_first and lists is None and (turned is None or window != (1, 1)):
             return False
         found = dense if lists is None else lists
         sizes = self._placed(found.sizes, found.positions, found.segments)
@@ -232,36 +214,27 @@ class _Tables:
         self.steps.append(dense.steps)
         self.rows.append(sizes)
         size = sizes.rows * sizes.columns // sizes.window * sizes.filters
-        self.backs.append(
-            Back(
-                sparse=int(lists is not None),
-                size=size,
-                kept=self.kept,
-                indices=self.indices,
-                part=self.part,
-                grads=self.grads,
-                weights=self.weights,
-            )
-        )
-        last = len(self.rows) - 1
-        self.groups += [(last, filter_) for filter_ in range(0, sizes.filters, PANEL)]
+        back = Back(
+            sparse=int(lists is not None), size=size, kept=self.kept, indices=self.indices,
+            part=self.part, grads=self.grads, weights=self.weights,
+        )  # fmt: skip
+        self.panels += [(len(self.stages), first) for first in range(0, sizes.filters, PANEL)]
+        self.stages.append(back)
         self.kept += size
         self.indices += size if window != (1, 1) else 0
         self.grads += (sizes.patch + 1) * sizes.filters
-        self.scratch = max(self.scratch, sizes.scratch)
-        self.lists = max(self.lists, sizes.lists)
-        if lists is None:
-            self.part += dense.panels * (sizes.steps + 1) * PANEL
-        else:
-            self.part += whole_lines(sizes.filters * (sizes.patch + LANES))
+        self.scratch = max(self.scratch, whole_lines(sizes.scratch))
+        self.lists = max(self.lists, whole_lines(sizes.lists))
+        row = sizes.patch + LANES
+        dense_part = dense.panels * (sizes.steps + 1) * PANEL
+        self.part += dense_part if lists is None else whole_lines(sizes.filters * row)
         self._add_input_grad(turned, sizes)
         return True
 
-    def _placed(self, sizes: Sizes, positions: Ints, segments: Ints) -> Sizes:
+    def _placed(self, sizes: Sizes, positions: Table, segments: Table) -> Sizes:
         """Add tables, and return sizes that say where they are."""
         placed = sizes._replace(
-            first_position=sum(map(len, self.positions)),
-            first_segment=sum(map(len, self.segments)),
+            first_position=sum(map(len, self.positions)), first_segment=sum(map(len, self.segments))
         )
         self.positions.append(positions)
         self.segments.append(segments)
@@ -278,4 +251,4 @@ class _Tables:
         self.inputs.append(placed._replace(first_weight=self.weights))
         self.weights += back.panels * PANEL * back.sizes.patch
         self.biases = max(self.biases, back.panels * PANEL)
-        self.scratch = max(self.scratch, back.sizes.scratch)
+        self.scratch = max(self.scratch, whole_lines(back.sizes.scratch))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import FLOATS, FLOATS_IN, INTS, kernel
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
 from gpunet.primitives.fast.elementwise import share, tasks_for
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
@@ -22,14 +22,9 @@ Array = Any
 
 
 def sgd_update(
-    parameters: Array,
-    gradients: Array,
-    velocity: Array | None,
-    learning_rate: Array,
-    momentum: float,
-    nesterov: bool,
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: Array,
+    momentum: float, nesterov: bool, skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of gradient descent, in place."""
     if not _supports(parameters, parameters if velocity is None else velocity):
         reference.sgd_update(
@@ -45,15 +40,9 @@ def sgd_update(
 
 
 def adam_update(
-    parameters: Array,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    step: Array,
-    learning_rate: Array,
-    options: tuple[float, float, float],
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, mean: Array, variance: Array, step: Array,
+    learning_rate: Array, options: tuple[float, float, float], skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of Adam, in place; `options` are beta_1, beta_2 and epsilon."""
     if not _supports(parameters, mean, variance):
         reference.adam_update(
@@ -75,13 +64,14 @@ def squares_are_finite(gradients: Array) -> bool:
     """Return whether the gradients and their squares are finite."""
     if gradients.dtype != np.float32 or not gradients.size:
         return reference.squares_are_finite(gradients)
-    tasks = tasks_for(gradients.size)
-    overflows = np.empty(tasks, np.int64)
-    run(_find_overflows, tasks, flat(gradients), overflows)
-    return not overflows.any()
+    tasks = tasks_for(gradients.size, _CHECK_TASK)
+    largest = np.empty(tasks, np.int64)
+    run(_find_largest, tasks, flat(gradients).view(np.int32), largest)
+    return max(largest.tolist()) <= _LARGEST_TO_SQUARE
 
 
 _ADAM_TASK = 1 << 14  # parameters: a square root and a division each
+_CHECK_TASK = 1 << 19  # gradients: as many as one thread reads while another wakes up
 
 
 def _supports(*buffers: Array) -> bool:
@@ -92,22 +82,12 @@ def _supports(*buffers: Array) -> bool:
     )
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.float32, types.float32, types.boolean, types.boolean,
-    FLOATS_IN, FLOATS, FLOATS,
-)  # fmt: skip
+@kernel
 def _sgd(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    factor: np.float32,
-    momentum: np.float32,
-    has_velocity: bool,
-    nesterov: bool,
-    gradients: Array,
-    velocity: Array,
-    parameters: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    factor: np.float32, momentum: np.float32, has_velocity: bool, nesterov: bool,
+    gradients: FloatsIn, velocity: Floats, parameters: Floats,
+) -> None:  # fmt: skip
     """Take a step of gradient descent; `factor` is minus the learning rate."""
     task = take_task(counters)
     while task < tasks:
@@ -124,23 +104,12 @@ def _sgd(
         task = take_task(counters)
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.float32, types.float32, types.float32, types.float32,
-    FLOATS_IN, FLOATS, FLOATS, FLOATS,
-)  # fmt: skip
+@kernel
 def _adam(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    alpha: np.float32,
-    mean_rate: np.float32,
-    variance_rate: np.float32,
-    epsilon: np.float32,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    parameters: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    alpha: np.float32, mean_rate: np.float32, variance_rate: np.float32, epsilon: np.float32,
+    gradients: FloatsIn, mean: Floats, variance: Floats, parameters: Floats,
+) -> None:  # fmt: skip
     """Take a step of Adam; the rates are 1 less the decays."""
     task = take_task(counters)
     while task < tasks:
@@ -154,19 +123,20 @@ def _adam(
         task = take_task(counters)
 
 
-_LARGEST = np.finfo(np.float32).max
+# The bits of a float32 without its sign, as an integer: larger for larger numbers, largest for NaN.
+_LARGEST_TO_SQUARE = int(np.sqrt(np.finfo(np.float32).max).view(np.int32))
+_NO_SIGN = np.int32(0x7FFFFFFF)
+_Bits = Annotated[Any, types.Array(types.int32, 1, "C", readonly=True)]
 
 
-@kernel(INTS, types.int64, types.int64, FLOATS_IN, INTS)
-def _find_overflows(
-    counters: Array, tasks: int, worker: int, gradients: Array, overflows: Array
-) -> None:
-    """Write for each task whether a square is NaN or infinite."""
+@kernel
+def _find_largest(counters: Ints, tasks: int, worker: int, bits: _Bits, largest: Ints) -> None:
+    """Write for each task the largest bits without their sign."""
     task = take_task(counters)
     while task < tasks:
-        start, stop = share(task, tasks, gradients.size)
-        g, found = gradients[start:stop], False
-        for i in range(g.size):
-            found |= not g[i] * g[i] <= _LARGEST
-        overflows[task] = found
+        start, stop = share(task, tasks, bits.size)
+        part, found = bits[start:stop], np.int32(0)
+        for i in range(part.size):
+            found = max(found, np.int32(part[i] & _NO_SIGN))  # Numba's & is of int64
+        largest[task] = found
         task = take_task(counters)

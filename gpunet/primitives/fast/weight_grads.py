@@ -9,19 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives.fast.compile import (
-    BYTES_IN,
-    FLOATS,
-    FLOATS_IN,
-    INTS,
-    INTS_IN,
+    BytesIn,
+    Floats,
+    FloatsIn,
+    Ints,
+    IntsIn,
     helper,
     kernel,
     part,
 )
-from gpunet.primitives.fast.products import PANEL, SIZES, TILE, Sizes, copy_rows, sum_up
+from gpunet.primitives.fast.products import PANEL, TILE, Sizes, copy_rows, sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -43,26 +42,13 @@ __all__ = ["add_weight_grads", "sum_parts", "weight_grad", "write_panel"]
 Array = Any
 
 
-@kernel(
-    INTS, types.int64, types.int64, SIZES, types.int64, FLOATS_IN, FLOATS_IN, FLOATS_IN, BYTES_IN,
-    INTS_IN, INTS_IN, FLOATS, FLOATS, FLOATS_IN,
-)  # fmt: skip
+@kernel
 def weight_grad(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    sizes: Sizes,
-    chunk: int,
-    x: Array,
-    output_grad: Array,
-    output: Array,
-    indices: Array,
-    positions: Array,
-    steps: Array,
-    parts: Array,
-    scratch: Array,
-    scratch_in: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, chunk: int, x: FloatsIn, output_grad: FloatsIn, output: FloatsIn,
+    indices: BytesIn, positions: IntsIn, steps: IntsIn, parts: Floats, scratch: Floats,
+    scratch_in: FloatsIn,
+) -> None:  # fmt: skip
     """Add up the gradients of the weights and the bias over chunks of images.
 
     A task is a panel of filters over `chunk` images; what it adds up goes to its part of `parts`,
@@ -91,25 +77,10 @@ def weight_grad(
 
 @helper
 def add_weight_grads(
-    sizes: Sizes,
-    images: int,
-    first: int,
-    x: Array,
-    x_start: int,
-    grads: Array,
-    grad_start: int,
-    output: Array,
-    output_start: int,
-    indices: Array,
-    index_start: int,
-    positions: Array,
-    steps: Array,
-    parts: Array,
-    part: int,
-    scratch: Array,
-    scratch_in: Array,
-    memory: int,
-) -> None:
+    sizes: Sizes, images: int, first: int, x: Array, x_start: int, grads: Array, grad_start: int,
+    output: Array, output_start: int, indices: Array, index_start: int, positions: Array,
+    steps: Array, parts: Array, part: int, scratch: Array, scratch_in: Array, memory: int,
+) -> None:  # fmt: skip
     """Add the gradients of one panel of filters, from `first`, over some images to parts[part:]."""
     copy = memory + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
     for image in range(0, images, sizes.group):
@@ -130,20 +101,10 @@ def add_weight_grads(
 
 @part
 def _expand(
-    sizes: Sizes,
-    output_grad: Array,
-    grad_start: int,
-    output: Array,
-    output_start: int,
-    indices: Array,
-    index_start: int,
-    count: int,
-    first: int,
-    grads: Array,
-    start: int,
-    parts: Array,
-    bias_grad: int,
-) -> None:
+    sizes: Sizes, output_grad: Array, grad_start: int, output: Array, output_start: int,
+    indices: Array, index_start: int, count: int, first: int, grads: Array, start: int,
+    parts: Array, bias_grad: int,
+) -> None:  # fmt: skip
     """Write the gradient of a band's outputs before pooling and relu, (count, PANEL).
 
     What it sums up to is added to parts[bias_grad:].
@@ -183,17 +144,9 @@ def _expand(
 
 @part
 def _add_outer(
-    sizes: Sizes,
-    x: Array,
-    start: int,
-    positions: Array,
-    count: int,
-    steps: Array,
-    grads: Array,
-    grad_start: int,
-    parts: Array,
-    part: int,
-) -> None:
+    sizes: Sizes, x: Array, start: int, positions: Array, count: int, steps: Array,
+    grads: Array, grad_start: int, parts: Array, part: int,
+) -> None:  # fmt: skip
     """Add the products of the patches, transposed, with the gradients of a band to parts[part:]."""
     zero = splat(np.float32(0), PANEL)
     for k in range(0, sizes.steps, TILE):
@@ -223,16 +176,9 @@ def _add_outer(
 
 @part
 def write_panel(
-    patch: int,
-    steps: int,
-    filters: int,
-    first: int,
-    parts: Array,
-    start: int,
-    grads: Array,
-    kernel_grad: int,
-    bias_grad: int,
-) -> None:
+    patch: int, steps: int, filters: int, first: int, parts: Array, start: int, grads: Array,
+    kernel_grad: int, bias_grad: int,
+) -> None:  # fmt: skip
     """Write the sums at parts[start:] of the panel of filters from `first` to where they belong.
 
     That is grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
@@ -246,9 +192,9 @@ def write_panel(
         put(grads, bias_grad + first + j, get(parts, panel + steps * PANEL + j))
 
 
-@kernel(types.int64, types.int64, types.int64, types.int64, FLOATS, FLOATS)
+@kernel
 def sum_parts(
-    chunks: int, patch: int, steps: int, filters: int, parts: Array, grads: Array
+    chunks: int, patch: int, steps: int, filters: int, parts: Floats, grads: Floats
 ) -> None:
     """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
     size = (filters + PANEL - 1) // PANEL * (steps + 1) * PANEL

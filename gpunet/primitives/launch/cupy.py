@@ -61,7 +61,8 @@ class CupyExecutor:
         try:
             return self.cupy.empty(shape, dtype)
         except MemoryError:  # CuPy's is a kind of it
-            asked = f"{_mib(_bytes(shape, dtype))} for an array {np.dtype(dtype)}{shape}"
+            size = _mib(math.prod(shape) * np.dtype(dtype).itemsize)
+            asked = f"{size} for an array {np.dtype(dtype)}{shape}"
             raise DeviceMemoryError(f"Out of GPU memory: {asked}. {memory_state()}") from None
 
     def contiguous(self, array: Any) -> Any:
@@ -168,10 +169,6 @@ def memory_state() -> str:
         f"the device has {_mib(free)} free of {_mib(total)}. nvidia-smi lists what other processes "
         "hold."
     )
-
-
-def _bytes(shape: tuple[int, ...], dtype: Any) -> int:
-    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _mib(count: int) -> str:

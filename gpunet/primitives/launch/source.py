@@ -8,14 +8,7 @@ from typing import Any, NamedTuple
 
 from gpunet import backend
 
-__all__ = [
-    "Build",
-    "KernelSource",
-    "Launch",
-    "Parameter",
-    "full_source",
-    "kernel_names",
-]
+__all__ = ["Build", "KernelSource", "Launch", "Parameter", "full_source", "kernel_names"]
 
 _KERNEL = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)

@@ -69,13 +69,9 @@ def _clipped_relu(
 
 
 def _clipped_relu_grad(
-    output_grad: Array,
-    y: Array,
-    out: Array,
-    negative_slope: float,
-    max_value: float,
+    output_grad: Array, y: Array, out: Array, negative_slope: float, max_value: float,
     threshold: float,
-) -> None:
+) -> None:  # fmt: skip
     moves = ~(y >= max_value)
     if negative_slope:
         output_grad = output_grad * np.where(y <= 0, negative_slope, 1).astype(y.dtype)

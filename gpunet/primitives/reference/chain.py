@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.primitives.reference import activation, conv_pool, convolution, linear, softmax
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Operations, Stage
+from gpunet.primitives.stages import ChainGeometry, LossAndGrads, Operations, Stage
 
 __all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
 
@@ -27,22 +27,8 @@ def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
     return y
 
 
-def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
-    """Return the outputs of the last stage and of all stages."""
-    kept = _OPERATIONS.forward_all(x, stages, g)
-    return kept[-1][0], kept
-
-
-def chain_backward(
-    output_grad: Array,
-    x: Array,
-    stages: Sequence[Stage],
-    g: ChainGeometry,
-    kept: Kept,
-    with_input_grad: bool,
-) -> tuple[Array | None, list[tuple[Array, Array | None]]]:
-    """Return the gradients of `x` and of all weights."""
-    return _OPERATIONS.backward_all(output_grad, x, stages, g, kept, with_input_grad)
+chain_forward_kept = _OPERATIONS.forward_all
+chain_backward = _OPERATIONS.backward_all
 
 
 def chain_cross_entropy(

@@ -29,13 +29,9 @@ __all__ = [
 
 
 def conv2d_max_pool_forward(
-    x: Array,
-    kernel: Array,
-    bias: Array | None,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
+    x: Array, kernel: Array, bias: Array | None, conv: Conv2DGeometry, pool: Pool2DGeometry,
     activation: Activation | None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the largest of each window, and its index."""
     y = empty(pool.output_shape, x.dtype)
     indices = empty(pool.output_shape, pool.index_dtype)
@@ -46,15 +42,9 @@ def conv2d_max_pool_forward(
 
 
 def conv2d_max_pool_backward_weight(
-    output_grad: Array,
-    indices: Array,
-    x: Array,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, indices: Array, x: Array, conv: Conv2DGeometry, pool: Pool2DGeometry,
+    activation: Activation | None, output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     kernel_grad = np.zeros(conv.kernel_shape, x.dtype)
     bias_grad = np.zeros(conv.kernel_shape[3], x.dtype) if with_bias else None
@@ -70,14 +60,9 @@ def conv2d_max_pool_backward_weight(
 
 
 def conv2d_max_pool_backward_input(
-    output_grad: Array,
-    indices: Array,
-    kernel: Array,
-    conv: Conv2DGeometry,
-    pool: Pool2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-) -> Array:
+    output_grad: Array, indices: Array, kernel: Array, conv: Conv2DGeometry, pool: Pool2DGeometry,
+    activation: Activation | None, output: Array | None,
+) -> Array:  # fmt: skip
     """Return the gradient of the input."""
     input_grad = empty(conv.input_shape, kernel.dtype)
     for images, count in _blocks(conv, kernel.itemsize):
@@ -95,13 +80,9 @@ def _blocks(conv: Conv2DGeometry, itemsize: int) -> list[tuple[slice, int]]:
 
 
 def _expanded(
-    output_grad: Array,
-    indices: Array,
-    output: Array | None,
-    activation: Activation | None,
-    pool: Pool2DGeometry,
-    images: slice,
-) -> Array:
+    output_grad: Array, indices: Array, output: Array | None, activation: Activation | None,
+    pool: Pool2DGeometry, images: slice,
+) -> Array:  # fmt: skip
     """Return the gradient of the convolution before its activation, for a block of images."""
     part = None if output is None else output[images]
     grad = activate_backward(output_grad[images], part, activation)

@@ -43,22 +43,17 @@ def conv2d_forward(
 
 
 def conv2d_backward_weight(
-    output_grad: Array,
-    x: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
-    output: Array | None,
-    with_bias: bool,
-) -> tuple[Array, Array | None]:
+    output_grad: Array, x: Array, g: Conv2DGeometry, activation: Activation | None,
+    output: Array | None, with_bias: bool,
+) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
-    grad_blocks = _GradBlocks(output_grad, output, activation)
     kernel_height, kernel_width, channels, filters = g.kernel_shape
     groups = g.groups
     shape = (groups, kernel_height * kernel_width * channels, filters // groups)
     weight_grad, part = np.zeros(shape, x.dtype), np.empty(shape, x.dtype)
     bias_grad = np.zeros(filters, x.dtype) if with_bias else None
     for images, rows, columns in _column_blocks(x, g):
-        grad = grad_blocks[images, rows]
+        grad = _grad_block(output_grad, output, activation, images, rows)
         finish_before_fork(np.matmul, columns.transpose(0, 2, 1), _by_group(grad, groups), out=part)
         weight_grad += part
         if bias_grad is not None:
@@ -67,14 +62,10 @@ def conv2d_backward_weight(
 
 
 def conv2d_backward_input(
-    output_grad: Array,
-    kernel: Array,
-    g: Conv2DGeometry,
-    activation: Activation | None,
+    output_grad: Array, kernel: Array, g: Conv2DGeometry, activation: Activation | None,
     output: Array | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return the gradient of the input."""
-    grad_blocks = _GradBlocks(output_grad, output, activation)
     input_grad = empty(g.input_shape, kernel.dtype)
     taps, channels, groups = kernel.shape[0] * kernel.shape[1], g.input_shape[3], g.groups
     weights = kernel.reshape(taps, channels // groups, groups, -1).transpose(0, 2, 3, 1)
@@ -82,7 +73,7 @@ def conv2d_backward_input(
     # Tap-major, so that what `_add_taps` adds are whole rows.
     buffer = empty((taps * size[0] * size[1] * g.output_shape[2] * channels,), kernel.dtype)
     for images, rows in _blocks(g, size):
-        block = grad_blocks[images, rows]
+        block = _grad_block(output_grad, output, activation, images, rows)
         shape = (taps, *block.shape[:3], channels)
         columns = buffer[: math.prod(shape)].reshape(shape)
         by_group = columns.reshape(taps, -1, groups, channels // groups).transpose(0, 2, 1, 3)
@@ -93,21 +84,12 @@ def conv2d_backward_input(
     return input_grad
 
 
-class _GradBlocks:
-    """The gradient of a convolution before its activation, made block by block as it is indexed.
-
-    No array as large as the gradient is made.
-    """
-
-    def __init__(
-        self, output_grad: Array, output: Array | None, activation: Activation | None
-    ) -> None:
-        self.output_grad, self.output, self.activation = output_grad, output, activation
-
-    def __getitem__(self, block: tuple[slice, slice]) -> Array:
-        output = None if self.output is None else self.output[block]
-        grad = activate_backward(self.output_grad[block], output, self.activation)
-        return np.ascontiguousarray(grad)
+def _grad_block(
+    output_grad: Array, output: Array | None, activation: Activation | None, *block: slice
+) -> Array:
+    """Return a block of the gradient before the activation; of all of it no array is made."""
+    part = None if output is None else output[block]
+    return np.ascontiguousarray(activate_backward(output_grad[block], part, activation))
 
 
 def _by_group(array: Array, groups: int) -> Array:
@@ -168,20 +150,11 @@ def _windows(x: Array, g: Conv2DGeometry) -> Array:
     """Return the view (images, rows, width, kernel height, kernel width, groups, channels)."""
     image, row, pixel, channel = x.strides
     channels = g.kernel_shape[2]
-    return as_strided(
-        x,
-        (len(x), *g.output_shape[1:3], *g.kernel_shape[:2], g.groups, channels),
-        (
-            image,
-            row * g.strides[0],
-            pixel * g.strides[1],
-            row * g.dilation[0],
-            pixel * g.dilation[1],
-            channel * channels,
-            channel,
-        ),
-        writeable=False,
-    )
+    shape = (len(x), *g.output_shape[1:3], *g.kernel_shape[:2], g.groups, channels)
+    positions = (image, row * g.strides[0], pixel * g.strides[1])
+    taps = (row * g.dilation[0], pixel * g.dilation[1])
+    strides = (*positions, *taps, channel * channels, channel)
+    return as_strided(x, shape, strides, writeable=False)
 
 
 def _copy_columns(windows: Array, buffer: Array) -> Array:

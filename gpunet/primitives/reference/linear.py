@@ -17,13 +17,9 @@ _ROWS = 1024  # summed at a time by `bias_backward`, so that rounding errors sta
 
 
 def matmul(
-    a: Array,
-    b: Array,
-    bias: Array | None,
-    transpose_a: bool,
-    transpose_b: bool,
+    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool,
     activation: Activation | None,
-) -> Array:
+) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     y = finish_before_fork(
         np.matmul,

@@ -14,14 +14,9 @@ _CHUNK = 1 << 13  # elements; five arrays of that size stay in a level-2 cache
 
 
 def sgd_update(
-    parameters: Array,
-    gradients: Array,
-    velocity: Array | None,
-    learning_rate: Array,
-    momentum: float,
-    nesterov: bool,
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, velocity: Array | None, learning_rate: Array,
+    momentum: float, nesterov: bool, skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of gradient descent, in place."""
     if is_skipped(skip):
         return
@@ -39,15 +34,9 @@ def sgd_update(
 
 
 def adam_update(
-    parameters: Array,
-    gradients: Array,
-    mean: Array,
-    variance: Array,
-    step: Array,
-    learning_rate: Array,
-    options: tuple[float, float, float],
-    skip: Array | None,
-) -> None:
+    parameters: Array, gradients: Array, mean: Array, variance: Array, step: Array,
+    learning_rate: Array, options: tuple[float, float, float], skip: Array | None,
+) -> None:  # fmt: skip
     """Take one step of Adam, in place; `options` are beta_1, beta_2 and epsilon."""
     if is_skipped(skip):
         return

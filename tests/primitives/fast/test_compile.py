@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -33,18 +33,44 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def double(x: Any) -> None:
+def double(x: compiling.Floats) -> None:
     for i in range(x.size):
         x[i] *= 2
 
 
 def compiled() -> Any:
     """Return a kernel that works, compiled or loaded as in a new process."""
-    made = compiling._compile(double, numba.types.void(compiling.FLOATS))
+    made = compiling._compile(double, compiling._signature(double, {}))
     x = np.ones(3, np.float32)
     made(x)
     assert x.tolist() == [2, 2, 2]
     return made
+
+
+class Sizes(NamedTuple):
+    rows: int
+    columns: int
+
+
+def annotated(
+    x: compiling.Floats, rows: compiling.IntsIn, data: Any, sizes: Sizes, count: int,
+    scale: np.float32, is_copy: bool,
+) -> None:  # fmt: skip
+    pass
+
+
+def test_a_kernel_has_the_types_of_its_annotations() -> None:
+    types = numba.types
+    expected = types.void(
+        types.Array(types.float32, 1, "C"),
+        types.Array(types.int64, 1, "C", readonly=True),
+        types.Array(types.uint8, 1, "C", readonly=True),
+        types.NamedUniTuple(types.int64, 2, Sizes),
+        types.int64,
+        types.float32,
+        types.boolean,
+    )
+    assert compiling._signature(annotated, {"data": compiling.BytesIn}) == expected
 
 
 def was_loaded(kernel: Any) -> bool:
@@ -147,7 +173,7 @@ def interrupt_in_compilation() -> Iterator[None]:
 def test_an_interrupt_does_not_cut_a_compilation_short(
     cache: Path, interrupt_in_compilation: None
 ) -> None:
-    kernel = compiling.kernel(compiling.FLOATS)(double)
+    kernel = compiling.kernel(double)
     x = np.ones(3, np.float32)
     with pytest.raises(KeyboardInterrupt):
         kernel(x)
