@@ -16,6 +16,7 @@ from gpunet.functions.reduction import *
 from gpunet.functions.regularization import *
 from gpunet.functions.shaping import *
 from gpunet.functions.softmax import *
+from gpunet.functions.spatial import *
 from gpunet.naming import public_names
 
 __all__ = public_names(globals())

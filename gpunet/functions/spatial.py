@@ -43,8 +43,8 @@ def conv(
     """Return the cross-correlation with a kernel over as many axes as the kernel has.
 
     Arguments:
-        x: (batch, \\*sizes, channels), with one to three sizes.
-        kernel: (\\*window, channels / groups, filters).
+        x: (batch, *sizes, channels), with one to three sizes.
+        kernel: (*window, channels / groups, filters).
         bias: (filters,), or None.
         strides, dilation: in elements; an integer, or one for each axis.
         padding: 'valid', 'same', 'causal' for one axis (all before it), or elements: an integer,
@@ -77,7 +77,7 @@ def conv(
     options["padding"] = rest[0] if isinstance(rest[0], str) else rest
     options |= {"strides": steps[1:], "dilation": spreads[1:]}
     y = conv2d(_unfold(x, planes=planes), _taps_as_channels(kernel), bias, **options)
-    return reshape(y, (x.shape[0], planes.count, *y.shape[1:]))
+    return reshape(y, (x.shape[0], planes.positions, *y.shape[1:]))
 
 
 def conv_transpose(
@@ -92,8 +92,8 @@ def conv_transpose(
     """Return the transposed convolution: the gradient of `conv` with the same kernel.
 
     Arguments:
-        x: (batch, \\*sizes, channels), with one to three sizes.
-        kernel: (\\*window, filters, channels).
+        x: (batch, *sizes, channels), with one to three sizes.
+        kernel: (*window, filters, channels).
         strides, dilation: as in `conv`.
         padding: 'valid' or 'same'.
         output_padding: elements added to the shortest output along each axis, as in Keras; None
@@ -132,10 +132,8 @@ def conv_transpose(
 
 
 @differentiable
-def _conv2d_transpose(
-    x: Array, kernel: Array, *, sizes: tuple[int, int], **options: Any
-) -> Result:
-    """Return the gradient of the input of a convolution for images (batch, \\*sizes, filters)."""
+def _conv2d_transpose(x: Array, kernel: Array, *, sizes: tuple[int, int], **options: Any) -> Result:
+    """Return the gradient of the input of a convolution for images (batch, *sizes, filters)."""
     y = primitives.conv2d_backward_input(x, kernel, (len(x), *sizes, kernel.shape[2]), **options)
     return y, lambda output_grad: (
         lambda: primitives.conv2d_forward(output_grad, kernel, **options),
@@ -147,7 +145,7 @@ def max_pool(x: Any, *, pool_size: Any = 2, strides: Any = None, padding: Any = 
     """Return the largest value of each window over one to three axes.
 
     Arguments:
-        x: (batch, \\*sizes, channels).
+        x: (batch, *sizes, channels).
         pool_size, strides: in elements; an integer, or one for each axis; `strides` is
             `pool_size` by default.
         padding: 'valid', 'same', or elements as in `conv`; padding is never the largest.
@@ -188,11 +186,12 @@ def _pool(
 
     def over(y: Tensor, axis: int, where: int) -> Tensor:
         """Pool over one axis, which is axis `where` of images."""
-        options = {"pool_size": [1, 1], "strides": [1, 1], "padding": [(0, 0), (0, 0)]}
-        options["pool_size"][where], options["strides"][where] = windows[axis], steps[axis]
-        before_after = resolve_padding(y.shape[1 + where], windows[axis], steps[axis], sides[axis], 1)
-        options["padding"][where] = before_after
-        return pool2d(y, **options)
+        placed = [(1, 1, (0, 0)), (1, 1, (0, 0))]
+        window, stride = windows[axis], steps[axis]
+        before_after = resolve_padding(y.shape[1 + where], window, stride, sides[axis], 1)
+        placed[where] = window, stride, before_after
+        pool_size, strides, padding = zip(*placed, strict=True)
+        return pool2d(y, pool_size=pool_size, strides=strides, padding=padding)
 
     if rank == 1:
         return _remove(over(_insert(x, 1), 0, 1), 1)
@@ -241,7 +240,7 @@ class _Planes(NamedTuple):
     dilation: int
     before: int  # padding
     after: int
-    count: int  # of positions
+    positions: int
     groups: int
 
     @classmethod
@@ -259,12 +258,12 @@ class _Planes(NamedTuple):
     def tap(self, index: int) -> slice:
         """Return the planes of the padded input that a tap reads."""
         first = index * self.dilation
-        return slice(first, first + (self.count - 1) * self.stride + 1, self.stride)
+        return slice(first, first + (self.positions - 1) * self.stride + 1, self.stride)
 
 
 @differentiable
 def _unfold(x: Array, *, planes: _Planes) -> Result:
-    """Return what each position sees: (batch x count, height, width, groups x taps x channels)."""
+    """Return what positions see: (batch x positions, height, width, groups x taps x channels)."""
     depth = x.shape[1]
     return _gather(x, planes), lambda output_grad: _scatter(output_grad, planes, depth)
 
@@ -281,16 +280,16 @@ def _gather(x: Array, p: _Planes) -> Array:
     padded = xp.pad(x, ((0, 0), (p.before, p.after), (0, 0), (0, 0), (0, 0)))
     by_group = (batch, -1, height, width, p.groups, channels // p.groups)
     seen = [padded[:, p.tap(tap)].reshape(by_group) for tap in range(p.taps)]
-    return xp.stack(seen, 5).reshape(batch * p.count, height, width, p.taps * channels)
+    return xp.stack(seen, 5).reshape(batch * p.positions, height, width, p.taps * channels)
 
 
 def _scatter(y: Array, p: _Planes, depth: int) -> Array:
     height, width = y.shape[1:3]
-    batch, channels = len(y) // p.count, y.shape[3] // p.taps
-    parts = y.reshape(batch, p.count, height, width, p.groups, p.taps, channels // p.groups)
+    batch, channels = len(y) // p.positions, y.shape[3] // p.taps
+    parts = y.reshape(batch, p.positions, height, width, p.groups, p.taps, channels // p.groups)
     xp = get_array_module(y)
     padded = xp.zeros((batch, p.before + depth + p.after, height, width, channels), y.dtype)
     for tap in range(p.taps):
-        part = parts[..., tap, :].reshape(batch, p.count, height, width, channels)
+        part = parts[..., tap, :].reshape(batch, p.positions, height, width, channels)
         padded[:, p.tap(tap)] += part
     return padded[:, p.before : p.before + depth]

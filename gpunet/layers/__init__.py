@@ -2,7 +2,9 @@
 
 # ruff: noqa: F403
 from gpunet.layers.convolution import *
+from gpunet.layers.convolution_transpose import *
 from gpunet.layers.dense import *
+from gpunet.layers.depthwise import *
 from gpunet.layers.input import *
 from gpunet.layers.layer import Layer as Layer
 from gpunet.layers.merging import *

@@ -1,4 +1,4 @@
-"""Convolution layers."""
+"""Convolution layers over one, two and three axes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,135 @@ from typing import Any
 from gpunet import activations, functions
 from gpunet.arguments import lowered, positive_integer
 from gpunet.layers.layer import Shape
-from gpunet.layers.pooling import ImageLayer
 from gpunet.layers.product import ProductLayer
 from gpunet.layers.roles import Product, Role
+from gpunet.layers.spatial import SpatialLayer
 from gpunet.primitives import shapes
 
-__all__ = ["Conv2D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D"]
 
 
-class Conv2D(ProductLayer, ImageLayer):
-    """A convolution over images: ``activation(conv2d(x, kernel) + bias)``.
+class ConvolutionLayer(ProductLayer, SpatialLayer):
+    """A layer that slides a kernel over `rank` axes.
+
+    Arguments:
+        kernel_size, strides, dilation_rate: in elements; an integer, or one for each axis.
+        padding: as in `Conv2D`; 'causal' too for one axis.
+        options: those of `ProductLayer` and `SpatialLayer`.
+    """
+
+    def __init__(
+        self, kernel_size: Any, strides: Any, padding: Any, dilation_rate: Any, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.kernel_size = shapes.integers(kernel_size, "kernel_size", self.rank)
+        self.strides = shapes.integers(strides, "strides", self.rank)
+        self.dilation_rate = shapes.integers(dilation_rate, "dilation_rate", self.rank)
+        self.padding = lowered(padding)
+
+    def known_padding(self) -> Any:
+        """Return the padding with 'causal' as the elements that it stands for."""
+        if self.padding == "causal" and self.rank == 1:
+            return ((self.dilation_rate[0] * (self.kernel_size[0] - 1), 0),)
+        return self.padding
+
+    def window(self) -> dict[str, Any]:
+        """Return the options of `functions.conv` that place the kernel."""
+        padding = self.known_padding()
+        return {"strides": self.strides, "padding": padding, "dilation": self.dilation_rate}
+
+    def output_channels(self, channels: Any) -> Any:
+        """Return the number of output channels for a number of input channels."""
+        raise NotImplementedError
+
+    def output_shape_channels_last(self, sizes: Shape, channels: Any) -> Shape:
+        padding = self.known_padding()
+        found = shapes.output_sizes(
+            sizes, self.kernel_size, self.strides, padding, self.dilation_rate
+        )
+        return (*found, self.output_channels(channels))
+
+    def convolve(self, x: Any, kernel: Any, groups: int = 1) -> Any:
+        """Return the activation of the convolution with a kernel plus the bias."""
+        fused = activations.fusible(self.activation)
+        y = functions.conv(x, kernel, self.bias, groups=groups, activation=fused, **self.window())
+        return self.activation(y) if fused is None else y
+
+
+class _Conv(ConvolutionLayer):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, dilation_rate,
+            activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer, data_format=data_format, **options,
+        )  # fmt: skip
+        name = type(self).__name__
+        self.filters = positive_integer(filters, "filters", name)
+        self.groups = positive_integer(groups, "groups", name)
+        if self.filters % self.groups:
+            raise ValueError(
+                f"{name}: filters must be a multiple of groups, received filters={filters} and "
+                f"groups={groups}."
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        channels = self.known_channels(input_shape)
+        if channels % self.groups:
+            raise ValueError(
+                f"{type(self).__name__}: the input's channels must be a multiple of groups, "
+                f"received inputs of shape {input_shape} ({channels} channels) and "
+                f"groups={self.groups}."
+            )
+        self.compute_output_shape(input_shape)  # a kernel larger than its input is told here
+        self.add_kernel((*self.kernel_size, channels // self.groups, self.filters))
+
+    def call_channels_last(self, x: Any) -> Any:
+        return self.convolve(x, self.kernel, self.groups)
+
+    def output_channels(self, channels: Any) -> Any:
+        return self.filters
+
+
+class Conv1D(_Conv):
+    """A convolution over sequences: ``activation(conv(x, kernel) + bias)``.
+
+    Inputs are (batch, length, channels), or (batch, channels, length) with
+    ``data_format='channels_first'``; the kernel is (length, channels / groups, filters).
+
+    Arguments:
+        filters: number of output channels.
+        kernel_size, strides, dilation_rate: in steps.
+        padding: 'valid' for none, 'same' for an output of length / strides steps, 'causal' for
+            zeros before the sequence alone, so that no step sees a later one; or steps of zeros:
+            an integer or ((before, after),).
+        data_format: 'channels_last' or 'channels_first'.
+        groups: the channels are split into this many groups with filters of their own.
+        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
+        options: regularizers, and those of every `Layer`.
+
+    >>> Conv1D(32, 3, padding="causal").compute_output_shape((None, 10, 4))
+    (None, 10, 32)
+    """
+
+    rank = 1
+
+
+class Conv2D(_Conv):
+    """A convolution over images: ``activation(conv(x, kernel) + bias)``.
 
     Inputs are (batch, height, width, channels), or (batch, channels, height, width) with
     ``data_format='channels_first'``; the kernel is (height, width, channels / groups, filters).
@@ -37,72 +156,32 @@ class Conv2D(ProductLayer, ImageLayer):
     (None, 26, 26, 32)
     """
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: Any,
-        strides: Any = (1, 1),
-        padding: Any = "valid",
-        data_format: str = "channels_last",
-        dilation_rate: Any = (1, 1),
-        groups: int = 1,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            activation,
-            use_bias,
-            kernel_initializer,
-            bias_initializer,
-            data_format=data_format,
-            **options,
-        )
-        self.filters = positive_integer(filters, "filters", "Conv2D")
-        self.kernel_size = shapes.pair(kernel_size, "kernel_size")
-        self.strides = shapes.pair(strides, "strides")
-        self.dilation_rate = shapes.pair(dilation_rate, "dilation_rate")
-        self.padding = lowered(padding)
-        self.groups = positive_integer(groups, "groups", "Conv2D")
-        if self.filters % self.groups:
-            raise ValueError(
-                f"Conv2D: filters must be a multiple of groups, received filters={filters} and "
-                f"groups={groups}."
-            )
-
-    def build(self, input_shape: Shape) -> None:
-        channels = self.known_channels(input_shape)
-        if channels % self.groups:
-            raise ValueError(
-                f"Conv2D: the input's channels must be a multiple of groups, received inputs of "
-                f"shape {input_shape} ({channels} channels) and groups={self.groups}."
-            )
-        self.compute_output_shape(input_shape)  # a kernel larger than its input is told here
-        self.add_kernel((*self.kernel_size, channels // self.groups, self.filters))
-
-    def call_channels_last(self, x: Any) -> Any:
-        fused = activations.fusible(self.activation)
-        y = functions.conv2d(
-            x,
-            self.kernel,
-            self.bias,
-            strides=self.strides,
-            padding=self.padding,
-            dilation=self.dilation_rate,
-            groups=self.groups,
-            activation=fused,
-        )
-        return self.activation(y) if fused is None else y
-
-    def output_shape_channels_last(self, height: Any, width: Any, channels: Any) -> Shape:
-        sizes = shapes.output_sizes(
-            (height, width), self.kernel_size, self.strides, self.padding, self.dilation_rate
-        )
-        return (*sizes, self.filters)
+    rank = 2
 
     def fusion_role(self) -> Role | None:
         if self.channels_first or self.groups != 1:
             return None
-        return Product(self.activation, self.strides, self.padding, self.dilation_rate)
+        return Product(self.activation, self.strides, self.padding, self.dilation_rate)  # type: ignore[arg-type]
+
+
+class Conv3D(_Conv):
+    """A convolution over volumes: ``activation(conv(x, kernel) + bias)``.
+
+    Inputs are (batch, depth, height, width, channels), or with the channels first; the kernel is
+    (depth, height, width, channels / groups, filters).
+
+    Arguments:
+        filters: number of output channels.
+        kernel_size, strides, dilation_rate: an integer, or one for each axis.
+        padding: 'valid', 'same', or elements of zeros: an integer, one for each axis or
+            (before, after) for each.
+        data_format: 'channels_last' or 'channels_first'.
+        groups: the channels are split into this many groups with filters of their own.
+        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
+        options: regularizers, and those of every `Layer`.
+
+    >>> Conv3D(8, 3).compute_output_shape((None, 8, 8, 8, 1))
+    (None, 6, 6, 6, 8)
+    """
+
+    rank = 3

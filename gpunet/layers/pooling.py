@@ -1,109 +1,81 @@
-"""Layers over images: their common base, and pooling."""
+"""Pooling layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import check_data_format, lowered
-from gpunet.layers.layer import Layer, Shape
+from gpunet.arguments import lowered
+from gpunet.layers.layer import Shape
 from gpunet.layers.roles import Pool, Role
+from gpunet.layers.spatial import SpatialLayer
 from gpunet.primitives import shapes
 
-__all__ = ["AveragePooling2D", "MaxPooling2D"]
+__all__ = [
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+]
 
 
-class ImageLayer(Layer):
-    """A layer over images in either layout; it computes with the channels last."""
-
-    def __init__(self, data_format: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.data_format = check_data_format(data_format, type(self).__name__)
-
-    @property
-    def channels_first(self) -> bool:
-        return self.data_format == "channels_first"
-
-    def call_channels_last(self, x: Any) -> Any:
-        """Return the output for images of shape (batch, height, width, channels)."""
-        raise NotImplementedError
-
-    def output_shape_channels_last(self, height: Any, width: Any, channels: Any) -> Shape:
-        """Return the output's (height, width, channels)."""
-        raise NotImplementedError
-
-    def call(self, x: Any) -> Any:
-        if not self.channels_first:
-            return self.call_channels_last(x)
-        y = self.call_channels_last(functions.transpose(x, (0, 2, 3, 1)))
-        return functions.transpose(y, (0, 3, 1, 2))
-
-    def known_channels(self, input_shape: Shape) -> int:
-        """Return the number of channels of inputs of this shape, checked for its rank."""
-        self._check_rank(input_shape)
-        channels = input_shape[1 if self.channels_first else -1]
-        if channels is None:
-            raise ValueError(
-                f"{type(self).__name__} needs a known number of channels, "
-                f"received inputs of shape {input_shape}."
-            )
-        return channels
-
-    def _check_rank(self, shape: Shape) -> None:
-        if len(shape) != 4:
-            layout = "channels, height, width" if self.channels_first else "height, width, channels"
-            hint = "x[:, None]" if self.channels_first else "x[..., None]"
-            raise ValueError(
-                f"{type(self).__name__} expects inputs of shape (batch, {layout}), received "
-                f"{len(shape)} dimensions: {tuple(shape)}."
-                + (f" Images of one channel want its axis: {hint}." if len(shape) == 3 else "")
-            )
-
-    def check_input(self, shape: tuple[int, ...]) -> None:
-        self._check_rank(shape)
-        axis = 1 if self.channels_first else 3
-        expected = self.input_shape[axis] if self.input_shape else None
-        if shape[axis] != expected:
-            raise ValueError(
-                f"{type(self).__name__} was built for inputs of {expected} channels, received "
-                f"{shape[axis]}: shape {tuple(shape)}, data_format={self.data_format!r}."
-            )
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        self._check_rank(input_shape)
-        if self.channels_first:
-            batch, channels, height, width = input_shape
-        else:
-            batch, height, width, channels = input_shape
-        height, width, channels = self.output_shape_channels_last(height, width, channels)
-        if self.channels_first:
-            return (batch, channels, height, width)
-        return (batch, height, width, channels)
-
-
-class _Pooling2D(ImageLayer):
+class _Pooling(SpatialLayer):
     def __init__(
         self,
-        pool_size: Any = (2, 2),
+        pool_size: Any = 2,
         strides: Any = None,
         padding: Any = "valid",
-        data_format: str = "channels_last",
+        data_format: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(data_format, **options)
-        self.pool_size = shapes.pair(pool_size, "pool_size")
-        self.strides = self.pool_size if strides is None else shapes.pair(strides, "strides")
+        self.pool_size = shapes.integers(pool_size, "pool_size", self.rank)
+        self.strides = self.pool_size
+        if strides is not None:
+            self.strides = shapes.integers(strides, "strides", self.rank)
         self.padding = lowered(padding)
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # a window larger than its input is told here
 
-    def output_shape_channels_last(self, height: Any, width: Any, channels: Any) -> Shape:
-        sizes = shapes.output_sizes((height, width), self.pool_size, self.strides, self.padding)
+    def output_shape_channels_last(self, sizes: Shape, channels: Any) -> Shape:
+        sizes = shapes.output_sizes(sizes, self.pool_size, self.strides, self.padding)
         return (*sizes, channels)
 
+    def window(self) -> dict[str, Any]:
+        """Return the options of `functions.max_pool` that place the windows."""
+        return {"pool_size": self.pool_size, "strides": self.strides, "padding": self.padding}
 
-class MaxPooling2D(_Pooling2D):
+
+class _MaxPooling(_Pooling):
+    def call_channels_last(self, x: Any) -> Any:
+        return functions.max_pool(x, **self.window())
+
+
+class _AveragePooling(_Pooling):
+    def call_channels_last(self, x: Any) -> Any:
+        return functions.average_pool(x, **self.window())
+
+
+class MaxPooling1D(_MaxPooling):
+    """The largest value of each window of a sequence, channel by channel.
+
+    Arguments:
+        pool_size: of the window, in steps.
+        strides: in steps, by default the window's size.
+        padding: 'valid', 'same' or steps, as in `Conv1D`; padding is never the largest.
+        data_format: 'channels_last' or 'channels_first'.
+
+    >>> MaxPooling1D(2).compute_output_shape((None, 10, 4))
+    (None, 5, 4)
+    """
+
+    rank = 1
+
+
+class MaxPooling2D(_MaxPooling):
     """The largest value of each window of an image, channel by channel.
 
     Arguments:
@@ -116,27 +88,60 @@ class MaxPooling2D(_Pooling2D):
     (None, 13, 13, 32)
     """
 
-    def call_channels_last(self, x: Any) -> Any:
-        return functions.max_pool2d(
-            x, pool_size=self.pool_size, strides=self.strides, padding=self.padding
-        )
+    rank = 2
 
     def fusion_role(self) -> Role | None:
         side_by_side = self.strides == self.pool_size and self.padding in ("valid", 0)
-        return Pool(self.pool_size) if side_by_side and not self.channels_first else None
+        return Pool(self.pool_size) if side_by_side and not self.channels_first else None  # type: ignore[arg-type]
 
 
-class AveragePooling2D(_Pooling2D):
-    """The mean of each window of an image, channel by channel; padding is not counted.
+class MaxPooling3D(_MaxPooling):
+    """The largest value of each window of a volume, channel by channel.
 
     Arguments:
-        pool_size: of the window, in pixels; an integer, or (height, width).
-        strides: in pixels, by default the window's size.
-        padding: 'valid', 'same' or pixels, as in `Conv2D`.
+        pool_size: of the window; an integer, or (depth, height, width).
+        strides: by default the window's size.
+        padding: 'valid', 'same' or elements, as in `Conv3D`; padding is never the largest.
         data_format: 'channels_last' or 'channels_first'.
+
+    >>> MaxPooling3D(2).compute_output_shape((None, 8, 8, 8, 4))
+    (None, 4, 4, 4, 4)
     """
 
-    def call_channels_last(self, x: Any) -> Any:
-        return functions.average_pool2d(
-            x, pool_size=self.pool_size, strides=self.strides, padding=self.padding
-        )
+    rank = 3
+
+
+class AveragePooling1D(_AveragePooling):
+    """The mean of each window of a sequence, channel by channel; padding is not counted.
+
+    Arguments are those of `MaxPooling1D`.
+
+    >>> AveragePooling1D(3, strides=1, padding="same")([[[1.0], [2.0], [3.0]]]).numpy().ravel()
+    array([1.5, 2. , 2.5], dtype=float32)
+    """
+
+    rank = 1
+
+
+class AveragePooling2D(_AveragePooling):
+    """The mean of each window of an image, channel by channel; padding is not counted.
+
+    Arguments are those of `MaxPooling2D`.
+
+    >>> AveragePooling2D(2).compute_output_shape((None, 26, 26, 32))
+    (None, 13, 13, 32)
+    """
+
+    rank = 2
+
+
+class AveragePooling3D(_AveragePooling):
+    """The mean of each window of a volume, channel by channel; padding is not counted.
+
+    Arguments are those of `MaxPooling3D`.
+
+    >>> AveragePooling3D(2).compute_output_shape((None, 8, 8, 8, 4))
+    (None, 4, 4, 4, 4)
+    """
+
+    rank = 3

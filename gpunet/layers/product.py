@@ -42,15 +42,19 @@ class ProductLayer(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
 
-    def add_kernel(self, shape: tuple[int, ...]) -> None:
-        """Make the kernel, and the bias if there is one, of as many elements as its last axis."""
+    def add_kernel(
+        self, shape: tuple[int, ...], outputs: int | None = None, name: str = "kernel"
+    ) -> None:
+        """Make the kernel, and the bias if there is one, of `outputs` elements.
+
+        By default these are as many as there are along the last axis of the kernel.
+        """
         self.kernel = self.add_weight(
-            shape, self.kernel_initializer, name="kernel", regularizer=self.kernel_regularizer
+            shape, self.kernel_initializer, name=name, regularizer=self.kernel_regularizer
         )
-        self.bias = (
-            self.add_weight(
-                shape[-1:], self.bias_initializer, name="bias", regularizer=self.bias_regularizer
+        self.bias = None
+        if self.use_bias:
+            size = shape[-1] if outputs is None else outputs
+            self.bias = self.add_weight(
+                (size,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer
             )
-            if self.use_bias
-            else None
-        )

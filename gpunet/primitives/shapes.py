@@ -96,7 +96,7 @@ def split_padding(padding: Padding, rank: int = 2) -> tuple[AxisPadding, ...]:
         if isinstance(padding, (tuple, list)) and any(not is_integer(item) for item in padding):
             if len(padding) != rank:
                 raise ValueError
-            return tuple(pair(item, "padding", 0) for item in padding)  # type: ignore[arg-type]
+            return tuple(pair(item, "padding", 0) for item in padding)
         sides = integers(padding, "padding", rank, 0)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise type(error)(f"padding: {_padding_forms(rank)}; received {padding!r}.") from None
