@@ -52,15 +52,7 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = (
-        "__weakref__",
-        "activation",
-        "grad",
-        "logits",
-        "node",
-        "requires_grad",
-        "value",
-    )
+    __slots__ = ("__weakref__", "activation", "grad", "logits", "node", "requires_grad", "value")
     __array_priority__ = 1000  # array + tensor is the tensor's business
     from_variable = True  # the user may differentiate by it
     takes_parts = False  # whether `accumulate` takes a gradient in partial sums

@@ -68,10 +68,7 @@ def choose_relu(
 
 @on_symbols
 def relu(
-    x: Any,
-    negative_slope: float = 0.0,
-    max_value: float | None = None,
-    threshold: float = 0.0,
+    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Tensor:
     """Return ``max(x, 0)``, by default.
 

@@ -9,16 +9,7 @@ import numpy as np
 from gpunet import functions
 from gpunet.layers.layer import Layer, Shape
 
-__all__ = [
-    "Add",
-    "Average",
-    "Concatenate",
-    "Dot",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "Subtract",
-]
+__all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"]
 
 
 class _Merge(Layer):

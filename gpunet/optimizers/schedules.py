@@ -133,10 +133,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        boundaries: Sequence[float],
-        values: Sequence[float],
-        name: str = "PiecewiseConstant",
+        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
     ) -> None:
         where = type(self).__name__
         self.boundaries = [number(boundary, "boundaries", where) for boundary in boundaries]
@@ -251,10 +248,7 @@ class CosineDecay(_Decay):
 
 
 _REGISTRY = Registry(
-    "schedule",
-    LearningRateSchedule,
-    globals().values(),
-    function="(step) -> rate",
+    "schedule", LearningRateSchedule, globals().values(), function="(step) -> rate"
 )
 serialize = _REGISTRY.serialize
 deserialize = _REGISTRY.deserialize

@@ -345,10 +345,7 @@ def _leaf(data: Any, argument: str) -> Array | None:
 
 
 def _arranged(
-    arrays: tuple[Array | None, ...],
-    given: list[str] | None,
-    names: tuple[str, ...],
-    argument: str,
+    arrays: tuple[Array | None, ...], given: list[str] | None, names: tuple[str, ...], argument: str
 ) -> tuple[Array | None, ...]:
     """Return arrays in the order of the outputs."""
     if given is not None:

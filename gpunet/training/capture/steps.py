@@ -346,10 +346,7 @@ class DeviceSteps:
         # Graphs that leave nothing may share their memory: they run one after another.
         pool = self.xp.cuda.MemoryPool() if self._apart else self.pool
         try:
-            with (
-                self.xp.cuda.using_allocator(pool.malloc),
-                no_copies_from_host(self.xp),
-            ):
+            with self.xp.cuda.using_allocator(pool.malloc), no_copies_from_host(self.xp):
                 self.stream.begin_capture()
                 try:
                     for _ in range(count):
