@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from gpunet.tape import (
 
 __all__ = [
     "Parameter",
+    "Result",
     "Tensor",
     "differentiable",
     "is_recording",
@@ -32,6 +33,8 @@ __all__ = [
     "on_symbols",
     "recording",
 ]
+
+Result: TypeAlias = tuple[Array, Callable[[Array], Any]]  # of a differentiable function's body
 
 
 class Tensor:
@@ -298,7 +301,7 @@ def on_symbols(function: Callable[..., Any]) -> Any:
     return call
 
 
-def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]) -> Any:
+def differentiable(function: Callable[..., Result]) -> Any:
     """Make a differentiable function of one that returns its value and a closure.
 
     `function` takes arrays by position and settings by keyword. It returns ``(value, backward)``,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.primitives import Activation, as_activation
 
 __all__ = [
@@ -26,8 +25,6 @@ __all__ = [
     "softsign",
     "tanh",
 ]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import matched, shape_of, unbroadcast
 
@@ -34,8 +34,6 @@ __all__ = [
     "subtract",
     "where",
 ]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 def _elementwise(function: Callable[..., Result]) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.autograd import Array, Result, Tensor, differentiable
 from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import unbroadcast
 
@@ -26,8 +26,6 @@ __all__ = [
     "stack",
     "transpose",
 ]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.functions.activation import with_logits
 
 __all__ = ["log_softmax", "softmax", "softmax_cross_entropy"]
 
 Axis = int | tuple[int, ...]
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @on_symbols
