@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from gpunet.arguments import plain
-from gpunet.naming import check_arguments, snake_case, suggest, unknown_argument
+from gpunet.naming import check_arguments, find, snake_case, unknown_argument
 
 __all__ = ["Configurable", "MissingInitError", "Registry"]
 
@@ -169,10 +169,10 @@ class Registry(Generic[T]):
     ) -> None:
         self.kind, self.base, self.function = kind, base, function
         self._classes = {item.__name__: item for item in objects if _is_public(item, base)}
-        named = {snake_case(name): item for name, item in self._classes.items()}
-        named |= dict(aliases or {})
-        self.names = sorted(named)
-        self._table = {_key(name): item for name, item in named.items()}
+        self._named = {snake_case(name): item for name, item in self._classes.items()}
+        self._named |= dict(aliases or {})
+        self.names = sorted(self._named)
+        self._table = {_key(name): item for name, item in self._named.items()}
 
     def find(self, name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return the class of a name, or a custom object; raise `ValueError` if it is unknown."""
@@ -180,12 +180,7 @@ class Registry(Generic[T]):
             return custom_objects[name]
         if name in self._classes:
             return self._classes[name]
-        if _key(name) in self._table:
-            return self._table[_key(name)]
-        raise ValueError(
-            f"Unknown {self.kind} {name!r}: {suggest(name, self.names)}The known names are: "
-            f"{', '.join(self.names)}."
-        )
+        return self._table.get(_key(name)) or find(self.kind, name, self._named)
 
     def get(self, identifier: Any) -> Any:
         """Return an object of a name, a class, a config, a function, or the object given.

@@ -7,10 +7,11 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 from gpunet import losses, metrics
+from gpunet.arguments import as_list
 from gpunet.autograd import Array, Tensor
 from gpunet.training.adapter import Outputs
 
-__all__ = ["Objective", "Tracked", "flat_list"]
+__all__ = ["Objective", "Tracked"]
 
 
 class Tracked(NamedTuple):
@@ -27,13 +28,6 @@ class Tracked(NamedTuple):
     metric: metrics.Metric
     output: int
     weighted: bool
-
-
-def flat_list(given: Any) -> list[Any]:
-    """Return one item, several, or None as a list."""
-    if given is None:
-        return []
-    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 class Objective:
@@ -55,9 +49,12 @@ class Objective:
     """
 
     def __init__(
-        self, loss: Any = None, loss_weights: Any = None, metrics: Any = None,
+        self,
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
         weighted_metrics: Any = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.loss = _each(loss, losses.get)
         self.loss_weights = _each(loss_weights, _weight)
         self.given = [(_each(metrics, _metric), False), (_each(weighted_metrics, _metric), True)]
@@ -244,7 +241,7 @@ def _lists_by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[
         return [_leaves(given.get(name)) for name in names]
     if len(names) == 1:
         return [_leaves(given)]
-    items = flat_list(given)
+    items = as_list(given)
     if not items:
         return [[] for _ in names]
     if len(items) != len(names):

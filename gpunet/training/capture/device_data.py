@@ -79,21 +79,14 @@ class Resident:
             dtypes: of the arrays on the device.
         """
         theirs, ours = batches.data.arrays(), self.data.arrays()
-        if _layout(batches.data) != _layout(self.data):
-            return False
-        pairs = list(zip(theirs, ours, strict=True))
-        if any(
-            data.shape != own.shape or dtype != own.dtype
-            for (data, own), dtype in zip(pairs, dtypes, strict=True)
+        if _layout(batches.data) != _layout(self.data) or not all(
+            data.shape == own.shape
+            and dtype == own.dtype
+            and (get_array_module(data) is np or _is_there(data, own))
+            for data, own, dtype in zip(theirs, ours, dtypes, strict=True)
         ):
             return False
-        if any(
-            get_array_module(data) is not np
-            and (data.data.ptr != own.data.ptr or not data.flags.c_contiguous)
-            for data, own in pairs
-        ):
-            return False
-        for data, own in pairs:
+        for data, own in zip(theirs, ours, strict=True):
             if get_array_module(data) is np:  # which may have changed
                 own[...] = self.xp.asarray(data, dtype=own.dtype)
         return True
@@ -117,6 +110,10 @@ class Resident:
             size = rows.stop - rows.start
             self._next = rows.start + count * size
             yield Turn(self, size, count)
+
+
+def _is_there(data: Array, own: Array) -> bool:
+    return data.data.ptr == own.data.ptr and data.flags.c_contiguous
 
 
 def _layout(batch: Batch) -> tuple[tuple[bool, ...], ...]:
