@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -35,6 +36,11 @@ __all__ = [
 ]
 
 Result: TypeAlias = tuple[Array, Callable[[Array], Any]]  # of a differentiable function's body
+
+
+def _on_values(compare: Callable[[Any, Any], Any]) -> Any:
+    """Return a method that compares values."""
+    return lambda self, other: compare(self.value, _value(other))
 
 
 class Tensor:
@@ -205,24 +211,9 @@ class Tensor:
         return source is not None and mode is not False and (mode or source.from_variable)
 
     # Comparisons have no gradient: they give plain arrays.
-    def __eq__(self, other: object) -> Array:
-        return self.value == _value(other)
-
-    def __ne__(self, other: object) -> Array:
-        return self.value != _value(other)
-
-    def __lt__(self, other: object) -> Array:
-        return self.value < _value(other)
-
-    def __le__(self, other: object) -> Array:
-        return self.value <= _value(other)
-
-    def __gt__(self, other: object) -> Array:
-        return self.value > _value(other)
-
-    def __ge__(self, other: object) -> Array:
-        return self.value >= _value(other)
-
+    __eq__, __ne__ = _on_values(operator.eq), _on_values(operator.ne)
+    __lt__, __le__ = _on_values(operator.lt), _on_values(operator.le)
+    __gt__, __ge__ = _on_values(operator.gt), _on_values(operator.ge)
     __hash__ = object.__hash__
 
 

@@ -207,7 +207,12 @@ class Registry(Generic[T]):
 
     def serialize(self, item: Any) -> Any:
         """Return an object as a dictionary of its class name and config, a function as its name."""
-        return _serialize(item)
+        if isinstance(item, Configurable):
+            config = {name: self.serialize(value) for name, value in item.get_config().items()}
+            return {"class_name": type(item).__name__, "config": config}
+        if isinstance(item, list | tuple):
+            return [self.serialize(value) for value in item]
+        return item.__name__ if callable(item) and hasattr(item, "__name__") else item
 
     def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return the object that `serialize` wrote down, or one of a name.
@@ -238,14 +243,3 @@ def _is_public(item: Any, base: type) -> bool:
 
 def _key(name: str) -> str:
     return name.replace("_", "").lower()
-
-
-def _serialize(item: Any) -> Any:
-    if isinstance(item, Configurable):
-        config = {name: _serialize(value) for name, value in item.get_config().items()}
-        return {"class_name": type(item).__name__, "config": config}
-    if isinstance(item, list | tuple):
-        return [_serialize(value) for value in item]
-    if callable(item) and hasattr(item, "__name__"):
-        return item.__name__
-    return item

@@ -68,7 +68,6 @@ class Zeros(Initializer):
     """All values are 0."""
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return an array of zeros."""
         return np.zeros(shape, dtype)
 
 
@@ -76,7 +75,6 @@ class Ones(Initializer):
     """All values are 1."""
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return an array of ones."""
         return np.ones(shape, dtype)
 
 
@@ -91,7 +89,6 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return an array filled with `value`."""
         return np.full(shape, self.value, dtype)
 
 

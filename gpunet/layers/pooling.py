@@ -71,14 +71,10 @@ class ImageLayer(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_rank(input_shape)
-        if self.channels_first:
-            batch, channels, height, width = input_shape
-        else:
-            batch, height, width, channels = input_shape
-        height, width, channels = self.output_shape_channels_last(height, width, channels)
-        if self.channels_first:
-            return (batch, channels, height, width)
-        return (batch, height, width, channels)
+        batch, *sizes = input_shape
+        height, width, channels = [*sizes[1:], sizes[0]] if self.channels_first else sizes
+        *image, channels = self.output_shape_channels_last(height, width, channels)
+        return (batch, channels, *image) if self.channels_first else (batch, *image, channels)
 
 
 class _Pooling2D(ImageLayer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,6 +71,12 @@ class Replaceable:
         return self if instance is None else self.get(instance)
 
 
+def _other_name(name: str) -> Replaceable:
+    alias = Replaceable(operator.attrgetter(name))
+    alias.__doc__ = f"Another name for `{name}`."
+    return alias
+
+
 _TRACKED = (Parameter, random.Generator)
 
 
@@ -132,20 +139,9 @@ class WeightOwner:
         """The weights that training does not change by gradients."""
         return self.split_weights()[1]
 
-    @Replaceable
-    def variables(self) -> list[Parameter]:
-        """Another name for `weights`."""
-        return self.weights
-
-    @Replaceable
-    def trainable_variables(self) -> list[Parameter]:
-        """Another name for `trainable_weights`."""
-        return self.trainable_weights
-
-    @Replaceable
-    def non_trainable_variables(self) -> list[Parameter]:
-        """Another name for `non_trainable_weights`."""
-        return self.non_trainable_weights
+    variables = _other_name("weights")
+    trainable_variables = _other_name("trainable_weights")
+    non_trainable_variables = _other_name("non_trainable_weights")
 
     @Replaceable
     def losses(self) -> list[Tensor]:

@@ -269,7 +269,6 @@ class CategoricalCrossentropy(_Crossentropy):
     """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return categorical_crossentropy(
             y_true, y_pred, self.from_logits, self.label_smoothing, self.axis
         )
@@ -334,7 +333,6 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         return get_array_module(y_pred).zeros(shape, "int64")
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return sparse_categorical_crossentropy(
             y_true, y_pred, self.from_logits, self.ignore_class, self.axis
         )
@@ -366,7 +364,6 @@ class BinaryCrossentropy(_Crossentropy):
     fusable = False
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return binary_crossentropy(
             y_true, y_pred, self.from_logits, self.label_smoothing, self.axis
         )

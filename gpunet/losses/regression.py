@@ -96,7 +96,6 @@ class MeanSquaredError(_OfNumbers):
     """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return mean_squared_error(y_true, y_pred)
 
 
@@ -111,5 +110,4 @@ class MeanAbsoluteError(_OfNumbers):
     """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return mean_absolute_error(y_true, y_pred)

@@ -64,7 +64,6 @@ class AUC(Metric):
         self.reset_state()
 
     def reset_state(self) -> None:
-        """Forget all batches."""
         # (2, thresholds + 1): negative and positive samples by the number of thresholds they pass
         self._histogram: Any = np.zeros((2, len(self.thresholds) + 1))
 

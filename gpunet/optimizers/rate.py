@@ -35,11 +35,9 @@ class Rate(Variable):
         self._write(value)
 
     def assign_add(self, value: Any) -> None:
-        """Add to the learning rate."""
         self._write(self + value)
 
     def assign_sub(self, value: Any) -> None:
-        """Subtract from the learning rate."""
         self._write(self - value)
 
 

@@ -159,7 +159,6 @@ class ArrayBatches(Batches):
             yield rows, count
 
     def params(self) -> dict[str, Any]:
-        """Return the `params` of callbacks, the batch size among them."""
         return super().params() | {"batch_size": self.batch_size, "samples": self.data.size}
 
     def joined(self, samples: int) -> Iterator[tuple[Batch, list[int]]]:

@@ -227,34 +227,20 @@ def _by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[Any]:
         return [given.get(name) for name in names]
     if isinstance(given, list):
         if len(given) != len(names):
-            raise ValueError(_other_count(argument, len(given), names))
+            raise ValueError(
+                f"compile: {argument} is a list of {len(given)}, and the model has {len(names)} "
+                f"output{'s' * (len(names) > 1)}, {list(names)}: give one item for each (None for "
+                "none), or a dictionary by name."
+            )
         return given
     return [given] * len(names)
 
 
 def _lists_by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[list[Any]]:
     """Return a list of metrics for each output."""
-    if isinstance(given, dict):
-        _check_names(argument, given, names)
-        if len(names) == 1:
-            return [_leaves(given)]
-        return [_leaves(given.get(name)) for name in names]
-    if len(names) == 1:
-        return [_leaves(given)]
-    items = as_list(given)
-    if not items:
-        return [[] for _ in names]
-    if len(items) != len(names):
-        raise ValueError(_other_count(argument, len(items), names))
-    return [_leaves(item) for item in items]
-
-
-def _other_count(argument: str, received: int, names: tuple[str, ...]) -> str:
-    return (
-        f"compile: {argument} is a list of {received}, and the model has {len(names)} "
-        f"output{'s' * (len(names) > 1)}, {list(names)}: give one item for each (None for none), "
-        "or a dictionary by name."
-    )
+    if not isinstance(given, dict):
+        given = [as_list(given)] if len(names) == 1 else as_list(given) or None
+    return [_leaves(item) for item in _by_output(argument, given, names)]
 
 
 def _check_names(argument: str, given: dict[str, Any], names: tuple[str, ...]) -> None:
