@@ -15,20 +15,9 @@ import numpy as np
 from gpunet.naming import suggest
 
 __all__ = [
-    "as_list",
-    "boolean",
-    "check_choice",
-    "check_data_format",
-    "check_function",
-    "check_number",
-    "floating",
-    "integer",
-    "is_number",
-    "lowered",
-    "number",
-    "plain",
-    "positive_integer",
-]
+    "as_list", "boolean", "check_choice", "check_data_format", "check_function", "check_number",
+    "floating", "integer", "is_number", "lowered", "number", "plain", "positive_integer",
+]  # fmt: skip
 
 
 def plain(value: Any) -> Any:

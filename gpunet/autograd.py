@@ -25,15 +25,9 @@ from gpunet.tape import (
 )
 
 __all__ = [
-    "Parameter",
-    "Result",
-    "Tensor",
-    "differentiable",
-    "is_recording",
-    "no_grad",
-    "on_symbols",
+    "Parameter", "Result", "Tensor", "differentiable", "is_recording", "no_grad", "on_symbols",
     "recording",
-]
+]  # fmt: skip
 
 Result: TypeAlias = tuple[Array, Callable[[Array], Any]]  # of a differentiable function's body
 

@@ -26,21 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 __all__ = [
-    "GpuProbe",
-    "GpuUnavailableError",
-    "active_backend",
-    "array_module",
-    "asarray",
-    "backend_fix",
-    "backend_reason",
-    "get_array_module",
-    "kernel_folder",
-    "kernel_source",
-    "probe_gpu",
-    "require_gpu",
-    "to_numpy",
-    "use_backend",
-]
+    "GpuProbe", "GpuUnavailableError", "active_backend", "array_module", "asarray", "backend_fix",
+    "backend_reason", "get_array_module", "kernel_folder", "kernel_source", "probe_gpu",
+    "require_gpu", "to_numpy", "use_backend",
+]  # fmt: skip
 
 _VARIABLE = "GPUNET_BACKEND"
 _NAMES = {

@@ -9,14 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 __all__ = [
-    "check_arguments",
-    "find",
-    "numbered",
-    "public_names",
-    "snake_case",
-    "suggest",
+    "check_arguments", "find", "numbered", "public_names", "snake_case", "suggest",
     "unknown_argument",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 

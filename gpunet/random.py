@@ -36,21 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = [
-    "Generator",
-    "State",
-    "bits",
-    "check_key",
-    "get_state",
-    "global_generator",
-    "keys_from",
-    "next_key",
-    "normal",
-    "permutation",
-    "seed",
-    "set_state",
-    "truncated_normal",
-    "uniform",
-]
+    "Generator", "State", "bits", "check_key", "get_state", "global_generator", "keys_from",
+    "next_key", "normal", "permutation", "seed", "set_state", "truncated_normal", "uniform",
+]  # fmt: skip
 
 _WORD = 2**64
 

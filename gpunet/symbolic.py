@@ -17,19 +17,9 @@ from gpunet.naming import numbered
 from gpunet.structure import flatten, flatten_like, map_structure, pack
 
 __all__ = [
-    "Graph",
-    "Node",
-    "Symbol",
-    "flatten",
-    "flatten_like",
-    "infer",
-    "is_symbolic",
-    "map_structure",
-    "pack",
-    "record",
-    "symbol_key",
-    "symbols_in",
-]
+    "Graph", "Node", "Symbol", "flatten", "flatten_like", "infer", "is_symbolic", "map_structure",
+    "pack", "record", "symbol_key", "symbols_in",
+]  # fmt: skip
 
 Shape = tuple[int | None, ...]
 

@@ -10,21 +10,9 @@ from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.primitives import Activation, as_activation
 
 __all__ = [
-    "activate",
-    "elu",
-    "gelu",
-    "hard_sigmoid",
-    "hard_silu",
-    "leaky_relu",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softplus",
-    "softsign",
-    "tanh",
-]
+    "activate", "elu", "gelu", "hard_sigmoid", "hard_silu", "leaky_relu", "relu", "relu6", "selu",
+    "sigmoid", "silu", "softplus", "softsign", "tanh",
+]  # fmt: skip
 
 
 @differentiable

@@ -15,25 +15,9 @@ from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import matched, shape_of, unbroadcast
 
 __all__ = [
-    "absolute",
-    "add",
-    "clip",
-    "cos",
-    "divide",
-    "exp",
-    "log",
-    "maximum",
-    "minimum",
-    "multiply",
-    "negative",
-    "power",
-    "rescale",
-    "sin",
-    "sqrt",
-    "square",
-    "subtract",
-    "where",
-]
+    "absolute", "add", "clip", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply",
+    "negative", "power", "rescale", "sin", "sqrt", "square", "subtract", "where",
+]  # fmt: skip
 
 
 def _elementwise(function: Callable[..., Result]) -> Any:

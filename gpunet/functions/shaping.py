@@ -15,17 +15,9 @@ from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import unbroadcast
 
 __all__ = [
-    "astype",
-    "broadcast_to",
-    "concatenate",
-    "expand_dims",
-    "getitem",
-    "pad",
-    "reshape",
-    "squeeze",
-    "stack",
-    "transpose",
-]
+    "astype", "broadcast_to", "concatenate", "expand_dims", "getitem", "pad", "reshape", "squeeze",
+    "stack", "transpose",
+]  # fmt: skip
 
 
 @differentiable

@@ -15,15 +15,9 @@ from gpunet.fork import reset_on_fork
 from gpunet.layers.tracking import describe, shallow_copy
 
 __all__ = [
-    "Shape",
-    "as_sample_shape",
-    "built_once",
-    "checked_name",
-    "name_layer",
-    "shape_without_batch",
-    "unbuilt_on_error",
-    "weight_dtype",
-]
+    "Shape", "as_sample_shape", "built_once", "checked_name", "name_layer", "shape_without_batch",
+    "unbuilt_on_error", "weight_dtype",
+]  # fmt: skip
 
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
 

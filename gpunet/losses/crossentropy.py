@@ -18,13 +18,9 @@ from gpunet.losses.loss import Loss, as_predictions
 from gpunet.losses.targets import Shape, different_shapes, no_labels
 
 __all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-]
+    "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy",
+    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
+]  # fmt: skip
 
 _SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
 

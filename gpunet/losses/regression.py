@@ -11,13 +11,9 @@ from gpunet.losses.loss import Loss, as_predictions
 from gpunet.losses.targets import Shape, different_shapes
 
 __all__ = [
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "mae",
-    "mean_absolute_error",
-    "mean_squared_error",
+    "MeanAbsoluteError", "MeanSquaredError", "mae", "mean_absolute_error", "mean_squared_error",
     "mse",
-]
+]  # fmt: skip
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:

@@ -8,15 +8,9 @@ from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray, get_array_module
 
 __all__ = [
-    "as_column",
-    "check_binary",
-    "check_labels",
-    "check_numbers",
-    "check_one_hot",
-    "different_shapes",
-    "matching",
-    "no_labels",
-]
+    "as_column", "check_binary", "check_labels", "check_numbers", "check_one_hot",
+    "different_shapes", "matching", "no_labels",
+]  # fmt: skip
 
 Shape = tuple[int | None, ...]
 

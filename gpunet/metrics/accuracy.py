@@ -14,22 +14,12 @@ from gpunet.metrics.metric import Metric, as_arrays, same_shape
 from gpunet.metrics.reduction import Mean, MeanMetricWrapper
 
 __all__ = [
-    "Accuracy",
-    "AutoAccuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-    "accuracy",
-    "accuracy_for",
-    "binary_accuracy",
-    "categorical_accuracy",
-    "counts_correct",
-    "sparse_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
+    "Accuracy", "AutoAccuracy", "BinaryAccuracy", "CategoricalAccuracy",
+    "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy",
+    "accuracy", "accuracy_for", "binary_accuracy", "categorical_accuracy", "counts_correct",
+    "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
-]
+]  # fmt: skip
 
 
 def _one_hot(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:

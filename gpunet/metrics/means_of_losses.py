@@ -14,17 +14,10 @@ from gpunet.losses import (
 from gpunet.metrics.reduction import MeanMetricWrapper
 
 __all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "sparse_categorical_crossentropy",
-]
+    "BinaryCrossentropy", "CategoricalCrossentropy", "MeanAbsoluteError", "MeanSquaredError",
+    "SparseCategoricalCrossentropy", "binary_crossentropy", "categorical_crossentropy",
+    "mean_absolute_error", "mean_squared_error", "sparse_categorical_crossentropy",
+]  # fmt: skip
 
 
 class MeanSquaredError(MeanMetricWrapper):

@@ -12,15 +12,9 @@ from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
 
 __all__ = [
-    "Segment",
-    "Slots",
-    "check_flat",
-    "check_list",
-    "lay_out",
-    "new_buffer",
-    "value_of",
+    "Segment", "Slots", "check_flat", "check_list", "lay_out", "new_buffer", "value_of",
     "with_gradients",
-]
+]  # fmt: skip
 
 
 class Segment(NamedTuple):
