@@ -217,10 +217,6 @@ for _hook in _HOOKS:
     setattr(CallbackList, _hook, _forward(_hook))
 
 
-def _no_model() -> None:
-    return None
-
-
 class History(Callback):
     """Keeps the logs of each epoch; `fit` returns one.
 
@@ -233,20 +229,20 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
-        self._model: Callable[[], Any] = _no_model
+        self._model: Callable[[], Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_model": _no_model}  # a weak reference cannot be copied
+        return vars(self) | {"_model": None}  # a weak reference cannot be copied
 
     # The model keeps its history: a reference back would keep both until Python collects cycles.
     @property
     def model(self) -> Any:
         """The model, None once it is gone."""
-        return self._model()
+        return self._model and self._model()
 
     @model.setter
     def model(self, model: Any) -> None:
-        self._model = _no_model if model is None else weakref.ref(model)
+        self._model = None if model is None else weakref.ref(model)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begin a new list of epochs."""

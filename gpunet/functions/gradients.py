@@ -130,7 +130,7 @@ def check_gradients(
     parameters = [p for p in getattr(function, "trainable_weights", ()) if p.size]
     with _in_float64(getattr(function, "weights", ())):
         generator = random.Generator(seed)
-        rewind = _rewinding(getattr(function, "generators", ()))
+        rewind = random.rewinding(getattr(function, "generators", ()))
         try:
             for _ in range(projections):
                 probe = _Probe(function, values, parameters, settings, generator, rewind)
@@ -215,19 +215,6 @@ def _as_float64(x: Any, function: Any) -> Array:
     like = next((weight.value for weight in getattr(function, "weights", ())), None)
     array = asarray(x.value if isinstance(x, Tensor) else x, like=like)
     return array.astype("float64") if array.dtype.kind == "f" else array
-
-
-def _rewinding(generators: Any) -> Callable[[], None]:
-    """Return a function that restores the state of all random numbers."""
-    state = random.get_state()
-    states = [(generator, generator.get_state()) for generator in generators]
-
-    def rewind() -> None:
-        random.set_state(state)
-        for generator, own_state in states:
-            generator.set_state(own_state)
-
-    return rewind
 
 
 @contextmanager

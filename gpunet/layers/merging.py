@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunet import functions
+from gpunet.arguments import integer
 from gpunet.layers.layer import Layer, Shape
 
 __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"]
@@ -143,7 +142,7 @@ class Concatenate(_Merge):
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = _axis(axis, "Concatenate")
+        self.axis = integer(axis, "axis", "Concatenate")
 
     def call(self, inputs: Any) -> Any:
         return functions.concatenate(inputs, self.axis)
@@ -191,7 +190,7 @@ class Dot(_Merge):
         pair = tuple(axes) if isinstance(axes, list | tuple) else (axes, axes)
         if len(pair) != 2:
             raise ValueError(f"Dot: axes must be an integer or two, received {axes!r}.")
-        self.axes = (_axis(pair[0], "Dot"), _axis(pair[1], "Dot"))
+        self.axes = integer(pair[0], "axes", "Dot"), integer(pair[1], "axes", "Dot")
         self.normalize = normalize
 
     def check_shapes(self, shapes: list[Shape]) -> None:
@@ -239,9 +238,3 @@ class Dot(_Merge):
 def _of_length_1(x: Any, axis: int) -> Any:
     length = functions.sqrt(functions.sum(functions.square(x), axis=axis, keepdims=True))
     return x / functions.maximum(length, 1e-6)  # Keras' l2_normalize: at least sqrt(1e-12)
-
-
-def _axis(axis: Any, where: str) -> int:
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
-        raise TypeError(f"{where}: an axis must be an integer, received {axis!r}.")
-    return int(axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -194,7 +195,9 @@ class Slots:
 
     def only(self, variables: Sequence[Any]) -> Slots:
         """Return these slots where they are of exactly these weights, else a copy of theirs."""
-        if len(variables) == len(self.variables) and all(map(_is, variables, self.variables)):
+        if len(variables) == len(self.variables) and all(
+            map(operator.is_, variables, self.variables)
+        ):
             return self
         parameters = new_buffer("Slots.only", variables)
         chosen = Slots(self.arrays, parameters, lay_out(variables), variables)
@@ -232,7 +235,3 @@ class Slots:
         """Write a buffer into the weights."""
         for segment, variable in zip(self.segments, self.variables, strict=True):
             value_of(variable)[...] = buffer[segment.part].reshape(segment.shape)
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other

@@ -30,18 +30,20 @@ class Outputs(NamedTuple):
     shapes: tuple[tuple[int | None, ...], ...]
 
 
-def unpack(data: Any) -> tuple[Any, Any, Any]:
+def unpack(data: Any, *, with_targets: bool = False) -> tuple[Any, Any, Any]:
     """Return x, y and sample_weight of a batch, None for those that it does not have.
 
     >>> unpack((1, 2))
     (1, 2, None)
     """
-    if not isinstance(data, tuple | list):
+    is_several = isinstance(data, tuple | list)
+    if not (is_several or with_targets):
         return data, None, None
-    if not 1 <= len(data) <= 3:
+    if not is_several or not 1 + with_targets <= len(data) <= 3:
+        size = f" of {len(data)}" if hasattr(data, "__len__") else ""
         raise ValueError(
-            f"expected a pair (x, y), or (x, y, sample_weight), received {type(data).__name__} of "
-            f"{len(data)}."
+            f"expected a pair (x, y), or (x, y, sample_weight), received {type(data).__name__}"
+            f"{size}."
         )
     x, y, sample_weight = (*data, None, None)[:3]
     return x, y, sample_weight
@@ -108,12 +110,10 @@ class DataAdapter:
             steps_argument = _STEPS.get(self.role, "steps")
             return IterableBatches(x, steps, self, role=self.role, steps_argument=steps_argument)
         data = x if isinstance(x, Batch) else self.flatten(x, y, sample_weight)
-        size = 32
-        if batch_size is not None:
-            size = positive_integer(batch_size, "batch_size", self.where)
+        free = batch_size is None
+        size = 32 if free else positive_integer(batch_size, "batch_size", self.where)
         size = data.size if whole else size
         data = self.prepare(data, size)
-        free = batch_size is None
         return ArrayBatches(
             data, size, shuffle=shuffle, steps=steps, free=free, structure=self.structure
         )
@@ -121,13 +121,7 @@ class DataAdapter:
     def batch_of(self, item: Any) -> Batch:
         """Return the batch that an iterable yielded, checked."""
         if self.with_targets:
-            if not isinstance(item, tuple | list) or not 2 <= len(item) <= 3:
-                size = f" of {len(item)}" if hasattr(item, "__len__") else ""
-                raise ValueError(
-                    f"expected a pair (x, y), or (x, y, sample_weight), received "
-                    f"{type(item).__name__}{size}."
-                )
-            return self.prepare(self.flatten(*unpack(item)))
+            return self.prepare(self.flatten(*unpack(item, with_targets=True)))
         if isinstance(item, tuple) or (isinstance(item, list) and _has_arrays(item)):
             item = item[0]  # the targets, where there are any, are not used
         return self.prepare(self.flatten(item))
