@@ -38,7 +38,8 @@ def example_batch(model: Model, x: Any, y: Any, size: int, where: str) -> tuple[
     data = adapter.flatten(_zeros(model, size, where) if x is None else x, y)
     if x is not None:
         adapter._check_lengths(data)
-    batch = adapter.prepare(data.map(lambda array: _rows(array, size)))
+    # The first rows, repeated where there are fewer.
+    batch = adapter.prepare(data.map(lambda array: array[np.arange(size) % len(array)]))
     model._build_sublayers()
     weights = model.weights
     library = get_array_module(weights[0].value) if weights else array_module()
@@ -46,11 +47,6 @@ def example_batch(model: Model, x: Any, y: Any, size: int, where: str) -> tuple[
     if y is None:
         batch = batch._replace(targets=_targets(model, batch, adapter.structure))
     return batch, adapter.structure
-
-
-def _rows(array: Array, size: int) -> Array:
-    """Return the first rows, repeated where there are fewer."""
-    return array[np.arange(size) % len(array)]
 
 
 def _zeros(model: Model, size: int, where: str) -> Any:

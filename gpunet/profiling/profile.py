@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet import functions, fusion, primitives
 from gpunet.arguments import positive_integer
-from gpunet.autograd import Array, Tensor, recording
+from gpunet.autograd import Tensor, recording
 from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer, collect_updates
 from gpunet.models.model import Model
@@ -144,8 +144,8 @@ def _times_of(graph: Graph, inputs: list[Tensor], steps: int) -> list[LayerTime]
     for step in fusion.steps(graph, fuse=False):
 
         def forward(step: fusion.Step = step) -> list[Tensor]:
-            arguments = [_tensor(values[slot], slot >= len(inputs)) for slot in step.inputs]
-            return flatten(step.call(*arguments))
+            pairs = [(values[slot], slot >= len(inputs)) for slot in step.inputs]
+            return flatten(step.call(*(Tensor(x, new and x.dtype.kind == "f") for x, new in pairs)))
 
         def both(forward: Callable[[], list[Tensor]] = forward) -> None:
             _backpropagate([y for y in forward() if y.node is not None])
@@ -159,10 +159,6 @@ def _times_of(graph: Graph, inputs: list[Tensor], steps: int) -> list[LayerTime]
         shape = shapes[0] if len(shapes) == 1 else shapes
         found.append(LayerTime(node.name, kind, shape, seconds, backward))
     return found
-
-
-def _tensor(value: Array, is_computed: bool) -> Tensor:
-    return Tensor(value, requires_grad=is_computed and value.dtype.kind == "f")
 
 
 def _backpropagate(outputs: list[Tensor]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gpunet.arguments import plain, positive_integer
 from gpunet.autograd import Array
+from gpunet.losses.targets import as_column
 from gpunet.symbolic import flatten, flatten_like, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches
@@ -272,9 +273,8 @@ class DataAdapter:
             return Batch(inputs)
         outputs = model._outputs_for(self.structure, inputs)
         targets = _arranged(data.targets, self._target_names, outputs.names, "y")
-        targets = tuple(
-            _as_column(array, shape) for array, shape in zip(targets, outputs.shapes, strict=True)
-        )
+        pairs = zip(targets, outputs.shapes, strict=True)
+        targets = tuple(y if y is None else as_column(y, (len(y), *s[1:])) for y, s in pairs)
         for array in targets:
             if array is not None:
                 check_numbers(array, "y", dtype, finite=False, batch_size=batch_size)
@@ -363,13 +363,6 @@ def _arranged(
             f"{list(names)}: give a list or a dictionary with one for each."
         )
     return arrays
-
-
-def _as_column(y: Array | None, shape: tuple[int | None, ...]) -> Array | None:
-    """Return (n,) targets of predictions (n, 1) as (n, 1)."""
-    if y is not None and y.ndim == len(shape) - 1 and shape[-1] == 1 and y.shape[1:] == shape[1:-1]:
-        return y[..., None]
-    return y
 
 
 def is_data(validation_data: Any) -> bool:

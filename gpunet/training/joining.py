@@ -32,7 +32,7 @@ def samples_at_once(graph: Graph, fuse: bool = True) -> int:
         for slot, shape in zip(step.outputs, step.nodes[-1].shapes, strict=True):
             alive[slot] = _size(shape)
         largest = max(largest, sum(alive[slot] for slot in {*step.inputs, *step.outputs}))
-    itemsize = 8 if any(_is_double(operation) for operation in graph.operations) else 4
+    itemsize = 8 if any(part.compute_dtype.itemsize == 8 for part in graph.operations) else 4
     if not math.isfinite(largest) or not largest:
         return 0
     return min(_MOST_SAMPLES, _MOST_BYTES // (int(largest) * itemsize))
@@ -47,7 +47,3 @@ def _is_of_gpunet(operation: Any) -> bool:
     module = type(operation).__module__ if isinstance(operation, Layer) else ""
     in_layers = module.startswith(("gpunet.layers.", "gpunet.models."))
     return in_layers and "call" not in vars(operation)
-
-
-def _is_double(operation: Any) -> bool:
-    return bool(operation.compute_dtype.itemsize == 8)

@@ -88,7 +88,8 @@ class Scores:
         if each and self.tracked is not None and self._sums:
             for key, value in zip(self._sums, each, strict=True):
                 if value is not None:
-                    self._sums[key] = _plus(self._sums[key], value.astype("float64") * samples)
+                    before, more = self._sums[key], value.astype("float64") * samples
+                    self._sums[key] = more if before is None else before + more
 
     def add_metrics(
         self,
@@ -168,10 +169,6 @@ def fresh_metrics(model: Any, *, restore: bool) -> Iterator[None]:
         for metric, attributes in zip(metrics, before, strict=False):
             vars(metric).clear()
             vars(metric).update(attributes)
-
-
-def _plus(total: Any, value: Any) -> Any:
-    return value if total is None else total + value
 
 
 def _as_float(key: str, value: Any) -> Any:

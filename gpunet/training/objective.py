@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-from gpunet import losses, metrics
+from gpunet import losses
 from gpunet.arguments import as_list
 from gpunet.autograd import Array, Tensor
+from gpunet.metrics import Metric
+from gpunet.metrics import get as get_metric
 from gpunet.training.adapter import Outputs
 
 __all__ = ["Objective", "Tracked"]
@@ -25,7 +27,7 @@ class Tracked(NamedTuple):
     """
 
     key: str
-    metric: metrics.Metric
+    metric: Metric
     output: int
     weighted: bool
 
@@ -57,7 +59,10 @@ class Objective:
     ) -> None:
         self.loss = _each(loss, losses.get)
         self.loss_weights = _each(loss_weights, _weight)
-        self.given = [(_each(metrics, _metric), False), (_each(weighted_metrics, _metric), True)]
+        self.given = [
+            (_each(metrics, get_metric), False),
+            (_each(weighted_metrics, get_metric), True),
+        ]
         self.names: tuple[str, ...] | None = None
         self.losses: list[losses.Loss | None] = []
         self.weights: list[float] = []
@@ -76,7 +81,7 @@ class Objective:
         return objective
 
     @property
-    def metrics(self) -> list[metrics.Metric]:
+    def metrics(self) -> list[Metric]:
         """All metrics, in the order given."""
         return [metric for given, _ in self.given for metric in _leaves(given)]
 
@@ -166,8 +171,8 @@ class Objective:
             if loss is None or y is None:
                 each.append(None)
                 continue
-            sample_weight = weights[i] if weights else None
-            value = loss(y, outputs[i], **_given(sample_weight))
+            given = {"sample_weight": weights[i]} if weights and weights[i] is not None else {}
+            value = loss(y, outputs[i], **given)
             each.append(value)
             value = value if weight == 1 else value * weight
             total = value if total is None else total + value
@@ -187,18 +192,10 @@ def keeps_labels(loss: Any) -> bool:
     return type(loss).as_targets is not losses.Loss.as_targets
 
 
-def _given(sample_weight: Array | None) -> dict[str, Any]:
-    return {} if sample_weight is None else {"sample_weight": sample_weight}
-
-
 def _weight(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"compile: loss_weights must be numbers, received {value!r}.")
     return float(value)
-
-
-def _metric(identifier: Any) -> metrics.Metric:
-    return metrics.get(identifier)
 
 
 def _each(given: Any, get: Callable[[Any], Any]) -> Any:
