@@ -53,7 +53,7 @@ def _difference(where: str, y_true: Any, y_pred: Any) -> Tensor:
     y_pred = as_predictions(y_pred)
     y_true = targets.matching(y_true, y_pred)
     if y_true.shape != y_pred.shape:
-        raise ValueError(different_shapes(where, "y_true", y_true.shape, y_pred.shape))
+        raise different_shapes(where, "y_true", y_true.shape, y_pred.shape)
     return y_pred - y_true
 
 

@@ -6,17 +6,17 @@ They are array expressions, so that a captured step on a GPU evaluates them ther
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpunet.arguments import boolean, check_number, number
+from gpunet.arguments import boolean, check_function, check_number, number
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.configurable import Configurable, Registry
 
 __all__ = [
     "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule",
-    "PiecewiseConstantDecay", "PolynomialDecay", "deserialize", "serialize",
+    "PiecewiseConstantDecay", "PolynomialDecay", "as_schedule", "deserialize", "serialize",
 ]  # fmt: skip
 
 
@@ -239,6 +239,20 @@ class CosineDecay(_Decay):
         share = xp.minimum(step / self.decay_steps, 1.0)
         cosine = 0.5 * (1 + xp.cos(math.pi * share))
         return start * ((1 - self.alpha) * cosine + self.alpha)
+
+
+def as_schedule(value: Any) -> Callable[[Any], Any] | None:
+    """Return a schedule, given one, a function of the step or a config; None for anything else.
+
+    Raises:
+        TypeError: the function does not take the step.
+    """
+    if isinstance(value, Mapping):
+        return deserialize(value)
+    if not callable(value) or isinstance(value, type):
+        return None
+    check_function(value, ("step",), "learning_rate as a schedule")
+    return value
 
 
 _REGISTRY = Registry(

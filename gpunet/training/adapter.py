@@ -16,8 +16,6 @@ from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatche
 
 __all__ = ["DataAdapter", "Outputs", "is_data", "unpack"]
 
-_STEPS = {"training data": "steps_per_epoch", "validation data": "validation_steps"}
-
 
 class Outputs(NamedTuple):
     """The outputs of a model.
@@ -108,8 +106,7 @@ class DataAdapter:
             positive_integer(steps, "the number of steps", self.where)
         if not isinstance(x, Batch) and self._is_iterable_of_batches(x, y):
             self._check_alone(batch_size, sample_weight)
-            steps_argument = _STEPS.get(self.role, "steps")
-            return IterableBatches(x, steps, self, role=self.role, steps_argument=steps_argument)
+            return IterableBatches(x, steps, self)
         data = x if isinstance(x, Batch) else self.flatten(x, y, sample_weight)
         free = batch_size is None
         size = 32 if free else positive_integer(batch_size, "batch_size", self.where)

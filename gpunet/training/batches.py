@@ -16,6 +16,9 @@ from gpunet.backend import get_array_module
 
 __all__ = ["ArrayBatches", "Batch", "Batches", "IterableBatches", "Rows"]
 
+# The arguments that set the steps of an epoch.
+_STEPS = {"training data": "steps_per_epoch", "validation data": "validation_steps"}
+
 
 class Batch(NamedTuple):
     """Arrays with one row a sample.
@@ -213,26 +216,15 @@ class IterableBatches(Batches):
         batches: yields ``(x, y)``, ``(x, y, sample_weight)``, or x alone in `predict`.
         steps: batches in an epoch; by default the length, where there is one.
         adapter: a `gpunet.training.adapter.DataAdapter`: makes a batch of what is yielded.
-        role: the words for the data in messages, such as "training data".
-        steps_argument: the argument that sets the steps.
     """
 
-    def __init__(
-        self,
-        batches: Iterable[Any],
-        steps: int | None,
-        adapter: Any,
-        *,
-        role: str = "data",
-        steps_argument: str = "steps",
-    ) -> None:
-        self.batches, self.adapter, self.role = batches, adapter, role
-        self.steps_argument = steps_argument
+    def __init__(self, batches: Iterable[Any], steps: int | None, adapter: Any) -> None:
+        self.batches, self.adapter, self.role = batches, adapter, adapter.role
         self.is_sequence = hasattr(batches, "__getitem__") and hasattr(batches, "__len__")
         self.iterator: Iterator[Any] | None = None
         if not self.is_sequence and iter(batches) is batches:
             self.iterator = iter(batches)
-        self.steps = _length(batches, role) if steps is None else steps
+        self.steps = _length(batches, self.role) if steps is None else steps
         self._next: tuple[Batch, Iterator[Any]] | None = None  # read ahead, of the epoch to come
 
     @property
@@ -310,16 +302,17 @@ class IterableBatches(Batches):
             raise
 
     def _check_end(self, step: int) -> None:
+        argument = _STEPS.get(self.role, "steps")
         if step == 0:
             raise ValueError(
                 f"The {self.role} yielded no batch. A generator is used up after one pass: give a "
                 "list or another iterable that starts anew in each epoch, or an endless generator "
-                f"with {self.steps_argument}=."
+                f"with {argument}=."
             )
         if self.steps is not None and step < self.steps:
             raise ValueError(
                 f"The {self.role} ended after {step} batches of an epoch of {self.steps}: give a "
-                f"smaller {self.steps_argument}, or a generator that continues."
+                f"smaller {argument}, or a generator that continues."
             )
 
 
