@@ -32,11 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 _VARIABLE = "GPUNET_BACKEND"
-_NAMES = {
-    "auto": "the GPU where it can be used, else NumPy",
-    "numpy": "NumPy, on the CPU",
-    "cupy": "CuPy, on the GPU",
-}
+_NAMES = dict.fromkeys(("auto", "numpy", "cupy"))
 
 _INSTALL = "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]' for a CUDA 13 driver)"
 _FIX_DEVICE = (

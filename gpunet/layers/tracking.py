@@ -20,11 +20,9 @@ _PLAIN = {type(None), bool, float, int, str}  # most attributes: not worth looki
 
 
 def contained(container: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield (attribute, item) for the items of these kinds in a container and those within it.
+    """Yield (attribute, item) for items of some kinds in a dictionary of attributes and within.
 
-    Arguments:
-        container: a dictionary of attributes.
-        kinds: the types to find; containers among them are not searched.
+    Items of these kinds are not searched, should they be containers.
     """
     seen: set[int] = set()
     waiting = [(name, item) for name, item in reversed(container.items())]

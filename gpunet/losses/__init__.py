@@ -4,17 +4,15 @@ A class gives one number for a batch and checks the targets; the function of the
 the loss of each sample.
 """
 
-# ruff: noqa: F403
+# ruff: noqa: F403, F405
 from __future__ import annotations
 
 from typing import Any
 
 from gpunet.configurable import Registry
 from gpunet.losses.crossentropy import *
-from gpunet.losses.crossentropy import BinaryCrossentropy
 from gpunet.losses.loss import Loss, LossFunctionWrapper
 from gpunet.losses.regression import *
-from gpunet.losses.regression import MeanAbsoluteError, MeanSquaredError
 from gpunet.naming import public_names
 
 __all__ = [*public_names(globals()), "deserialize", "get", "serialize"]

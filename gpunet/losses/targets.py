@@ -18,12 +18,7 @@ _MOST_CLASSES = 1_000_000  # a larger label is a mistake, not a class
 
 
 def as_column(y_true: Any, shape: Shape) -> Any:
-    """Return targets (batch, ...) for predictions (batch, ..., 1) with that last axis, too.
-
-    Arguments:
-        y_true: an array or a tensor.
-        shape: of the predictions.
-    """
+    """Return targets (batch, ...) for predictions of a shape (batch, ..., 1) as (batch, ..., 1)."""
     is_column = len(shape) > 1 and (*y_true.shape, 1) == shape
     return y_true.reshape(shape) if is_column else y_true
 

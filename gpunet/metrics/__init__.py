@@ -3,7 +3,7 @@
 They work on arrays. On a GPU the running sum stays there until `result` reads it.
 """
 
-# ruff: noqa: F403
+# ruff: noqa: F403, F405
 from __future__ import annotations
 
 from typing import Any
@@ -12,17 +12,10 @@ from gpunet.configurable import Registry
 from gpunet.losses import Loss
 from gpunet.metrics import means_of_losses
 from gpunet.metrics.accuracy import *
-from gpunet.metrics.accuracy import AutoAccuracy
 from gpunet.metrics.confusion import *
 from gpunet.metrics.means_of_losses import *
-from gpunet.metrics.means_of_losses import (
-    BinaryCrossentropy,
-    MeanAbsoluteError,
-    MeanSquaredError,
-)
 from gpunet.metrics.metric import Metric
-from gpunet.metrics.reduction import Mean as Mean
-from gpunet.metrics.reduction import MeanMetricWrapper
+from gpunet.metrics.reduction import *
 from gpunet.naming import public_names
 
 __all__ = sorted(

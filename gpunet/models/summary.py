@@ -17,8 +17,7 @@ _WIDTHS = (40, 36, 16, 40)  # of the columns at most
 def table(model: Any) -> str:
     """Return a table of the nodes of a model with their output shapes and numbers of weights.
 
-    Arguments:
-        model: with a graph; else its layers are listed, without shapes.
+    Of a model without a graph the layers are listed, without shapes.
     """
     lines = [["Layer (type)", "Output shape", "Param #"], *map(list, _rows(model))]
     if model.graph is not None and _branches(model.graph):

@@ -207,9 +207,7 @@ class Slots:
     def parts_without(self, variables: Sequence[Any], patterns: Sequence[str]) -> Iterator[slice]:
         """Yield the parts of the buffer, as few as there are, that spare some weights.
 
-        Arguments:
-            variables: weights to spare.
-            patterns: regular expressions; a weight is spared if one is found in its path.
+        Regular expressions spare the weights in whose paths they are found.
         """
         spared = {id(variable) for variable in variables}
         start = stop = 0

@@ -18,15 +18,10 @@ __all__ = ["DataAdapter", "Outputs", "is_data", "unpack"]
 
 
 class Outputs(NamedTuple):
-    """The outputs of a model.
+    """The outputs of a model."""
 
-    Attributes:
-        names: one for each, as in ``loss={"name": ...}``.
-        shapes: one for each; the first size, of the batch, is None.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int | None, ...], ...]
+    names: tuple[str, ...]  # as in ``loss={"name": ...}``
+    shapes: tuple[tuple[int | None, ...], ...]  # the first size, of the batch, is None
 
 
 def unpack(data: Any, *, with_targets: bool = False) -> tuple[Any, Any, Any]:

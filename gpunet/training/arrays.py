@@ -123,11 +123,7 @@ def _bad_number(argument: str, place: str, dtype: np.dtype, too_large: bool) -> 
 
 
 def check_lengths(arrays: dict[str, Array]) -> None:
-    """Raise `ValueError` unless all arrays have one row for each sample.
-
-    Arguments:
-        arrays: by the names that messages call them.
-    """
+    """Raise `ValueError` unless arrays, by their names, have one row for each sample."""
     if len({len(array) for array in arrays.values()}) > 1:
         names = list(arrays)
         rows = " and ".join(

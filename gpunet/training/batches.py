@@ -77,24 +77,15 @@ class Batches:
         return {"steps": self.steps}
 
     def joined(self, samples: int) -> Iterator[tuple[Batch, list[int]]]:
-        """Yield the batches of an epoch with their sizes, several as one where that is allowed.
-
-        Arguments:
-            samples: the largest size of a joined batch.
-        """
+        """Yield the batches of an epoch with their sizes, several of up to `samples` as one."""
         for batch in self:
             yield batch, [batch.size]
 
 
 class Rows(NamedTuple):
-    """The samples of a batch.
+    """The samples of a batch: a part of the order of all."""
 
-    Attributes:
-        order: of all samples in this pass; None as they come.
-        start, stop: the part of it.
-    """
-
-    order: np.ndarray | None
+    order: np.ndarray | None  # of all samples in this pass; None as they come
     start: int
     stop: int
 
@@ -146,11 +137,7 @@ class ArrayBatches(Batches):
             yield self._batch(rows)
 
     def runs(self, most: int) -> Iterator[tuple[Rows, int]]:
-        """Yield the batches of an epoch as the first of a run of one size, and the run's length.
-
-        Arguments:
-            most: batches in a run; they are of one pass over the arrays.
-        """
+        """Yield the first batch of each run, and the run's length: at most `most`, of one size."""
         left = self.steps
         while left > 0:
             rows = next(self._stream)
@@ -165,7 +152,6 @@ class ArrayBatches(Batches):
         return super().params() | {"batch_size": self.batch_size, "samples": self.data.size}
 
     def joined(self, samples: int) -> Iterator[tuple[Batch, list[int]]]:
-        """Yield the batches of an epoch with their sizes, several as one where that is allowed."""
         size, count = self.batch_size, samples // self.batch_size
         if not self.free or count < 2:
             yield from super().joined(samples)

@@ -19,10 +19,6 @@ def samples_at_once(graph: Graph, fuse: bool = True) -> int:
     """Return how many samples are best run at a time; 0 where that is not known.
 
     Only layers of gpunet are known: others may need much memory, or mix the samples of a batch.
-
-    Arguments:
-        graph: of built layers.
-        fuse: whether it is run with several nodes as one.
     """
     if not all(_is_of_gpunet(operation) for operation in graph.operations):
         return 0

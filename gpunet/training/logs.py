@@ -72,13 +72,7 @@ class Scores:
     # Batches
 
     def add_loss(self, samples: int, losses: Array, each: Sequence[Any] = ()) -> None:
-        """Add the loss of a batch.
-
-        Arguments:
-            samples: in the batch.
-            losses: of each sample, or their mean alone.
-            each: the mean loss of each output, or None.
-        """
+        """Add the losses of the samples of a batch, or their mean alone, and those of outputs."""
         self.samples += samples
         self._loss_sum += losses.sum(dtype="float64") * (samples // losses.size)
         self.add_each(samples, each)
@@ -128,13 +122,9 @@ class Scores:
                 metric.update_state(y, prediction, sample_weight=weight)
 
     def set(self, samples: int, loss_sum: float, counted: Sequence[Mean], correct: float) -> None:
-        """Set the scores to those of batches that were added up elsewhere.
+        """Set the scores to those of samples that were added up elsewhere.
 
-        Arguments:
-            samples: how many there were.
-            loss_sum: the sum of their losses.
-            counted: the metrics that are the share of correct ones.
-            correct: how many were.
+        `counted` are the metrics that are the share of the `correct` ones.
         """
         self.samples, self._loss_sum = samples, loss_sum
         for metric in counted:

@@ -17,19 +17,12 @@ __all__ = ["Objective", "Tracked"]
 
 
 class Tracked(NamedTuple):
-    """A metric of one output.
+    """A metric of one output."""
 
-    Attributes:
-        key: its name in logs.
-        metric: the metric.
-        output: the position of the output.
-        weighted: whether sample weights count.
-    """
-
-    key: str
+    key: str  # its name in logs
     metric: Metric
-    output: int
-    weighted: bool
+    output: int  # its position
+    weighted: bool  # whether sample weights count
 
 
 class Objective:
@@ -127,12 +120,7 @@ class Objective:
     # Targets
 
     def check_targets(self, targets: Sequence[Array | None], outputs: Outputs) -> None:
-        """Raise `ValueError` if the targets cannot be right for the losses.
-
-        Arguments:
-            targets: one for each output, or None.
-            outputs: of the model.
-        """
+        """Raise `ValueError` if the targets of the outputs cannot be right for the losses."""
         self.bind(outputs.names)
         for i, (loss, y) in enumerate(zip(self.losses, targets, strict=True)):
             if loss is None:
