@@ -76,14 +76,7 @@ def number(value: Any, argument: str, where: str) -> float:
 def check_number(
     where: str, argument: str, value: Any, below: float = math.inf, *, or_equal: bool = False
 ) -> float:
-    """Return a number from 0 to `below` as a float.
-
-    Arguments:
-        where: the function that takes the argument, for the message.
-        argument: the argument's name, for the message.
-        value: a number, or an array of one.
-        below: the bound, which the number must be under.
-        or_equal: whether the number may equal the bound.
+    """Return a number, or the one in an array, from 0 to below `below` (or equal) as a float.
 
     Raises:
         TypeError: if `value` is no number.

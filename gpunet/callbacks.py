@@ -121,15 +121,12 @@ class CallbackList(Callback):
         params: of the callbacks.
 
     Attributes:
-        wants_train_batches: whether any of them does something at training batches. If none
-            does, a loop need not make the logs for them; calling the hooks costs next to nothing.
-        wants_test_batches: the same for batches of `evaluate` and of validation.
-        wants_predict_batches: the same for batches of `predict`.
-        wants_each_train_batch: whether any of them, but the progress line, does something at
-            training batches. If none does, nothing is changed between them.
-        wants_each_test_batch: whether any of them, but the progress line, does something at the
-            batches of `evaluate` and of validation. If none does, several may be run at once.
-        wants_each_predict_batch: the same for batches of `predict`.
+        wants_train_batches, wants_test_batches, wants_predict_batches: whether any of them does
+            something at these batches. If none does, a loop need not make the logs for them;
+            calling the hooks costs next to nothing.
+        wants_each_train_batch, wants_each_test_batch, wants_each_predict_batch: whether any but the
+            progress line does. If none does, nothing is changed between batches, and several may
+            be run at once.
 
     Raises:
         TypeError: if one of them is no callback.
@@ -183,18 +180,18 @@ def check_callbacks(callbacks: Callback | Iterable[Callback] | None) -> list[Cal
     """
     if callbacks is None:
         return []
-    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
-        callbacks = [callbacks]
-    return [_checked(i, callback) for i, callback in enumerate(callbacks)]
-
-
-def _checked(position: int, callback: Any) -> Callback:
-    if isinstance(callback, Callback):
-        return callback
-    fix = "subclass gpunet.callbacks.Callback, or use LambdaCallback(on_epoch_end=function)."
-    if isinstance(callback, type) and issubclass(callback, Callback):
-        fix = f"pass an instance, {callback.__name__}()."
-    raise TypeError(f"callbacks[{position}] must be a Callback, received {callback!r}: {fix}")
+    found: list[Any] = [callbacks]
+    if isinstance(callbacks, Iterable) and not isinstance(callbacks, Callback):
+        found = list(callbacks)
+    for i, callback in enumerate(found):
+        if not isinstance(callback, Callback):
+            fix = (
+                "subclass gpunet.callbacks.Callback, or use LambdaCallback(on_epoch_end=function)."
+            )
+            if isinstance(callback, type) and issubclass(callback, Callback):
+                fix = f"pass an instance, {callback.__name__}()."
+            raise TypeError(f"callbacks[{i}] must be a Callback, received {callback!r}: {fix}")
+    return found
 
 
 def _forward(hook: str) -> Callable[..., None]:

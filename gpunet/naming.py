@@ -40,12 +40,7 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
 
 def find(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return ``table[name]``.
-
-    Arguments:
-        kind: the kind of thing, for the message, such as ``"optimizer"``.
-        name: the name to look up.
-        table: the known names and their objects.
+    """Return ``table[name]``; `kind` is what messages call it, such as ``"optimizer"``.
 
     Raises:
         TypeError: if `name` is no string.

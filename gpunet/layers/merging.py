@@ -14,6 +14,8 @@ __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multip
 class _Merge(Layer):
     """A layer of a list of inputs, which are combined from the left, element by element."""
 
+    _takes_two = False  # whether there must be exactly two
+
     def build(self, input_shape: Any) -> None:
         self.check_input(input_shape)
 
@@ -27,9 +29,9 @@ class _Merge(Layer):
 
     def check_shapes(self, shapes: list[Shape]) -> None:
         """Raise `ValueError` unless the layer can take inputs of these shapes."""
-        if len(shapes) < 2:
-            kind = type(self).__name__
-            raise ValueError(f"{kind} expects a list of at least 2 inputs, received {len(shapes)}.")
+        if len(shapes) < 2 or (self._takes_two and len(shapes) > 2):
+            kind, least = type(self).__name__, "" if self._takes_two else "at least "
+            raise ValueError(f"{kind} expects a list of {least}2 inputs, received {len(shapes)}.")
         self.compute_output_shape(shapes)
 
     def combine(self, x: Any, y: Any) -> Any:
@@ -89,10 +91,7 @@ class Add(_Merge):
 class Subtract(_Merge):
     """The first of two inputs less the second."""
 
-    def check_shapes(self, shapes: list[Shape]) -> None:
-        if len(shapes) != 2:
-            raise ValueError(f"Subtract expects a list of 2 inputs, received {len(shapes)}.")
-        super().check_shapes(shapes)
+    _takes_two = True
 
     def combine(self, x: Any, y: Any) -> Any:
         return x - y
@@ -185,6 +184,8 @@ class Dot(_Merge):
     array([[11.]], dtype=float32)
     """
 
+    _takes_two = True
+
     def __init__(self, axes: Any, normalize: bool = False, **options: Any) -> None:
         super().__init__(**options)
         pair = tuple(axes) if isinstance(axes, list | tuple) else (axes, axes)
@@ -194,8 +195,7 @@ class Dot(_Merge):
         self.normalize = normalize
 
     def check_shapes(self, shapes: list[Shape]) -> None:
-        if len(shapes) != 2:
-            raise ValueError(f"Dot expects a list of 2 inputs, received {len(shapes)}.")
+        super().check_shapes(shapes)
         (x, y), (i, j) = shapes, self._positions(shapes)
         if x[i] != y[j] and None not in (x[i], y[j]):
             raise ValueError(

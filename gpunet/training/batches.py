@@ -21,17 +21,11 @@ _STEPS = {"training data": "steps_per_epoch", "validation data": "validation_ste
 
 
 class Batch(NamedTuple):
-    """Arrays with one row a sample.
+    """Arrays with one row a sample; targets and weights are for each output an array or None."""
 
-    Attributes:
-        inputs: of the model, in order.
-        targets: one for each output, None where there is none; empty in `predict`.
-        weights: of the samples, one for each output, or None; empty where there are none.
-    """
-
-    inputs: tuple[Array, ...]
-    targets: tuple[Array | None, ...] = ()
-    weights: tuple[Array | None, ...] = ()
+    inputs: tuple[Array, ...]  # of the model, in order
+    targets: tuple[Array | None, ...] = ()  # empty in `predict`
+    weights: tuple[Array | None, ...] = ()  # of the samples; empty where there are none
 
     @property
     def size(self) -> int:
