@@ -30,8 +30,6 @@ from gpunet.variable import Variable
 
 __all__ = ["Optimizer", "Segment"]
 
-_NO_LR = "optimizers have no attribute 'lr': use learning_rate, as optimizer.learning_rate = 0.01."
-
 
 class Optimizer(Configurable):
     """Base class of optimizers: a subclass names its slots and writes its update rule.
@@ -128,15 +126,13 @@ class Optimizer(Configurable):
         """The number of steps, a `Variable`."""
         return Variable(self.step_count.reshape(()), "iteration")
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "lr":
-            raise AttributeError(_NO_LR)
-        return super().__getattr__(name)  # type: ignore[misc]
+    def _no_lr(self, *value: Any) -> Any:
+        raise AttributeError(
+            "optimizers have no attribute 'lr': use learning_rate, as optimizer.learning_rate = "
+            "0.01."
+        )
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "lr":
-            raise AttributeError(_NO_LR)
-        super().__setattr__(name, value)
+    lr = property(_no_lr, _no_lr)
 
     # The rule, which subclasses write
 

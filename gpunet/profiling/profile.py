@@ -248,13 +248,7 @@ def _joined(calls: Any) -> list[OperationTime]:
     found = []
     for name, items in by_name.items():
         known = [work.operations for _, work in items if work.operations is not None]
-        found.append(
-            OperationTime(
-                name,
-                len(items),
-                sum(seconds for seconds, _ in items),
-                sum(work.bytes for _, work in items),
-                sum(known) if len(known) == len(items) else None,
-            )
-        )
+        operations = sum(known) if len(known) == len(items) else None
+        seconds, moved = sum(time for time, _ in items), sum(work.bytes for _, work in items)
+        found.append(OperationTime(name, len(items), seconds, moved, operations))
     return sorted(found, key=lambda operation: -operation.seconds)

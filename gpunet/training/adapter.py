@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from gpunet.symbolic import flatten, flatten_like, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches
 
-__all__ = ["DataAdapter", "Outputs", "is_data", "unpack"]
+__all__ = ["DataAdapter", "Outputs", "check_names", "is_data", "unpack"]
 
 
 class Outputs(NamedTuple):
@@ -335,12 +335,7 @@ def _arranged(
 ) -> tuple[Array | None, ...]:
     """Return arrays in the order of the outputs."""
     if given is not None:
-        unknown = [name for name in given if name not in names]
-        if (unknown and len(names) > 1) or len(given) > len(names):
-            raise ValueError(
-                f"{argument} has a key {unknown[0]!r}, expected the names of outputs, "
-                f"{list(names)}."
-            )
+        check_names(argument, given, names)
         if len(names) == 1:
             return arrays
         by_name = dict(zip(given, arrays, strict=True))
@@ -355,6 +350,16 @@ def _arranged(
             f"{list(names)}: give a list or a dictionary with one for each."
         )
     return arrays
+
+
+def check_names(argument: str, given: Collection[str], names: Sequence[str]) -> None:
+    """Raise `ValueError` unless the keys of a dictionary are names of outputs; one has any name."""
+    unknown = [name for name in given if name not in names]
+    if (unknown and len(names) > 1) or len(given) > len(names):
+        raise ValueError(
+            f"{argument} has a key {(unknown or list(given))[0]!r}, expected the names of outputs, "
+            f"{list(names)}."
+        )
 
 
 def is_data(validation_data: Any) -> bool:

@@ -11,7 +11,7 @@ from gpunet.arguments import as_list
 from gpunet.autograd import Array, Tensor
 from gpunet.metrics import Metric
 from gpunet.metrics import get as get_metric
-from gpunet.training.adapter import Outputs
+from gpunet.training.adapter import Outputs, check_names
 
 __all__ = ["Objective", "Tracked"]
 
@@ -206,7 +206,7 @@ def _leaves(given: Any) -> list[Any]:
 def _by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[Any]:
     """Return one item for each output."""
     if isinstance(given, dict):
-        _check_names(argument, given, names)
+        check_names(f"compile: {argument}", given, names)
         if len(names) == 1:
             return list(given.values()) or [None]
         return [given.get(name) for name in names]
@@ -226,15 +226,6 @@ def _lists_by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[
     if not isinstance(given, dict):
         given = [as_list(given)] if len(names) == 1 else as_list(given) or None
     return [_leaves(item) for item in _by_output(argument, given, names)]
-
-
-def _check_names(argument: str, given: dict[str, Any], names: tuple[str, ...]) -> None:
-    unknown = [name for name in given if name not in names]
-    if (unknown and len(names) > 1) or len(given) > len(names):
-        raise ValueError(
-            f"compile: {argument} has a key {(unknown or list(given))[0]!r}, expected the names of "
-            f"outputs, {list(names)}."
-        )
 
 
 def _check_keys(keys: list[str]) -> None:
