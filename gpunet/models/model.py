@@ -218,16 +218,13 @@ class Model(Preparation):
         return history
 
     def _validation_batches(
-        self,
-        validation_data: Any,
-        batch_size: int | None,
-        training_batch_size: int | None,
-        steps: int | None,
+        self, validation_data: Any, batch_size: int | None, default: int | None, steps: int | None
     ) -> Batches:
+        """Return batches of validation data; those of arrays have `default` samples if not set."""
         adapter = DataAdapter(self, "fit (validation_data)", "validation data")
         if not is_data(validation_data):
             return adapter.batches(validation_data, batch_size=batch_size, steps=steps)
-        size = training_batch_size if batch_size is None else batch_size
+        size = default if batch_size is None else batch_size
         if isinstance(validation_data, Batch):
             return adapter.batches(validation_data, batch_size=size, steps=steps)
         return adapter.batches(*unpack(validation_data), size, steps)

@@ -61,7 +61,7 @@ def warmup(
     batch, structure = example_batch(model, x, y, batch_size, "warmup")
     if get_array_module(batch.inputs[0]) is np:
         return _warm_up_cpu(model, batch, structure, verbose)
-    recorder = _Recorder(launcher.current_executor())
+    recorder: Any = _Recorder(launcher.current_executor())
     with launcher.use_executor(recorder):
         _dry_run(model, batch, structure)
     return _compile(recorder.executor, list(recorder.launches.values()), verbose)
@@ -95,10 +95,9 @@ class _Recorder:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.launches: dict[tuple[str, str, Build], tuple[KernelSource, Build]] = {}
-        self.contiguous, self.address = executor.contiguous, executor.address
-        self.multiprocessors, self.check_array = executor.multiprocessors, executor.check_array
-        self.compile, self.constant = executor.compile, executor.constant
-        self.compute_capability = executor.compute_capability
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return zeros: kernels do not run, and code that reads their results needs numbers."""

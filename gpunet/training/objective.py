@@ -10,7 +10,7 @@ from gpunet import losses
 from gpunet.arguments import as_list
 from gpunet.autograd import Array, Tensor
 from gpunet.metrics import Metric
-from gpunet.metrics import get as get_metric
+from gpunet.metrics import get as _metric
 from gpunet.training.adapter import Outputs, check_names
 
 __all__ = ["Objective", "Tracked"]
@@ -44,17 +44,14 @@ class Objective:
     """
 
     def __init__(
-        self,
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
+        self, loss: Any = None, loss_weights: Any = None, metrics: Any = None,
         weighted_metrics: Any = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.loss = _each(loss, losses.get)
         self.loss_weights = _each(loss_weights, _weight)
         self.given = [
-            (_each(metrics, get_metric), False),
-            (_each(weighted_metrics, get_metric), True),
+            (_each(metrics, _metric), False),
+            (_each(weighted_metrics, _metric), True),
         ]
         self.names: tuple[str, ...] | None = None
         self.losses: list[losses.Loss | None] = []
