@@ -105,21 +105,11 @@ class Tensor:
         self.logits: Tensor | None = None
         self.requires_grad = requires_grad
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.value.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.value.ndim
-
-    @property
-    def size(self) -> int:
-        return self.value.size
+    # Read without a Python call: a step reads them many times.
+    shape: Any = property(operator.attrgetter("value.shape"))
+    dtype: Any = property(operator.attrgetter("value.dtype"))
+    ndim: Any = property(operator.attrgetter("value.ndim"))
+    size: Any = property(operator.attrgetter("value.size"))
 
     def numpy(self) -> np.ndarray:
         """Return the value as a NumPy array."""
