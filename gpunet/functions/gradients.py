@@ -70,15 +70,11 @@ def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Ca
 def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     if isinstance(structure, dict):
         return {key: _map(function, item) for key, item in structure.items()}
-    if isinstance(structure, list | tuple) and not _is_numbers(structure):
+    is_several = isinstance(structure, list | tuple)
+    if is_several and not all(isinstance(item, int | float) for item in structure):
         items = [_map(function, item) for item in structure]
         return structure._make(items) if hasattr(structure, "_make") else type(structure)(items)
     return function(structure)
-
-
-def _is_numbers(structure: Any) -> bool:
-    """Return whether a list holds numbers, not arrays."""
-    return all(isinstance(item, int | float) for item in structure)
 
 
 def _variable(x: Any) -> Tensor:

@@ -80,6 +80,7 @@ def _of_rank(x: Any, rank: int) -> Any:
 class Add(_Merge):
     """The sum of the inputs.
 
+    >>> import numpy as np
     >>> Add()([np.array([[1.0]]), np.array([[2.0]])]).numpy()
     array([[3.]], dtype=float32)
     """
@@ -135,6 +136,7 @@ class Concatenate(_Merge):
         axis: of the inputs, the batch counted; it must not be the batch's.
         options: those of every `Layer`.
 
+    >>> import numpy as np
     >>> Concatenate()([np.ones((2, 3)), np.ones((2, 4))]).shape
     (2, 7)
     """
@@ -180,6 +182,7 @@ class Dot(_Merge):
             result is the cosine of the angle between them.
         options: those of every `Layer`.
 
+    >>> import numpy as np
     >>> Dot(axes=1)([np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]).numpy()
     array([[11.]], dtype=float32)
     """

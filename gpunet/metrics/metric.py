@@ -11,7 +11,7 @@ from gpunet.arguments import floating
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import array_module, asarray, get_array_module
 from gpunet.configurable import Configurable
-from gpunet.losses.targets import as_column, different_shapes
+from gpunet.losses.targets import as_column
 from gpunet.naming import snake_case
 from gpunet.variable import Variable
 
@@ -141,5 +141,8 @@ def same_shape(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     y_true, y_pred = as_arrays(y_true, y_pred)
     y_true = as_column(y_true, y_pred.shape)
     if y_true.shape != y_pred.shape:
-        raise different_shapes(where, "y_true", y_true.shape, y_pred.shape)
+        raise ValueError(
+            f"{where} expects y_true of the shape of y_pred, {y_pred.shape}, received "
+            f"{y_true.shape}: labels and predictions are compared one by one and never broadcast."
+        )
     return y_true, y_pred

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import array_module, asarray, get_array_module
 from gpunet.layers.layer import _map_shapes
@@ -31,9 +32,13 @@ def example_batch(model: Model, x: Any, y: Any, size: int, where: str) -> tuple[
         where: the function, for messages.
 
     Raises:
-        RuntimeError: there is no x, and the model does not know the shapes of its inputs.
-        TypeError, ValueError: as from `fit` for data that do not fit.
+        RuntimeError: the model is not compiled; or there is no x, and it does not know its shapes.
+        TypeError, ValueError: as from `fit` for data that do not fit; or it is no model.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"{where} expects a model, received {type(model).__name__}.")
+    positive_integer(size, "batch_size", where)
+    model._check_compiled(where)
     adapter = DataAdapter(model, where, with_targets=y is not None)
     data = adapter.flatten(_zeros(model, size, where) if x is None else x, y)
     if x is not None:

@@ -64,11 +64,7 @@ def profile(
     >>> [layer.kind for layer in found.layers]
     ['Dense', 'Dense']
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"profile expects a model, received {type(model).__name__}.")
-    positive_integer(batch_size, "batch_size", "profile")
     positive_integer(steps, "steps", "profile")
-    model._check_compiled("profile")
     batch, structure = example_batch(model, x, y, batch_size, "profile")
     library = get_array_module(batch.inputs[0])
     with unchanged(model), use_precision(model.precision):

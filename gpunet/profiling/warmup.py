@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.models.model import Model
@@ -54,10 +53,6 @@ def warmup(
         TypeError, ValueError: `fit` would refuse the data.
         KernelCompileError: a kernel does not compile.
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"warmup expects a model, received {type(model).__name__}.")
-    positive_integer(batch_size, "batch_size", "warmup")
-    model._check_compiled("warmup")
     batch, structure = example_batch(model, x, y, batch_size, "warmup")
     if get_array_module(batch.inputs[0]) is np:
         return _warm_up_cpu(model, batch, structure, verbose)
