@@ -70,7 +70,7 @@ class _Updates:
 
     def __init__(self) -> None:
         self.depth = 0  # how many are under way, one inside another
-        self.waiting: list[tuple[_Handler, int, FrameType | None]] = []  # calls for their end
+        self.waiting: list[tuple[_Handler, int, FrameType | None]] = []  # calls of handlers
         self.wrapped: dict[int, _Deferrable] = {}
         self.seen: tuple[Any, ...] = ()  # the handlers of `_WATCHED`
 

@@ -72,7 +72,7 @@ class Scores:
     # Batches
 
     def add_loss(self, samples: int, losses: Array, each: Sequence[Any] = ()) -> None:
-        """Add the losses of the samples of a batch, or their mean alone, and those of outputs."""
+        """Add the losses of a batch's samples, or their mean alone, and the mean of each output."""
         self.samples += samples
         self._loss_sum += losses.sum(dtype="float64") * (samples // losses.size)
         self.add_each(samples, each)
