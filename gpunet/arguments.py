@@ -15,20 +15,9 @@ import numpy as np
 from gpunet.naming import suggest
 
 __all__ = [
-    "as_list",
-    "boolean",
-    "check_choice",
-    "check_data_format",
-    "check_function",
-    "check_number",
-    "floating",
-    "integer",
-    "is_number",
-    "lowered",
-    "number",
-    "plain",
-    "positive_integer",
-]
+    "as_list", "boolean", "check_choice", "check_data_format", "check_function", "check_number",
+    "floating", "integer", "is_number", "lowered", "number", "plain", "positive_integer",
+]  # fmt: skip
 
 
 def plain(value: Any) -> Any:
@@ -87,14 +76,7 @@ def number(value: Any, argument: str, where: str) -> float:
 def check_number(
     where: str, argument: str, value: Any, below: float = math.inf, *, or_equal: bool = False
 ) -> float:
-    """Return a number from 0 to `below` as a float.
-
-    Arguments:
-        where: the function that takes the argument, for the message.
-        argument: the argument's name, for the message.
-        value: a number, or an array of one.
-        below: the bound, which the number must be under.
-        or_equal: whether the number may equal the bound.
+    """Return a number, or the one in an array, from 0 to below `below` (or equal) as a float.
 
     Raises:
         TypeError: if `value` is no number.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,14 +25,16 @@ from gpunet.tape import (
 )
 
 __all__ = [
-    "Parameter",
-    "Tensor",
-    "differentiable",
-    "is_recording",
-    "no_grad",
-    "on_symbols",
+    "Parameter", "Result", "Tensor", "differentiable", "is_recording", "no_grad", "on_symbols",
     "recording",
-]
+]  # fmt: skip
+
+Result: TypeAlias = tuple[Array, Callable[[Array], Any]]  # of a differentiable function's body
+
+
+def _on_values(compare: Callable[[Any, Any], Any]) -> Any:
+    """Return a method that compares values."""
+    return lambda self, other: compare(self.value, _value(other))
 
 
 class Tensor:
@@ -52,15 +55,7 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = (
-        "__weakref__",
-        "activation",
-        "grad",
-        "logits",
-        "node",
-        "requires_grad",
-        "value",
-    )
+    __slots__ = ("__weakref__", "activation", "grad", "logits", "node", "requires_grad", "value")
     __array_priority__ = 1000  # array + tensor is the tensor's business
     from_variable = True  # the user may differentiate by it
     takes_parts = False  # whether `accumulate` takes a gradient in partial sums
@@ -110,21 +105,11 @@ class Tensor:
         self.logits: Tensor | None = None
         self.requires_grad = requires_grad
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.value.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.value.ndim
-
-    @property
-    def size(self) -> int:
-        return self.value.size
+    # Read without a Python call: a step reads them many times.
+    shape: Any = property(operator.attrgetter("value.shape"))
+    dtype: Any = property(operator.attrgetter("value.dtype"))
+    ndim: Any = property(operator.attrgetter("value.ndim"))
+    size: Any = property(operator.attrgetter("value.size"))
 
     def numpy(self) -> np.ndarray:
         """Return the value as a NumPy array."""
@@ -210,24 +195,9 @@ class Tensor:
         return source is not None and mode is not False and (mode or source.from_variable)
 
     # Comparisons have no gradient: they give plain arrays.
-    def __eq__(self, other: object) -> Array:
-        return self.value == _value(other)
-
-    def __ne__(self, other: object) -> Array:
-        return self.value != _value(other)
-
-    def __lt__(self, other: object) -> Array:
-        return self.value < _value(other)
-
-    def __le__(self, other: object) -> Array:
-        return self.value <= _value(other)
-
-    def __gt__(self, other: object) -> Array:
-        return self.value > _value(other)
-
-    def __ge__(self, other: object) -> Array:
-        return self.value >= _value(other)
-
+    __eq__, __ne__ = _on_values(operator.eq), _on_values(operator.ne)
+    __lt__, __le__ = _on_values(operator.lt), _on_values(operator.le)
+    __gt__, __ge__ = _on_values(operator.gt), _on_values(operator.ge)
     __hash__ = object.__hash__
 
 
@@ -306,7 +276,7 @@ def on_symbols(function: Callable[..., Any]) -> Any:
     return call
 
 
-def differentiable(function: Callable[..., tuple[Array, Callable[[Array], Any]]]) -> Any:
+def differentiable(function: Callable[..., Result]) -> Any:
     """Make a differentiable function of one that returns its value and a closure.
 
     `function` takes arrays by position and settings by keyword. It returns ``(value, backward)``,

@@ -26,28 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 __all__ = [
-    "GpuProbe",
-    "GpuUnavailableError",
-    "active_backend",
-    "array_module",
-    "asarray",
-    "backend_fix",
-    "backend_reason",
-    "get_array_module",
-    "kernel_folder",
-    "kernel_source",
-    "probe_gpu",
-    "require_gpu",
-    "to_numpy",
-    "use_backend",
-]
+    "GpuProbe", "GpuUnavailableError", "active_backend", "array_module", "asarray", "backend_fix",
+    "backend_reason", "get_array_module", "kernel_folder", "kernel_source", "probe_gpu",
+    "require_gpu", "to_numpy", "use_backend",
+]  # fmt: skip
 
 _VARIABLE = "GPUNET_BACKEND"
-_NAMES = {
-    "auto": "the GPU where it can be used, else NumPy",
-    "numpy": "NumPy, on the CPU",
-    "cupy": "CuPy, on the GPU",
-}
+_NAMES = dict.fromkeys(("auto", "numpy", "cupy"))
 
 _INSTALL = "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]' for a CUDA 13 driver)"
 _FIX_DEVICE = (

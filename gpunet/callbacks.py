@@ -121,15 +121,12 @@ class CallbackList(Callback):
         params: of the callbacks.
 
     Attributes:
-        wants_train_batches: whether any of them does something at training batches. If none
-            does, a loop need not make the logs for them; calling the hooks costs next to nothing.
-        wants_test_batches: the same for batches of `evaluate` and of validation.
-        wants_predict_batches: the same for batches of `predict`.
-        wants_each_train_batch: whether any of them, but the progress line, does something at
-            training batches. If none does, nothing is changed between them.
-        wants_each_test_batch: whether any of them, but the progress line, does something at the
-            batches of `evaluate` and of validation. If none does, several may be run at once.
-        wants_each_predict_batch: the same for batches of `predict`.
+        wants_train_batches, wants_test_batches, wants_predict_batches: whether any of them does
+            something at these batches. If none does, a loop need not make the logs for them;
+            calling the hooks costs next to nothing.
+        wants_each_train_batch, wants_each_test_batch, wants_each_predict_batch: whether any but the
+            progress line does. If none does, nothing is changed between batches, and several may
+            be run at once.
 
     Raises:
         TypeError: if one of them is no callback.
@@ -183,18 +180,18 @@ def check_callbacks(callbacks: Callback | Iterable[Callback] | None) -> list[Cal
     """
     if callbacks is None:
         return []
-    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
-        callbacks = [callbacks]
-    return [_checked(i, callback) for i, callback in enumerate(callbacks)]
-
-
-def _checked(position: int, callback: Any) -> Callback:
-    if isinstance(callback, Callback):
-        return callback
-    fix = "subclass gpunet.callbacks.Callback, or use LambdaCallback(on_epoch_end=function)."
-    if isinstance(callback, type) and issubclass(callback, Callback):
-        fix = f"pass an instance, {callback.__name__}()."
-    raise TypeError(f"callbacks[{position}] must be a Callback, received {callback!r}: {fix}")
+    found: list[Any] = [callbacks]
+    if isinstance(callbacks, Iterable) and not isinstance(callbacks, Callback):
+        found = list(callbacks)
+    for i, callback in enumerate(found):
+        if not isinstance(callback, Callback):
+            fix = (
+                "subclass gpunet.callbacks.Callback, or use LambdaCallback(on_epoch_end=function)."
+            )
+            if isinstance(callback, type) and issubclass(callback, Callback):
+                fix = f"pass an instance, {callback.__name__}()."
+            raise TypeError(f"callbacks[{i}] must be a Callback, received {callback!r}: {fix}")
+    return found
 
 
 def _forward(hook: str) -> Callable[..., None]:
@@ -217,10 +214,6 @@ for _hook in _HOOKS:
     setattr(CallbackList, _hook, _forward(_hook))
 
 
-def _no_model() -> None:
-    return None
-
-
 class History(Callback):
     """Keeps the logs of each epoch; `fit` returns one.
 
@@ -233,20 +226,20 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
-        self._model: Callable[[], Any] = _no_model
+        self._model: Callable[[], Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_model": _no_model}  # a weak reference cannot be copied
+        return vars(self) | {"_model": None}  # a weak reference cannot be copied
 
     # The model keeps its history: a reference back would keep both until Python collects cycles.
     @property
     def model(self) -> Any:
         """The model, None once it is gone."""
-        return self._model()
+        return self._model and self._model()
 
     @model.setter
     def model(self, model: Any) -> None:
-        self._model = _no_model if model is None else weakref.ref(model)
+        self._model = None if model is None else weakref.ref(model)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Begin a new list of epochs."""

@@ -61,8 +61,8 @@ def doctor() -> str:
     """Return the report of ``python -m gpunet doctor``, which includes any errors found."""
     sections = {
         "Versions": _versions(),
-        "Backend": _backend(),
-        "CPU kernels": _cpu_kernels(),
+        "Backend": _chosen("GPUNET_BACKEND", "backend", _backend),
+        "CPU kernels": _chosen("GPUNET_FAST", "kernels by", _cpu_kernels),
         "Folders": {
             "kernels": _or_error(lambda: str(backend.kernel_folder())),
             "data cache": _or_error(lambda: str(datasets.cache_folder())),
@@ -119,35 +119,28 @@ def _installed(distributions: Sequence[str]) -> str:
     return ", ".join(found.values()) or "not installed"
 
 
-def _backend() -> dict[str, str]:
+def _backend() -> tuple[str, str, str]:
+    """Return the backend in use, the reason and the fix."""
     try:
-        name = backend.active_backend()
-        reason, fix = backend.backend_reason(), backend.backend_fix()
+        return backend.active_backend(), backend.backend_reason(), backend.backend_fix()
     except backend.GpuUnavailableError as error:
-        name, reason, fix = "none", error.reason, error.fix
-    except ValueError as error:
-        name, reason, fix = "none", str(error), "Set GPUNET_BACKEND to one of these, or unset it."
-    return {
-        "GPUNET_BACKEND": os.environ.get("GPUNET_BACKEND", "not set"),
-        "backend": name,
-        "reason": reason,
-        "fix": fix or "nothing to fix",
-    }
+        return "none", error.reason, error.fix
 
 
-def _cpu_kernels() -> dict[str, str]:
-    """Tell which kernels compute on NumPy arrays; Numba is imported for it, nothing compiled."""
+def _cpu_kernels() -> tuple[str, str, str]:
+    """Return what computes on NumPy arrays; Numba is imported for it, nothing compiled."""
+    module, reason, fix = selection.numpy_twins()
+    return "NumPy" if module is selection.reference else "Numba", reason, fix
+
+
+def _chosen(variable: str, label: str, find: Callable[[], tuple[str, str, str]]) -> dict[str, str]:
+    """Return the rows of what an environment variable chooses."""
     try:
-        module, reason, fix = selection.numpy_twins()
-        name = "NumPy" if module is selection.reference else "Numba"
+        name, reason, fix = find()
     except ValueError as error:
-        name, reason, fix = "none", str(error), "Set GPUNET_FAST to one of these, or unset it."
-    return {
-        "GPUNET_FAST": os.environ.get("GPUNET_FAST", "not set"),
-        "kernels by": name,
-        "reason": reason,
-        "fix": fix or "nothing to fix",
-    }
+        name, reason, fix = "none", str(error), f"Set {variable} to one of these, or unset it."
+    value = os.environ.get(variable, "not set")
+    return {variable: value, label: name, "reason": reason, "fix": fix or "nothing to fix"}
 
 
 def _or_error(find_folder: Callable[[], str]) -> str:

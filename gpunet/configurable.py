@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from gpunet.arguments import plain
-from gpunet.naming import check_arguments, snake_case, suggest, unknown_argument
+from gpunet.naming import check_arguments, find, snake_case, unknown_argument
 
 __all__ = ["Configurable", "MissingInitError", "Registry"]
 
@@ -169,10 +169,10 @@ class Registry(Generic[T]):
     ) -> None:
         self.kind, self.base, self.function = kind, base, function
         self._classes = {item.__name__: item for item in objects if _is_public(item, base)}
-        named = {snake_case(name): item for name, item in self._classes.items()}
-        named |= dict(aliases or {})
-        self.names = sorted(named)
-        self._table = {_key(name): item for name, item in named.items()}
+        self._named = {snake_case(name): item for name, item in self._classes.items()}
+        self._named |= dict(aliases or {})
+        self.names = sorted(self._named)
+        self._table = {_key(name): item for name, item in self._named.items()}
 
     def find(self, name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return the class of a name, or a custom object; raise `ValueError` if it is unknown."""
@@ -180,12 +180,7 @@ class Registry(Generic[T]):
             return custom_objects[name]
         if name in self._classes:
             return self._classes[name]
-        if _key(name) in self._table:
-            return self._table[_key(name)]
-        raise ValueError(
-            f"Unknown {self.kind} {name!r}: {suggest(name, self.names)}The known names are: "
-            f"{', '.join(self.names)}."
-        )
+        return self._table.get(_key(name)) or find(self.kind, name, self._named)
 
     def get(self, identifier: Any) -> Any:
         """Return an object of a name, a class, a config, a function, or the object given.
@@ -212,7 +207,12 @@ class Registry(Generic[T]):
 
     def serialize(self, item: Any) -> Any:
         """Return an object as a dictionary of its class name and config, a function as its name."""
-        return _serialize(item)
+        if isinstance(item, Configurable):
+            config = {name: self.serialize(value) for name, value in item.get_config().items()}
+            return {"class_name": type(item).__name__, "config": config}
+        if isinstance(item, list | tuple):
+            return [self.serialize(value) for value in item]
+        return item.__name__ if callable(item) and hasattr(item, "__name__") else item
 
     def deserialize(self, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """Return the object that `serialize` wrote down, or one of a name.
@@ -243,14 +243,3 @@ def _is_public(item: Any, base: type) -> bool:
 
 def _key(name: str) -> str:
     return name.replace("_", "").lower()
-
-
-def _serialize(item: Any) -> Any:
-    if isinstance(item, Configurable):
-        config = {name: _serialize(value) for name, value in item.get_config().items()}
-        return {"class_name": type(item).__name__, "config": config}
-    if isinstance(item, list | tuple):
-        return [_serialize(value) for value in item]
-    if callable(item) and hasattr(item, "__name__"):
-        return item.__name__
-    return item

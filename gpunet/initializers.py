@@ -17,26 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 __all__ = [
-    "Constant",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "Identity",
-    "Initializer",
-    "LecunNormal",
-    "LecunUniform",
-    "Ones",
-    "Orthogonal",
-    "RandomNormal",
-    "RandomUniform",
-    "TruncatedNormal",
-    "VarianceScaling",
-    "Zeros",
-    "deserialize",
-    "get",
-    "serialize",
-]
+    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer",
+    "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform",
+    "TruncatedNormal", "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+]  # fmt: skip
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -68,7 +52,6 @@ class Zeros(Initializer):
     """All values are 0."""
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return an array of zeros."""
         return np.zeros(shape, dtype)
 
 
@@ -76,7 +59,6 @@ class Ones(Initializer):
     """All values are 1."""
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return an array of ones."""
         return np.ones(shape, dtype)
 
 
@@ -91,7 +73,6 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape: Shape, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return an array filled with `value`."""
         return np.full(shape, self.value, dtype)
 
 

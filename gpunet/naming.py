@@ -9,14 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 __all__ = [
-    "check_arguments",
-    "find",
-    "numbered",
-    "public_names",
-    "snake_case",
-    "suggest",
+    "check_arguments", "find", "numbered", "public_names", "snake_case", "suggest",
     "unknown_argument",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -45,12 +40,7 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
 
 def find(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return ``table[name]``.
-
-    Arguments:
-        kind: the kind of thing, for the message, such as ``"optimizer"``.
-        name: the name to look up.
-        table: the known names and their objects.
+    """Return ``table[name]``; `kind` is what messages call it, such as ``"optimizer"``.
 
     Raises:
         TypeError: if `name` is no string.

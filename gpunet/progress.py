@@ -85,7 +85,7 @@ class ProgressLine(Callback):
             bar_format=self._UNKNOWN_LENGTH if steps is None else self._KNOWN_LENGTH,
         )
 
-    def _advance(self, logs: Logs | None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Count a batch, and redraw if it is time to."""
         if not self._running:
             return
@@ -95,6 +95,8 @@ class ProgressLine(Callback):
             self._text = _describe(logs)
             self._draw(self._text, self._rate())
             self._next_draw = perf_counter() + self._SECONDS_BETWEEN_DRAWS
+
+    on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
     def _rate(self) -> str:
         seconds = self._seconds + (perf_counter() - self._since if self._running else 0.0)
@@ -157,18 +159,6 @@ class ProgressLine(Callback):
             self._running, self._since = True, perf_counter()
         else:
             self._finish(logs)
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Count a training batch."""
-        self._advance(logs)
-
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Count a batch of `evaluate`."""
-        self._advance(logs)
-
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Count a batch of `predict`."""
-        self._advance(logs)
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Begin the line of `predict`."""

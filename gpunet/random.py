@@ -23,7 +23,7 @@ import math
 import operator
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,21 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = [
-    "Generator",
-    "State",
-    "bits",
-    "check_key",
-    "get_state",
-    "global_generator",
-    "keys_from",
-    "next_key",
-    "normal",
-    "permutation",
-    "seed",
-    "set_state",
-    "truncated_normal",
+    "Generator", "State", "bits", "check_key", "get_state", "global_generator", "keys_from",
+    "next_key", "normal", "permutation", "rewinding", "seed", "set_state", "truncated_normal",
     "uniform",
-]
+]  # fmt: skip
 
 _WORD = 2**64
 
@@ -259,6 +248,21 @@ class Generator:
 
     def __setstate__(self, state: State) -> None:
         self.set_state(state)
+
+
+def rewinding(generators: Iterable[Generator] = ()) -> Callable[[], None]:
+    """Return a function that restores the state that all random numbers have now.
+
+    Arguments:
+        generators: those to restore beside that of the process.
+    """
+    states = [(each, each.get_state()) for each in (global_generator, *generators)]
+
+    def rewind() -> None:
+        for generator, state in states:
+            generator.set_state(state)
+
+    return rewind
 
 
 def bits(

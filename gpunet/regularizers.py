@@ -13,16 +13,8 @@ from gpunet.autograd import Parameter, Tensor
 from gpunet.configurable import Configurable, Registry
 
 __all__ = [
-    "L1",
-    "L1L2",
-    "L2",
-    "Regularizer",
-    "deserialize",
-    "get",
-    "penalties",
-    "penalty",
-    "serialize",
-]
+    "L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "penalties", "penalty", "serialize",
+]  # fmt: skip
 
 
 class Regularizer(Configurable):

@@ -17,19 +17,9 @@ from gpunet.naming import numbered
 from gpunet.structure import flatten, flatten_like, map_structure, pack
 
 __all__ = [
-    "Graph",
-    "Node",
-    "Symbol",
-    "flatten",
-    "flatten_like",
-    "infer",
-    "is_symbolic",
-    "map_structure",
-    "pack",
-    "record",
-    "symbol_key",
-    "symbols_in",
-]
+    "Graph", "Node", "Symbol", "flatten", "flatten_like", "infer", "is_symbolic", "map_structure",
+    "pack", "record", "symbol_key", "symbols_in",
+]  # fmt: skip
 
 Shape = tuple[int | None, ...]
 
@@ -230,10 +220,7 @@ class Graph:
         inputs = [_without_sources(symbol) for symbol in self.inputs]
         calls = []
         for node in self.nodes:
-            arguments = map_structure(
-                lambda x: places[symbol_key(x)] if isinstance(x, Symbol) else x,
-                (node.args, node.kwargs),
-            )
+            arguments = _with_symbols(lambda x: places[symbol_key(x)], (node.args, node.kwargs))
             calls.append((node.operation, arguments, node.structure, node.shapes, node.dtypes))
             for index in range(len(node.shapes)):
                 places[id(node), index] = _Place(len(places))
@@ -318,6 +305,11 @@ def is_symbolic(args: Iterable[Any], kwargs: dict[str, Any]) -> bool:
     return bool(kwargs) and bool(symbols_in(list(kwargs.values())))
 
 
+def _with_symbols(function: Callable[[Symbol], Any], structure: Any) -> Any:
+    """Return a structure with ``function(symbol)`` in place of each symbol."""
+    return map_structure(lambda x: function(x) if isinstance(x, Symbol) else x, structure)
+
+
 def symbols_in(structure: Any) -> list[Symbol]:
     """Return the symbols in a nested structure, in order."""
     return [item for item in flatten(structure) if isinstance(item, Symbol)]
@@ -368,12 +360,11 @@ def infer(operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 def _call_on_zeros(
     operation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], size: int
 ) -> Any:
-    def zeros(item: Any) -> Any:
-        if not isinstance(item, Symbol):
-            return item
-        return array_module().zeros([size if s is None else s for s in item.shape], item.dtype)
+    def zeros(symbol: Symbol) -> Any:
+        shape = [size if s is None else s for s in symbol.shape]
+        return array_module().zeros(shape, symbol.dtype)
 
-    new_args, new_kwargs = map_structure(zeros, (args, kwargs))
+    new_args, new_kwargs = _with_symbols(zeros, (args, kwargs))
     return operation(*new_args, **new_kwargs)
 
 

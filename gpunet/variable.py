@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,17 +36,9 @@ class Variable(NDArrayOperatorsMixin):
         """The array itself."""
         return self._value
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype
-
-    @property
-    def size(self) -> int:
-        return self.value.size
+    shape: Any = property(operator.attrgetter("value.shape"))
+    dtype: Any = property(operator.attrgetter("value.dtype"))
+    size: Any = property(operator.attrgetter("value.size"))
 
     def assign(self, value: Any) -> None:
         """Write a number, or an array that broadcasts to the shape, into the array."""

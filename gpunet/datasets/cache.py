@@ -15,17 +15,11 @@ _VARIABLE = "GPUNET_HOME"
 
 
 class RemoteFile(NamedTuple):
-    """A file to download.
+    """A file to download."""
 
-    Attributes:
-        name: path relative to the cache folder, with forward slashes.
-        url: address of the file.
-        sha256: SHA-256 of the content, in hexadecimal.
-    """
-
-    name: str
+    name: str  # path relative to the cache folder, with forward slashes
     url: str
-    sha256: str
+    sha256: str  # of the content, in hexadecimal
 
 
 def cache_folder() -> Path:

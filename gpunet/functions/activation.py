@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.primitives import Activation, as_activation
 
 __all__ = [
-    "activate",
-    "elu",
-    "gelu",
-    "hard_sigmoid",
-    "hard_silu",
-    "leaky_relu",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softplus",
-    "softsign",
-    "tanh",
-]
-
-Result = tuple[Array, Callable[[Array], Any]]
+    "activate", "elu", "gelu", "hard_sigmoid", "hard_silu", "leaky_relu", "relu", "relu6", "selu",
+    "sigmoid", "silu", "softplus", "softsign", "tanh",
+]  # fmt: skip
 
 
 @differentiable
@@ -68,10 +53,7 @@ def choose_relu(
 
 @on_symbols
 def relu(
-    x: Any,
-    negative_slope: float = 0.0,
-    max_value: float | None = None,
-    threshold: float = 0.0,
+    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Tensor:
     """Return ``max(x, 0)``, by default.
 

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, differentiable
+from gpunet.autograd import Array, Result, differentiable
 
 __all__ = ["chain"]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

@@ -10,32 +10,14 @@ from typing import Any
 import numpy as np
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import matched, shape_of, unbroadcast
 
 __all__ = [
-    "absolute",
-    "add",
-    "clip",
-    "cos",
-    "divide",
-    "exp",
-    "log",
-    "maximum",
-    "minimum",
-    "multiply",
-    "negative",
-    "power",
-    "rescale",
-    "sin",
-    "sqrt",
-    "square",
-    "subtract",
-    "where",
-]
-
-Result = tuple[Array, Callable[[Array], Any]]
+    "absolute", "add", "clip", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply",
+    "negative", "power", "rescale", "sin", "sqrt", "square", "subtract", "where",
+]  # fmt: skip
 
 
 def _elementwise(function: Callable[..., Result]) -> Any:

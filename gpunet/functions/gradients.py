@@ -70,15 +70,11 @@ def grad(function: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Ca
 def _map(function: Callable[[Any], Any], structure: Any) -> Any:
     if isinstance(structure, dict):
         return {key: _map(function, item) for key, item in structure.items()}
-    if isinstance(structure, list | tuple) and not _is_numbers(structure):
+    is_several = isinstance(structure, list | tuple)
+    if is_several and not all(isinstance(item, int | float) for item in structure):
         items = [_map(function, item) for item in structure]
         return structure._make(items) if hasattr(structure, "_make") else type(structure)(items)
     return function(structure)
-
-
-def _is_numbers(structure: Any) -> bool:
-    """Return whether a list holds numbers, not arrays."""
-    return all(isinstance(item, int | float) for item in structure)
 
 
 def _variable(x: Any) -> Tensor:
@@ -130,7 +126,7 @@ def check_gradients(
     parameters = [p for p in getattr(function, "trainable_weights", ()) if p.size]
     with _in_float64(getattr(function, "weights", ())):
         generator = random.Generator(seed)
-        rewind = _rewinding(getattr(function, "generators", ()))
+        rewind = random.rewinding(getattr(function, "generators", ()))
         try:
             for _ in range(projections):
                 probe = _Probe(function, values, parameters, settings, generator, rewind)
@@ -215,19 +211,6 @@ def _as_float64(x: Any, function: Any) -> Array:
     like = next((weight.value for weight in getattr(function, "weights", ())), None)
     array = asarray(x.value if isinstance(x, Tensor) else x, like=like)
     return array.astype("float64") if array.dtype.kind == "f" else array
-
-
-def _rewinding(generators: Any) -> Callable[[], None]:
-    """Return a function that restores the state of all random numbers."""
-    state = random.get_state()
-    states = [(generator, generator.get_state()) for generator in generators]
-
-    def rewind() -> None:
-        random.set_state(state)
-        for generator, own_state in states:
-            generator.set_state(own_state)
-
-    return rewind
 
 
 @contextmanager

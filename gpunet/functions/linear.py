@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gpunet import primitives
-from gpunet.autograd import Array, differentiable
+from gpunet.autograd import Array, Result, differentiable
 from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import unbroadcast
 from gpunet.primitives import Activation
 
 __all__ = ["dense", "matmul"]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

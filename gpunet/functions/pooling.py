@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, differentiable
+from gpunet.autograd import Array, Result, differentiable
 
 __all__ = ["average_pool2d", "max_pool2d"]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
 from gpunet.functions.elementwise import square, subtract
 
 __all__ = ["max", "mean", "min", "sum", "var"]
 
 Axis = int | tuple[int, ...] | None
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 def _with_ones(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:

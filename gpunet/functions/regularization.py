@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from gpunet import primitives
-from gpunet.autograd import Array, differentiable
+from gpunet.autograd import Array, Result, differentiable
 from gpunet.backend import asarray
 
 __all__ = ["dropout"]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.autograd import Array, Result, Tensor, differentiable
 from gpunet.backend import get_array_module
 from gpunet.functions.broadcasting import unbroadcast
 
 __all__ = [
-    "astype",
-    "broadcast_to",
-    "concatenate",
-    "expand_dims",
-    "getitem",
-    "pad",
-    "reshape",
-    "squeeze",
-    "stack",
-    "transpose",
-]
-
-Result = tuple[Array, Callable[[Array], Any]]
+    "astype", "broadcast_to", "concatenate", "expand_dims", "getitem", "pad", "reshape", "squeeze",
+    "stack", "transpose",
+]  # fmt: skip
 
 
 @differentiable
@@ -114,7 +104,8 @@ def _added_up(shape: tuple[int, ...], index: Any, values: Array, xp: ModuleType)
     """
     parts = index if isinstance(index, tuple) else (index,)
     # Integer arrays choose whole rows of the axes that they leave out.
-    axes = len(parts) if all(_is_integers(part) for part in parts) else len(shape)
+    are_integers = all(hasattr(x, "dtype") and x.ndim and x.dtype.kind in "iu" for x in parts)
+    axes = len(parts) if are_integers else len(shape)
     row = math.prod(shape[axes:])
     place = xp.arange(math.prod(shape[:axes])).reshape(shape[:axes])[index].reshape(-1)
     if place.size == 0:
@@ -131,10 +122,6 @@ def _added_up(shape: tuple[int, ...], index: Any, values: Array, xp: ModuleType)
     result = xp.zeros((math.prod(shape[:axes]), row), values.dtype)
     result[place] = values[first]  # for one place several times, and each time the same
     return result.reshape(shape)
-
-
-def _is_integers(part: Any) -> bool:
-    return hasattr(part, "dtype") and part.ndim > 0 and part.dtype.kind in "iu"
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:

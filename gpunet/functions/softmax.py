@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.functions.activation import with_logits
 
 __all__ = ["log_softmax", "softmax", "softmax_cross_entropy"]
 
 Axis = int | tuple[int, ...]
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @on_symbols
@@ -69,7 +68,7 @@ Move = Callable[[Array], Array]
 def _one_axis(shape: tuple[int, ...], axis: Axis) -> tuple[Move, Move, int]:
     """Return how to join several axes to one, how to undo it, and which axis is the joined one."""
     if not isinstance(axis, tuple | list):
-        return _same, _same, int(axis)
+        return (lambda x: x), (lambda y: y), int(axis)
     ndim = len(shape)
     axes = [a % ndim for a in axis if -ndim <= a < ndim]
     if len(set(axes)) < max(1, len(axis)):
@@ -86,10 +85,6 @@ def _one_axis(shape: tuple[int, ...], axis: Axis) -> tuple[Move, Move, int]:
         lambda y: y.reshape(moved).transpose(back),
         -1,
     )
-
-
-def _same(x: Array) -> Array:
-    return x
 
 
 @differentiable

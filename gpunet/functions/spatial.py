@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.autograd import Array, Result, Tensor, differentiable
 from gpunet.backend import get_array_module
 from gpunet.functions.convolution import conv2d
 from gpunet.functions.pooling import average_pool2d, max_pool2d
@@ -25,8 +25,6 @@ from gpunet.primitives.shapes import (
 )
 
 __all__ = ["average_pool", "conv", "conv_transpose", "max_pool"]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 def conv(

@@ -15,15 +15,9 @@ from gpunet.fork import reset_on_fork
 from gpunet.layers.tracking import describe, shallow_copy
 
 __all__ = [
-    "Shape",
-    "as_sample_shape",
-    "built_once",
-    "checked_name",
-    "name_layer",
-    "shape_without_batch",
-    "unbuilt_on_error",
-    "weight_dtype",
-]
+    "Shape", "as_sample_shape", "built_once", "checked_name", "name_layer", "shape_without_batch",
+    "unbuilt_on_error", "weight_dtype",
+]  # fmt: skip
 
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
 
@@ -103,7 +97,8 @@ def as_sample_shape(shape: Any, argument: str = "input_shape") -> Shape:
     """
     sizes = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     for size in sizes:
-        if size is not None and (isinstance(size, bool) or not _is_positive(size)):
+        is_integer = isinstance(size, int | np.integer) and not isinstance(size, bool)
+        if size is not None and not (is_integer and size > 0):
             raise ValueError(
                 f"{argument} must hold positive integers (or None where unknown) for one sample, "
                 f"without the batch, received {shape!r}: for example {argument}=(28, 28, 1)."
@@ -118,10 +113,6 @@ def shape_without_batch(shape: Any) -> Any:
     if isinstance(shape, list | tuple) and any(isinstance(s, list | tuple | dict) for s in shape):
         return [shape_without_batch(item) for item in shape]
     return (None, *tuple(shape)[1:]) if isinstance(shape, list | tuple) and len(shape) else shape
-
-
-def _is_positive(size: Any) -> bool:
-    return isinstance(size, int | np.integer) and bool(size > 0)
 
 
 def checked_name(name: str | None) -> str | None:

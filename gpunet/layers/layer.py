@@ -112,7 +112,8 @@ class Layer(WeightOwner, Configurable):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output; by default found by calls on zeros."""
         leaves = _map_shapes(lambda shape: Symbol(shape, self.compute_dtype), input_shape)
-        return symbolic.map_structure(lambda symbol: symbol.shape, self._infer((leaves,), {}))
+        outputs = symbolic.infer(self.dry_call, (leaves,), {})
+        return symbolic.map_structure(lambda symbol: symbol.shape, outputs)
 
     def check_input(self, shape: Any) -> None:
         """Raise `ValueError` if the layer, once built, cannot take an input of this shape."""
@@ -275,10 +276,8 @@ class Layer(WeightOwner, Configurable):
 
     def remember_symbols(self, inputs: Any, outputs: Any) -> None:
         """Keep weak references to symbols, for `input` and `output`."""
-        self._symbols = (
-            symbolic.map_structure(_weak, inputs),
-            symbolic.map_structure(_weak, outputs),
-        )
+        weak = [symbolic.map_structure(_weak, symbols) for symbols in (inputs, outputs)]
+        self._symbols = weak[0], weak[1]
 
     def output_symbols(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return symbols of the output's shapes: by formula if there is one, else by dry calls."""
@@ -288,9 +287,6 @@ class Layer(WeightOwner, Configurable):
             self.check_input(shape)
             dtype = self.compute_dtype
             return _map_shapes(lambda s: Symbol(s, dtype), self.compute_output_shape(shape))
-        return self._infer(args, kwargs)
-
-    def _infer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return symbolic.infer(self.dry_call, args, kwargs)
 
     def dry_call(self, *args: Any, **kwargs: Any) -> Any:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunet import functions
+from gpunet.arguments import integer
 from gpunet.layers.layer import Layer, Shape
 
-__all__ = [
-    "Add",
-    "Average",
-    "Concatenate",
-    "Dot",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "Subtract",
-]
+__all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"]
 
 
 class _Merge(Layer):
     """A layer of a list of inputs, which are combined from the left, element by element."""
+
+    _takes_two = False  # whether there must be exactly two
 
     def build(self, input_shape: Any) -> None:
         self.check_input(input_shape)
@@ -37,9 +29,9 @@ class _Merge(Layer):
 
     def check_shapes(self, shapes: list[Shape]) -> None:
         """Raise `ValueError` unless the layer can take inputs of these shapes."""
-        if len(shapes) < 2:
-            kind = type(self).__name__
-            raise ValueError(f"{kind} expects a list of at least 2 inputs, received {len(shapes)}.")
+        if len(shapes) < 2 or (self._takes_two and len(shapes) > 2):
+            kind, least = type(self).__name__, "" if self._takes_two else "at least "
+            raise ValueError(f"{kind} expects a list of {least}2 inputs, received {len(shapes)}.")
         self.compute_output_shape(shapes)
 
     def combine(self, x: Any, y: Any) -> Any:
@@ -88,6 +80,7 @@ def _of_rank(x: Any, rank: int) -> Any:
 class Add(_Merge):
     """The sum of the inputs.
 
+    >>> import numpy as np
     >>> Add()([np.array([[1.0]]), np.array([[2.0]])]).numpy()
     array([[3.]], dtype=float32)
     """
@@ -99,10 +92,7 @@ class Add(_Merge):
 class Subtract(_Merge):
     """The first of two inputs less the second."""
 
-    def check_shapes(self, shapes: list[Shape]) -> None:
-        if len(shapes) != 2:
-            raise ValueError(f"Subtract expects a list of 2 inputs, received {len(shapes)}.")
-        super().check_shapes(shapes)
+    _takes_two = True
 
     def combine(self, x: Any, y: Any) -> Any:
         return x - y
@@ -146,13 +136,14 @@ class Concatenate(_Merge):
         axis: of the inputs, the batch counted; it must not be the batch's.
         options: those of every `Layer`.
 
+    >>> import numpy as np
     >>> Concatenate()([np.ones((2, 3)), np.ones((2, 4))]).shape
     (2, 7)
     """
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        self.axis = _axis(axis, "Concatenate")
+        self.axis = integer(axis, "axis", "Concatenate")
 
     def call(self, inputs: Any) -> Any:
         return functions.concatenate(inputs, self.axis)
@@ -191,21 +182,23 @@ class Dot(_Merge):
             result is the cosine of the angle between them.
         options: those of every `Layer`.
 
+    >>> import numpy as np
     >>> Dot(axes=1)([np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]).numpy()
     array([[11.]], dtype=float32)
     """
+
+    _takes_two = True
 
     def __init__(self, axes: Any, normalize: bool = False, **options: Any) -> None:
         super().__init__(**options)
         pair = tuple(axes) if isinstance(axes, list | tuple) else (axes, axes)
         if len(pair) != 2:
             raise ValueError(f"Dot: axes must be an integer or two, received {axes!r}.")
-        self.axes = (_axis(pair[0], "Dot"), _axis(pair[1], "Dot"))
+        self.axes = integer(pair[0], "axes", "Dot"), integer(pair[1], "axes", "Dot")
         self.normalize = normalize
 
     def check_shapes(self, shapes: list[Shape]) -> None:
-        if len(shapes) != 2:
-            raise ValueError(f"Dot expects a list of 2 inputs, received {len(shapes)}.")
+        super().check_shapes(shapes)
         (x, y), (i, j) = shapes, self._positions(shapes)
         if x[i] != y[j] and None not in (x[i], y[j]):
             raise ValueError(
@@ -248,9 +241,3 @@ class Dot(_Merge):
 def _of_length_1(x: Any, axis: int) -> Any:
     length = functions.sqrt(functions.sum(functions.square(x), axis=axis, keepdims=True))
     return x / functions.maximum(length, 1e-6)  # Keras' l2_normalize: at least sqrt(1e-12)
-
-
-def _axis(axis: Any, where: str) -> int:
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer):
-        raise TypeError(f"{where}: an axis must be an integer, received {axis!r}.")
-    return int(axis)

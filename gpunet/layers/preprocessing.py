@@ -27,12 +27,7 @@ class Rescaling(Layer):
     array([[-1.,  1.]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        scale: float,
-        offset: float = 0.0,
-        **options: Any,
-    ) -> None:
+    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
         self.scale = _number(scale, "scale", self.dtype)
         self.offset = _number(offset, "offset", self.dtype)

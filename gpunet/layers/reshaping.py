@@ -22,11 +22,7 @@ class Reshape(Layer):
         target_shape: of one sample; one size may be -1, for whatever is left.
     """
 
-    def __init__(
-        self,
-        target_shape: tuple[int, ...],
-        **options: Any,
-    ) -> None:
+    def __init__(self, target_shape: tuple[int, ...], **options: Any) -> None:
         super().__init__(**options)
         sizes = target_shape if isinstance(target_shape, list | tuple) else (target_shape,)
         self.target_shape = tuple(sizes)
@@ -63,11 +59,7 @@ class Reshape(Layer):
 class Flatten(Layer):
     """Make each sample one row: (batch, height, width, channels) to (batch, features)."""
 
-    def __init__(
-        self,
-        data_format: str = "channels_last",
-        **options: Any,
-    ) -> None:
+    def __init__(self, data_format: str = "channels_last", **options: Any) -> None:
         super().__init__(**options)
         self.data_format = check_data_format(data_format, "Flatten")
 

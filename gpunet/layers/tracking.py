@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,11 +20,9 @@ _PLAIN = {type(None), bool, float, int, str}  # most attributes: not worth looki
 
 
 def contained(container: Any, kinds: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield (attribute, item) for the items of these kinds in a container and those within it.
+    """Yield (attribute, item) for items of some kinds in a dictionary of attributes and within.
 
-    Arguments:
-        container: a dictionary of attributes.
-        kinds: the types to find; containers among them are not searched.
+    Items of these kinds are not searched, should they be containers.
     """
     seen: set[int] = set()
     waiting = [(name, item) for name, item in reversed(container.items())]
@@ -68,6 +67,12 @@ class Replaceable:
 
     def __get__(self, instance: Any, owner: type) -> Any:
         return self if instance is None else self.get(instance)
+
+
+def _other_name(name: str) -> Replaceable:
+    alias = Replaceable(operator.attrgetter(name))
+    alias.__doc__ = f"Another name for `{name}`."
+    return alias
 
 
 _TRACKED = (Parameter, random.Generator)
@@ -132,20 +137,9 @@ class WeightOwner:
         """The weights that training does not change by gradients."""
         return self.split_weights()[1]
 
-    @Replaceable
-    def variables(self) -> list[Parameter]:
-        """Another name for `weights`."""
-        return self.weights
-
-    @Replaceable
-    def trainable_variables(self) -> list[Parameter]:
-        """Another name for `trainable_weights`."""
-        return self.trainable_weights
-
-    @Replaceable
-    def non_trainable_variables(self) -> list[Parameter]:
-        """Another name for `non_trainable_weights`."""
-        return self.non_trainable_weights
+    variables = _other_name("weights")
+    trainable_variables = _other_name("trainable_weights")
+    non_trainable_variables = _other_name("non_trainable_weights")
 
     @Replaceable
     def losses(self) -> list[Tensor]:

@@ -4,62 +4,23 @@ A class gives one number for a batch and checks the targets; the function of the
 the loss of each sample.
 """
 
+# ruff: noqa: F403, F405
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from gpunet.autograd import Tensor
 from gpunet.configurable import Registry
-from gpunet.losses.crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    categorical_crossentropy,
-    sparse_categorical_crossentropy,
-)
+from gpunet.losses.crossentropy import *
 from gpunet.losses.loss import Loss, LossFunctionWrapper
-from gpunet.losses.regression import (
-    MeanAbsoluteError,
-    MeanSquaredError,
-    mae,
-    mean_absolute_error,
-    mean_squared_error,
-    mse,
-)
+from gpunet.losses.regression import *
+from gpunet.naming import public_names
 
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "Loss",
-    "LossFunctionWrapper",
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "deserialize",
-    "get",
-    "mae",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "mse",
-    "serialize",
-    "sparse_categorical_crossentropy",
-]
+__all__ = [*public_names(globals()), "deserialize", "get", "serialize"]
 
-_CLASSES: dict[Callable[..., Tensor], type[Loss]] = {
-    binary_crossentropy: BinaryCrossentropy,
-    categorical_crossentropy: CategoricalCrossentropy,
-    mean_absolute_error: MeanAbsoluteError,
-    mean_squared_error: MeanSquaredError,
-    sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
-}
 _REGISTRY = Registry(
     "loss",
     Loss,
-    _CLASSES.values(),
+    [item for item in globals().values() if item is not LossFunctionWrapper],
     {"bce": BinaryCrossentropy, "mae": MeanAbsoluteError, "mse": MeanSquaredError},
     function="(y_true, y_pred)",
 )
@@ -87,5 +48,5 @@ def get(identifier: Any) -> Loss:
     found = _REGISTRY.get(identifier)
     if isinstance(found, Loss):
         return found
-    known = _CLASSES.get(found)
-    return known(name=found.__name__) if known else LossFunctionWrapper(found)
+    name = getattr(found, "__name__", "")
+    return get(name) if globals().get(name) is found else LossFunctionWrapper(found)

@@ -18,13 +18,9 @@ from gpunet.losses.loss import Loss, as_predictions
 from gpunet.losses.targets import Shape, different_shapes, no_labels
 
 __all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-]
+    "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy",
+    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
+]  # fmt: skip
 
 _SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
 
@@ -137,8 +133,7 @@ def binary_crossentropy(
     y_pred = as_predictions(y_pred)
     y_true = targets.as_column(_as_array(y_true, y_pred), y_pred.shape)
     if y_true.shape != y_pred.shape:
-        where = "binary_crossentropy"
-        raise ValueError(different_shapes(where, "y_true", y_true.shape, y_pred.shape))
+        raise different_shapes("binary_crossentropy", "y_true", y_true.shape, y_pred.shape)
     smoothing = _smoothing("binary_crossentropy", label_smoothing)
     if smoothing:
         y_true = y_true * (1 - smoothing) + 0.5 * smoothing
@@ -210,8 +205,7 @@ def _fused(logits: Tensor, labels: Any) -> Tensor:
 def _class_shares(y_true: Any, shape: tuple[int, ...], dtype: Any, label_smoothing: float) -> Any:
     """Return one-hot labels for predictions of this shape and dtype, smoothed."""
     if y_true.shape != shape:
-        where = "categorical_crossentropy"
-        raise ValueError(different_shapes(where, "y_true", y_true.shape, shape))
+        raise different_shapes("categorical_crossentropy", "y_true", y_true.shape, shape)
     if y_true.dtype != dtype:
         y_true = y_true.astype(dtype)
     if label_smoothing:
@@ -223,8 +217,7 @@ def _class_numbers(y_true: Array, shape: tuple[int, ...]) -> Array:
     """Return integer labels for predictions of this shape, flat."""
     samples = shape[:-1]
     if not samples or y_true.shape not in (samples, (*samples, 1)):
-        where = "sparse_categorical_crossentropy"
-        raise ValueError(no_labels(where, "y_true", y_true.shape, shape))
+        raise no_labels("sparse_categorical_crossentropy", "y_true", y_true.shape, shape)
     labels = y_true.reshape(-1)
     return labels if labels.dtype.kind in "iu" else labels.astype("int64")
 
@@ -269,7 +262,6 @@ class CategoricalCrossentropy(_Crossentropy):
     """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return categorical_crossentropy(
             y_true, y_pred, self.from_logits, self.label_smoothing, self.axis
         )
@@ -334,7 +326,6 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         return get_array_module(y_pred).zeros(shape, "int64")
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return sparse_categorical_crossentropy(
             y_true, y_pred, self.from_logits, self.ignore_class, self.axis
         )
@@ -366,7 +357,6 @@ class BinaryCrossentropy(_Crossentropy):
     fusable = False
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return binary_crossentropy(
             y_true, y_pred, self.from_logits, self.label_smoothing, self.axis
         )

@@ -199,7 +199,6 @@ class LossFunctionWrapper(Loss):
         self.function, self.options = fn, options
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the function's value."""
         return self.function(y_true, y_pred, **self.options)
 
 

@@ -11,13 +11,9 @@ from gpunet.losses.loss import Loss, as_predictions
 from gpunet.losses.targets import Shape, different_shapes
 
 __all__ = [
-    "MeanAbsoluteError",
-    "MeanSquaredError",
-    "mae",
-    "mean_absolute_error",
-    "mean_squared_error",
+    "MeanAbsoluteError", "MeanSquaredError", "mae", "mean_absolute_error", "mean_squared_error",
     "mse",
-]
+]  # fmt: skip
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:
@@ -57,7 +53,7 @@ def _difference(where: str, y_true: Any, y_pred: Any) -> Tensor:
     y_pred = as_predictions(y_pred)
     y_true = targets.matching(y_true, y_pred)
     if y_true.shape != y_pred.shape:
-        raise ValueError(different_shapes(where, "y_true", y_true.shape, y_pred.shape))
+        raise different_shapes(where, "y_true", y_true.shape, y_pred.shape)
     return y_pred - y_true
 
 
@@ -96,7 +92,6 @@ class MeanSquaredError(_OfNumbers):
     """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return mean_squared_error(y_true, y_pred)
 
 
@@ -111,5 +106,4 @@ class MeanAbsoluteError(_OfNumbers):
     """
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        """Return the loss of each sample."""
         return mean_absolute_error(y_true, y_pred)

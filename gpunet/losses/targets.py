@@ -8,15 +8,9 @@ from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray, get_array_module
 
 __all__ = [
-    "as_column",
-    "check_binary",
-    "check_labels",
-    "check_numbers",
-    "check_one_hot",
-    "different_shapes",
-    "matching",
-    "no_labels",
-]
+    "as_column", "check_binary", "check_labels", "check_numbers", "check_one_hot",
+    "different_shapes", "matching", "no_labels",
+]  # fmt: skip
 
 Shape = tuple[int | None, ...]
 
@@ -24,12 +18,7 @@ _MOST_CLASSES = 1_000_000  # a larger label is a mistake, not a class
 
 
 def as_column(y_true: Any, shape: Shape) -> Any:
-    """Return targets (batch, ...) for predictions (batch, ..., 1) with that last axis, too.
-
-    Arguments:
-        y_true: an array or a tensor.
-        shape: of the predictions.
-    """
+    """Return targets (batch, ...) for predictions of a shape (batch, ..., 1) as (batch, ..., 1)."""
     is_column = len(shape) > 1 and (*y_true.shape, 1) == shape
     return y_true.reshape(shape) if is_column else y_true
 
@@ -61,26 +50,26 @@ def matching(y_true: Any, y_pred: Any) -> Any:
     return y_true if y_true.dtype == y_pred.dtype else y_true.astype(y_pred.dtype)
 
 
-def different_shapes(where: str, what: str, received: Shape, expected: Shape) -> str:
-    """Return the message for targets whose shape is not that of the predictions."""
+def different_shapes(where: str, what: str, received: Shape, expected: Shape) -> ValueError:
+    """Return the error for targets whose shape is not that of the predictions."""
     fix = "targets and predictions are compared one by one and never broadcast."
     if received == (*expected, 1):
         fix = f"take the targets' last axis away: {what}.squeeze(-1)."
     elif len(received) == len(expected) and received[:-1] == expected[:-1]:
         fix = f"give the last layer as many outputs, {received[-1]}, or correct the targets."
-    return (
+    return ValueError(
         f"{where} expects {what} of the predictions' shape {expected}, received {received}: {fix}"
     )
 
 
-def no_labels(where: str, what: str, received: Shape, y_pred: Shape) -> str:
-    """Return the message for what has not one label for each of the predictions."""
+def no_labels(where: str, what: str, received: Shape, y_pred: Shape) -> ValueError:
+    """Return the error for what has not one label for each of the predictions."""
     fix = "give one label for each sample."
     if len(received) == len(y_pred):
         fix = f"for one-hot labels use 'categorical_crossentropy', or {what}.argmax(-1)."
     elif not y_pred[:-1]:
         fix = "the predictions need a last axis of classes."
-    return (
+    return ValueError(
         f"{where} expects {what} to hold integer labels of shape {y_pred[:-1]} for predictions of "
         f"shape {y_pred}, received shape {received}: {fix}"
     )
@@ -101,7 +90,7 @@ def check_one_hot(name: str, y: Array, output_shape: Shape) -> None:
                 f"shape {y.shape}: use 'sparse_categorical_crossentropy', or "
                 f"gpunet.utils.to_categorical(y, {classes})."
             )
-        raise ValueError(different_shapes(name, "y", y.shape, expected))
+        raise different_shapes(name, "y", y.shape, expected)
     _check_within_0_and_1(name, y)
     sums = y.sum(-1)
     wrong = abs(sums - 1) > 1e-3
@@ -119,7 +108,7 @@ def check_labels(name: str, y: Array, output_shape: Shape, ignore_class: int | N
     predictions, classes = (*y.shape[:1], *output_shape[1:]), _classes(name, output_shape)
     samples = predictions[:-1]
     if y.shape not in (samples, (*samples, 1)):
-        raise ValueError(no_labels(name, "y", y.shape, predictions))
+        raise no_labels(name, "y", y.shape, predictions)
     _check_finite(name, y)
     if y.dtype.kind == "f":
         _refuse(name, y, y != y.round(), "whole numbers", "labels are class numbers.")
@@ -158,7 +147,7 @@ def _classes(name: str, output_shape: Shape) -> int:
 def _check_target_shape(name: str, y: Array, output_shape: Shape) -> None:
     expected = (*y.shape[:1], *output_shape[1:])
     if as_column(y, expected).shape != expected:
-        raise ValueError(different_shapes(name, "y", y.shape, expected))
+        raise different_shapes(name, "y", y.shape, expected)
 
 
 def _check_finite(name: str, y: Array) -> None:

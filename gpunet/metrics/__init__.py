@@ -3,101 +3,29 @@
 They work on arrays. On a GPU the running sum stays there until `result` reads it.
 """
 
+# ruff: noqa: F403, F405
 from __future__ import annotations
 
 from typing import Any
 
 from gpunet.configurable import Registry
 from gpunet.losses import Loss
-from gpunet.metrics.accuracy import (
-    Accuracy,
-    AutoAccuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-    accuracy,
-    accuracy_for,
-    binary_accuracy,
-    categorical_accuracy,
-    counts_correct,
-    sparse_categorical_accuracy,
-    sparse_top_k_categorical_accuracy,
-    top_k_categorical_accuracy,
-)
-from gpunet.metrics.confusion import AUC
+from gpunet.metrics import means_of_losses
+from gpunet.metrics.accuracy import *
+from gpunet.metrics.confusion import *
+from gpunet.metrics.means_of_losses import *
 from gpunet.metrics.metric import Metric
-from gpunet.metrics.probabilistic import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    categorical_crossentropy,
-    sparse_categorical_crossentropy,
-)
-from gpunet.metrics.reduction import Mean, MeanMetricWrapper
-from gpunet.metrics.regression import (
-    MeanAbsoluteError,
-    MeanSquaredError,
-    mean_absolute_error,
-    mean_squared_error,
-)
+from gpunet.metrics.reduction import *
+from gpunet.naming import public_names
 
-__all__ = [
-    "AUC",
-    "Accuracy",
-    "AutoAccuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "CategoricalAccuracy",
-    "CategoricalCrossentropy",
-    "Mean",
-    "MeanAbsoluteError",
-    "MeanMetricWrapper",
-    "MeanSquaredError",
-    "Metric",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-    "accuracy",
-    "accuracy_for",
-    "binary_accuracy",
-    "binary_crossentropy",
-    "categorical_accuracy",
-    "categorical_crossentropy",
-    "counts_correct",
-    "deserialize",
-    "get",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "serialize",
-    "sparse_categorical_accuracy",
-    "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy",
-    "top_k_categorical_accuracy",
-]
+__all__ = sorted(
+    {*public_names(globals()), *means_of_losses.__all__, "deserialize", "get", "serialize"}
+)
 
 _REGISTRY = Registry(
     "metric",
     Metric,
-    [
-        AUC,
-        Accuracy,
-        AutoAccuracy,
-        BinaryAccuracy,
-        BinaryCrossentropy,
-        CategoricalAccuracy,
-        CategoricalCrossentropy,
-        Mean,
-        MeanAbsoluteError,
-        MeanSquaredError,
-        SparseCategoricalAccuracy,
-        SparseCategoricalCrossentropy,
-        SparseTopKCategoricalAccuracy,
-        TopKCategoricalAccuracy,
-    ],
+    [item for item in globals().values() if item is not MeanMetricWrapper],
     {
         "acc": AutoAccuracy,
         "accuracy": AutoAccuracy,

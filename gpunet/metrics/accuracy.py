@@ -10,38 +10,16 @@ import numpy as np
 from gpunet.arguments import number, positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
-from gpunet.losses.targets import as_column
-from gpunet.metrics.metric import Metric, as_arrays
+from gpunet.metrics.metric import Metric, as_arrays, same_shape
 from gpunet.metrics.reduction import Mean, MeanMetricWrapper
 
 __all__ = [
-    "Accuracy",
-    "AutoAccuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-    "accuracy",
-    "accuracy_for",
-    "binary_accuracy",
-    "categorical_accuracy",
-    "counts_correct",
-    "sparse_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
+    "Accuracy", "AutoAccuracy", "BinaryAccuracy", "CategoricalAccuracy",
+    "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy",
+    "accuracy", "accuracy_for", "binary_accuracy", "categorical_accuracy", "counts_correct",
+    "sparse_categorical_accuracy", "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",
-]
-
-
-def _same_shape(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    y_true, y_pred = as_arrays(y_true, y_pred)
-    y_true = as_column(y_true, y_pred.shape)
-    if y_true.shape != y_pred.shape:
-        raise ValueError(
-            f"{where} expects y_true of the shape of y_pred, {y_pred.shape}, received "
-            f"{y_true.shape}: labels and predictions are compared one by one and never broadcast."
-        )
-    return y_true, y_pred
+]  # fmt: skip
 
 
 def _one_hot(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
@@ -77,7 +55,7 @@ def accuracy(y_true: Any, y_pred: Any) -> Array:
         y_true: labels, of any shape.
         y_pred: predicted labels, of the same shape.
     """
-    y_true, y_pred = _same_shape("accuracy", y_true, y_pred)
+    y_true, y_pred = same_shape("accuracy", y_true, y_pred)
     return y_true == y_pred
 
 
@@ -89,7 +67,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Array:
         y_pred: probabilities, of the same shape.
         threshold: above it a prediction counts as 1.
     """
-    y_true, y_pred = _same_shape("binary_accuracy", y_true, y_pred)
+    y_true, y_pred = same_shape("binary_accuracy", y_true, y_pred)
     return y_true == (y_pred > threshold)
 
 
@@ -154,8 +132,7 @@ class Accuracy(MeanMetricWrapper):
     """How often predicted labels are equal to the labels; see `accuracy`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
     """
 
     def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
@@ -166,8 +143,7 @@ class BinaryAccuracy(MeanMetricWrapper):
     """How often ``y_pred > threshold`` is what the label says; see `binary_accuracy`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
         threshold: above it a prediction counts as 1.
     """
 
@@ -182,8 +158,7 @@ class CategoricalAccuracy(MeanMetricWrapper):
     """How often the largest prediction is the one-hot label's; see `categorical_accuracy`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
 
     >>> metric = CategoricalAccuracy()
     >>> metric.update_state([[0, 1], [1, 0]], [[0.2, 0.8], [0.3, 0.7]])
@@ -199,8 +174,7 @@ class SparseCategoricalAccuracy(MeanMetricWrapper):
     """How often the largest prediction is the integer label's.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
     """
 
     def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None) -> None:
@@ -212,8 +186,7 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
 
     Arguments:
         k: how many of the largest count; at least 1.
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
     """
 
     def __init__(
@@ -228,8 +201,7 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
 
     Arguments:
         k: how many of the largest count; at least 1.
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
     """
 
     def __init__(
@@ -243,8 +215,7 @@ class AutoAccuracy(MeanMetricWrapper):
     """The meaning of the name 'accuracy': the accuracy that fits the shapes; see `accuracy_for`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
     """
 
     def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:

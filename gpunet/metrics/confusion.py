@@ -9,8 +9,7 @@ import numpy as np
 
 from gpunet.arguments import boolean, check_choice, number, positive_integer
 from gpunet.backend import asarray, get_array_module, to_numpy
-from gpunet.losses.targets import as_column
-from gpunet.metrics.metric import Metric, as_array, as_arrays
+from gpunet.metrics.metric import Metric, as_array, same_shape
 
 __all__ = ["AUC"]
 
@@ -65,7 +64,6 @@ class AUC(Metric):
         self.reset_state()
 
     def reset_state(self) -> None:
-        """Forget all batches."""
         # (2, thresholds + 1): negative and positive samples by the number of thresholds they pass
         self._histogram: Any = np.zeros((2, len(self.thresholds) + 1))
 
@@ -77,13 +75,7 @@ class AUC(Metric):
             y_pred: probabilities of the same shape.
             sample_weight: factors of the samples, (batch,) or of the labels' shape.
         """
-        y_true, y_pred = as_arrays(y_true, y_pred)
-        y_true = as_column(y_true, y_pred.shape)
-        if y_true.shape != y_pred.shape:
-            raise ValueError(
-                f"AUC expects y_true of the shape of y_pred, {y_pred.shape}, received "
-                f"{y_true.shape}."
-            )
+        y_true, y_pred = same_shape("AUC", y_true, y_pred)
         xp = get_array_module(y_pred)
         weights = xp.ones(y_pred.shape)
         if sample_weight is not None:

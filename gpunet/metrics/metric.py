@@ -11,10 +11,11 @@ from gpunet.arguments import floating
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import array_module, asarray, get_array_module
 from gpunet.configurable import Configurable
+from gpunet.losses.targets import as_column
 from gpunet.naming import snake_case
 from gpunet.variable import Variable
 
-__all__ = ["Metric", "as_array", "as_arrays"]
+__all__ = ["Metric", "as_array", "as_arrays", "same_shape"]
 
 
 class Metric(Configurable):
@@ -132,4 +133,16 @@ def as_arrays(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     y_pred = as_array(y_pred)
     y_true = as_array(y_true, like=y_pred)
     get_array_module(y_true, y_pred)  # raises where they cannot be compared
+    return y_true, y_pred
+
+
+def same_shape(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    """Return labels and predictions as arrays of one shape; raise `ValueError` if theirs differ."""
+    y_true, y_pred = as_arrays(y_true, y_pred)
+    y_true = as_column(y_true, y_pred.shape)
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            f"{where} expects y_true of the shape of y_pred, {y_pred.shape}, received "
+            f"{y_true.shape}: labels and predictions are compared one by one and never broadcast."
+        )
     return y_true, y_pred

@@ -116,11 +116,7 @@ class MeanMetricWrapper(Mean):
     """
 
     def __init__(
-        self,
-        fn: Callable[..., Any],
-        name: str | None = None,
-        dtype: Any = None,
-        **options: Any,
+        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **options: Any
     ) -> None:
         default = fn.name if isinstance(fn, Loss) else getattr(fn, "__name__", None)
         Metric.__init__(self, dtype, name or default)

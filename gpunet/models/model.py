@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -218,20 +218,16 @@ class Model(Preparation):
         return history
 
     def _validation_batches(
-        self,
-        validation_data: Any,
-        batch_size: int | None,
-        training_batch_size: int | None,
-        steps: int | None,
+        self, validation_data: Any, batch_size: int | None, default: int | None, steps: int | None
     ) -> Batches:
+        """Return batches of validation data; those of arrays have `default` samples if not set."""
         adapter = DataAdapter(self, "fit (validation_data)", "validation data")
-        if not (isinstance(validation_data, Batch) or is_data(validation_data)):
+        if not is_data(validation_data):
             return adapter.batches(validation_data, batch_size=batch_size, steps=steps)
-        size = training_batch_size if batch_size is None else batch_size
-        x, y, sample_weight = validation_data, None, None
-        if not isinstance(x, Batch):
-            x, y, sample_weight = unpack(x)
-        return adapter.batches(x, y, sample_weight, size, steps)
+        size = default if batch_size is None else batch_size
+        if isinstance(validation_data, Batch):
+            return adapter.batches(validation_data, batch_size=size, steps=steps)
+        return adapter.batches(*unpack(validation_data), size, steps)
 
     def _run_epochs(
         self,
@@ -311,10 +307,7 @@ class Model(Preparation):
         return_dict = boolean(return_dict, "return_dict", "evaluate")
         listening = check_callbacks(callbacks)
         batches = DataAdapter(self, "evaluate").batches(x, y, sample_weight, batch_size, steps)
-        progress = ProgressLine(verbose)
-        listeners = CallbackList([progress, *listening], self)
-        listeners.set_params({"verbose": verbose} | batches.params())
-        with closing(progress):
+        with self._shown(listening, verbose, batches) as listeners:
             return as_result(loops.evaluate(self, batches, listeners), return_dict)
 
     def test_on_batch(
@@ -350,11 +343,17 @@ class Model(Preparation):
         listening = check_callbacks(callbacks)
         adapter = DataAdapter(self, "predict", with_targets=False)
         batches = adapter.batches(x, batch_size=batch_size, steps=steps)
-        progress = ProgressLine(verbose)
-        listeners = CallbackList([progress, *listening], self)
-        listeners.set_params({"verbose": verbose} | batches.params())
-        with closing(progress):
+        with self._shown(listening, verbose, batches) as listeners:
             return loops.predict(self, batches, listeners)
+
+    @contextmanager
+    def _shown(
+        self, callbacks: list[Callback], verbose: str | int, batches: Batches
+    ) -> Iterator[CallbackList]:
+        """Yield callbacks of `evaluate` or `predict`, with the progress line before them."""
+        with closing(ProgressLine(verbose)) as progress:
+            params = {"verbose": verbose} | batches.params()
+            yield CallbackList([progress, *callbacks], self, params)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the model's outputs for one batch of inputs, as `predict` does."""

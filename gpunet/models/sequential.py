@@ -35,10 +35,7 @@ class Sequential(Model):
     """
 
     def __init__(
-        self,
-        layers: Iterable[Layer | Symbol] = (),
-        name: str | None = None,
-        trainable: bool = True,
+        self, layers: Iterable[Layer | Symbol] = (), name: str | None = None, trainable: bool = True
     ) -> None:
         super().__init__(name=name, trainable=trainable)
         self.layers: list[Layer] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,11 @@ class StepMethods(Functional):
 
     _objective: Objective
     _loss_takes_training: bool
+    _output_template: Any = 0
+    # `Preparation` defines these.
+    _output_names: Callable[[Any], tuple[str, ...]]
+    _state_for_step: Callable[[TrainingState | None, Any], TrainingState]
+    _state_for_evaluation: Callable[[Any], TrainingState]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train on one batch; return the loss and metrics so far in this pass.
@@ -155,14 +161,3 @@ class StepMethods(Functional):
         if scores is not None and scores.objective is self._objective:
             return scores
         return Scores(self._objective)
-
-    _output_template: Any = 0
-
-    def _output_names(self, outputs: Any) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    def _state_for_step(self, state: TrainingState | None, structure: Any) -> TrainingState:
-        raise NotImplementedError
-
-    def _state_for_evaluation(self, structure: Any) -> TrainingState:
-        raise NotImplementedError

@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from gpunet.layers.layer import Layer
-from gpunet.symbolic import Graph, Node, Symbol
+from gpunet.symbolic import Graph, Node
 
 __all__ = ["table"]
 
@@ -17,8 +17,7 @@ _WIDTHS = (40, 36, 16, 40)  # of the columns at most
 def table(model: Any) -> str:
     """Return a table of the nodes of a model with their output shapes and numbers of weights.
 
-    Arguments:
-        model: with a graph; else its layers are listed, without shapes.
+    Of a model without a graph the layers are listed, without shapes.
     """
     lines = [["Layer (type)", "Output shape", "Param #"], *map(list, _rows(model))]
     if model.graph is not None and _branches(model.graph):
@@ -98,11 +97,8 @@ def _branches(graph: Graph) -> bool:
 
 
 def _sources(node: Node) -> list[str]:
-    return [_source(s, s.node) for s in node.inputs if s.node is not None]
-
-
-def _source(symbol: Symbol, node: Node) -> str:
-    return node.name if len(node.shapes) == 1 else f"{node.name}[{symbol.index}]"
+    pairs = [(source.node, source.index) for source in node.inputs]
+    return [n.name if len(n.shapes) == 1 else f"{n.name}[{i}]" for n, i in pairs if n is not None]
 
 
 def _bytes(count: int) -> str:

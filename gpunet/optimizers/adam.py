@@ -60,7 +60,6 @@ class Adam(Optimizer):
         *,
         skip: Array | None = None,
     ) -> None:
-        """Change `parameters` and `slots` in place, by the formulas above."""
         primitives.adam_update(
             parameters,
             gradients,

@@ -15,7 +15,7 @@ from gpunet.autograd import Array
 from gpunet.backend import get_array_module, to_numpy
 from gpunet.configurable import Configurable
 from gpunet.naming import snake_case
-from gpunet.optimizers.rate import Rate, as_schedule
+from gpunet.optimizers.schedules import as_schedule
 from gpunet.optimizers.slots import (
     Segment,
     Slots,
@@ -29,8 +29,6 @@ from gpunet.optimizers.slots import (
 from gpunet.variable import Variable
 
 __all__ = ["Optimizer", "Segment"]
-
-_NO_LR = "optimizers have no attribute 'lr': use learning_rate, as optimizer.learning_rate = 0.01."
 
 
 class Optimizer(Configurable):
@@ -128,15 +126,13 @@ class Optimizer(Configurable):
         """The number of steps, a `Variable`."""
         return Variable(self.step_count.reshape(()), "iteration")
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "lr":
-            raise AttributeError(_NO_LR)
-        return super().__getattr__(name)  # type: ignore[misc]
+    def _no_lr(self, *value: Any) -> Any:
+        raise AttributeError(
+            "optimizers have no attribute 'lr': use learning_rate, as optimizer.learning_rate = "
+            "0.01."
+        )
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "lr":
-            raise AttributeError(_NO_LR)
-        super().__setattr__(name, value)
+    lr = property(_no_lr, _no_lr)
 
     # The rule, which subclasses write
 
@@ -393,6 +389,29 @@ class Optimizer(Configurable):
         rate = float(self._learning_rate[0]) if self._schedule is None else self._schedule
         current = {"learning_rate": rate, "name": self.name}
         return {name: current.get(name, value) for name, value in super().get_config().items()}
+
+
+class Rate(Variable):
+    """An optimizer's learning rate, read and assigned there."""
+
+    def __init__(self, read: Callable[[], Array], write: Callable[[Any], None]) -> None:
+        super().__init__(None, "learning_rate")
+        self._read, self._write = read, write
+
+    @property
+    def value(self) -> Array:
+        """The learning rate of the next step."""
+        return self._read()
+
+    def assign(self, value: Any) -> None:
+        """Set the learning rate to a number of at least 0."""
+        self._write(value)
+
+    def assign_add(self, value: Any) -> None:
+        self._write(self + value)
+
+    def assign_sub(self, value: Any) -> None:
+        self._write(self - value)
 
 
 @functools.lru_cache(maxsize=64)

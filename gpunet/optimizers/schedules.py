@@ -6,24 +6,18 @@ They are array expressions, so that a captured step on a GPU evaluates them ther
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpunet.arguments import boolean, check_number, number
+from gpunet.arguments import boolean, check_function, check_number, number
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.configurable import Configurable, Registry
 
 __all__ = [
-    "CosineDecay",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "LearningRateSchedule",
-    "PiecewiseConstantDecay",
-    "PolynomialDecay",
-    "deserialize",
-    "serialize",
-]
+    "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule",
+    "PiecewiseConstantDecay", "PolynomialDecay", "as_schedule", "deserialize", "serialize",
+]  # fmt: skip
 
 
 class LearningRateSchedule(Configurable):
@@ -133,10 +127,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        boundaries: Sequence[float],
-        values: Sequence[float],
-        name: str = "PiecewiseConstant",
+        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
     ) -> None:
         where = type(self).__name__
         self.boundaries = [number(boundary, "boundaries", where) for boundary in boundaries]
@@ -250,11 +241,22 @@ class CosineDecay(_Decay):
         return start * ((1 - self.alpha) * cosine + self.alpha)
 
 
+def as_schedule(value: Any) -> Callable[[Any], Any] | None:
+    """Return a schedule, given one, a function of the step or a config; None for anything else.
+
+    Raises:
+        TypeError: the function does not take the step.
+    """
+    if isinstance(value, Mapping):
+        return deserialize(value)
+    if not callable(value) or isinstance(value, type):
+        return None
+    check_function(value, ("step",), "learning_rate as a schedule")
+    return value
+
+
 _REGISTRY = Registry(
-    "schedule",
-    LearningRateSchedule,
-    globals().values(),
-    function="(step) -> rate",
+    "schedule", LearningRateSchedule, globals().values(), function="(step) -> rate"
 )
 serialize = _REGISTRY.serialize
 deserialize = _REGISTRY.deserialize

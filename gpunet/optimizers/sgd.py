@@ -57,7 +57,6 @@ class SGD(Optimizer):
         *,
         skip: Array | None = None,
     ) -> None:
-        """Change `parameters` and `slots` in place, by the formulas above."""
         primitives.sgd_update(
             parameters,
             gradients,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +13,9 @@ from gpunet.autograd import Array
 from gpunet.backend import asarray, get_array_module
 
 __all__ = [
-    "Segment",
-    "Slots",
-    "check_flat",
-    "check_list",
-    "lay_out",
-    "new_buffer",
-    "value_of",
+    "Segment", "Slots", "check_flat", "check_list", "lay_out", "new_buffer", "value_of",
     "with_gradients",
-]
+]  # fmt: skip
 
 
 class Segment(NamedTuple):
@@ -89,14 +84,9 @@ def lay_out(variables: Sequence[Any]) -> tuple[Segment, ...]:
     """Return segments for weights that follow one another in a buffer."""
     arrays = [value_of(variable) for variable in variables]
     offsets = [0, *itertools.accumulate(array.size for array in arrays)]
-    names = [
-        getattr(variable, "path", None) or getattr(variable, "name", None) or f"weight_{i}"
-        for i, variable in enumerate(variables)
-    ]
-    return tuple(
-        Segment(name, offset, array.size, array.shape)
-        for name, offset, array in zip(names, offsets, arrays, strict=False)
-    )
+    names = [_name_of(variable, f"weight_{i}") for i, variable in enumerate(variables)]
+    triples = zip(names, offsets, arrays, strict=False)
+    return tuple(Segment(name, start, array.size, array.shape) for name, start, array in triples)
 
 
 def with_gradients(
@@ -115,21 +105,21 @@ def with_gradients(
     pairs = [(v, value_of(g)) for v, g in zip(variables, grads, strict=True) if g is not None]
     if len(pairs) < len(variables):
         missing = [v for v, g in zip(variables, grads, strict=True) if g is None]
-        message = f"{where}: no gradient for {', '.join(map(_name_of, missing))}"
+        message = f"{where}: no gradient for {', '.join(repr(_name_of(v)) for v in missing)}"
         if not pairs:
             raise ValueError(f"{message}: call backward() on a loss that depends on them.")
         warnings.warn(f"{message}, left unchanged.", stacklevel=4)
     for variable, grad in pairs:
         if grad.shape != variable.shape:
             raise ValueError(
-                f"{where} expects a gradient of shape {variable.shape} for {_name_of(variable)}, "
+                f"{where} expects a gradient of shape {variable.shape} for {_name_of(variable)!r}, "
                 f"received {grad.shape}: gradients come first, as apply(grads, variables)."
             )
     return [v for v, _ in pairs], [g for _, g in pairs]
 
 
-def _name_of(variable: Any) -> str:
-    return repr(getattr(variable, "path", None) or getattr(variable, "name", "weight"))
+def _name_of(variable: Any, default: str = "weight") -> str:
+    return getattr(variable, "path", None) or getattr(variable, "name", None) or default
 
 
 class Slots:
@@ -172,7 +162,7 @@ class Slots:
         for variable in variables:
             if id(variable) not in known:
                 raise ValueError(
-                    f"{where} was built for other weights: {_name_of(variable)} of shape "
+                    f"{where} was built for other weights: {_name_of(variable)!r} of shape "
                     f"{variable.shape} is none of them. Give each model its own optimizer."
                 )
 
@@ -200,7 +190,9 @@ class Slots:
 
     def only(self, variables: Sequence[Any]) -> Slots:
         """Return these slots where they are of exactly these weights, else a copy of theirs."""
-        if len(variables) == len(self.variables) and all(map(_is, variables, self.variables)):
+        if len(variables) == len(self.variables) and all(
+            map(operator.is_, variables, self.variables)
+        ):
             return self
         parameters = new_buffer("Slots.only", variables)
         chosen = Slots(self.arrays, parameters, lay_out(variables), variables)
@@ -210,9 +202,7 @@ class Slots:
     def parts_without(self, variables: Sequence[Any], patterns: Sequence[str]) -> Iterator[slice]:
         """Yield the parts of the buffer, as few as there are, that spare some weights.
 
-        Arguments:
-            variables: weights to spare.
-            patterns: regular expressions; a weight is spared if one is found in its path.
+        Regular expressions spare the weights in whose paths they are found.
         """
         spared = {id(variable) for variable in variables}
         start = stop = 0
@@ -238,7 +228,3 @@ class Slots:
         """Write a buffer into the weights."""
         for segment, variable in zip(self.segments, self.variables, strict=True):
             value_of(variable)[...] = buffer[segment.part].reshape(segment.shape)
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other

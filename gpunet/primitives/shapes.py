@@ -67,7 +67,7 @@ def integers(value: Window, name: str, rank: int, minimum: int = 1) -> tuple[int
     (2, 2, 2)
     """
     expected = f"expected an integer or {_COUNTS[rank]}, received {value!r}"
-    values = value if isinstance(value, (tuple, list)) else (value,) * rank
+    values: Any = value if isinstance(value, (tuple, list)) else (value,) * rank
     if len(values) != rank:
         raise ValueError(f"{name}: {expected}.")
     try:

@@ -32,7 +32,7 @@ def unchanged(model: Model) -> Iterator[None]:
     weights = [(w, w.value, w.grad, w.requires_grad) for w in model.weights]
     laid_out, optimizer, model._parameters = model._parameters, model.optimizer, None
     capture, captured_steps = model.capture, model._captured_steps
-    state, generators = random.get_state(), [(g, g.get_state()) for g in model.generators]
+    rewind = random.rewinding(model.generators)
     try:
         with fresh_metrics(model, restore=True):
             yield
@@ -41,9 +41,7 @@ def unchanged(model: Model) -> Iterator[None]:
             weight.value, weight.grad, weight.requires_grad = value, grad, requires_grad
         model._parameters, model.optimizer, model.capture = laid_out, optimizer, capture
         model._captured_steps = captured_steps
-        random.set_state(state)
-        for generator, own_state in generators:
-            generator.set_state(own_state)
+        rewind()
 
 
 class DryRun:

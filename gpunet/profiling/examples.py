@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import array_module, asarray, get_array_module
 from gpunet.layers.layer import _map_shapes
@@ -31,14 +32,19 @@ def example_batch(model: Model, x: Any, y: Any, size: int, where: str) -> tuple[
         where: the function, for messages.
 
     Raises:
-        RuntimeError: there is no x, and the model does not know the shapes of its inputs.
-        TypeError, ValueError: as from `fit` for data that do not fit.
+        RuntimeError: the model is not compiled; or there is no x, and it does not know its shapes.
+        TypeError, ValueError: as from `fit` for data that do not fit; or it is no model.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"{where} expects a model, received {type(model).__name__}.")
+    positive_integer(size, "batch_size", where)
+    model._check_compiled(where)
     adapter = DataAdapter(model, where, with_targets=y is not None)
     data = adapter.flatten(_zeros(model, size, where) if x is None else x, y)
     if x is not None:
         adapter._check_lengths(data)
-    batch = adapter.prepare(data.map(lambda array: _rows(array, size)))
+    # The first rows, repeated where there are fewer.
+    batch = adapter.prepare(data.map(lambda array: array[np.arange(size) % len(array)]))
     model._build_sublayers()
     weights = model.weights
     library = get_array_module(weights[0].value) if weights else array_module()
@@ -46,11 +52,6 @@ def example_batch(model: Model, x: Any, y: Any, size: int, where: str) -> tuple[
     if y is None:
         batch = batch._replace(targets=_targets(model, batch, adapter.structure))
     return batch, adapter.structure
-
-
-def _rows(array: Array, size: int) -> Array:
-    """Return the first rows, repeated where there are fewer."""
-    return array[np.arange(size) % len(array)]
 
 
 def _zeros(model: Model, size: int, where: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpunet import functions, fusion, primitives
 from gpunet.arguments import positive_integer
-from gpunet.autograd import Array, Tensor, recording
+from gpunet.autograd import Tensor, recording
 from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer, collect_updates
 from gpunet.models.model import Model
@@ -64,11 +64,7 @@ def profile(
     >>> [layer.kind for layer in found.layers]
     ['Dense', 'Dense']
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"profile expects a model, received {type(model).__name__}.")
-    positive_integer(batch_size, "batch_size", "profile")
     positive_integer(steps, "steps", "profile")
-    model._check_compiled("profile")
     batch, structure = example_batch(model, x, y, batch_size, "profile")
     library = get_array_module(batch.inputs[0])
     with unchanged(model), use_precision(model.precision):
@@ -144,8 +140,8 @@ def _times_of(graph: Graph, inputs: list[Tensor], steps: int) -> list[LayerTime]
     for step in fusion.steps(graph, fuse=False):
 
         def forward(step: fusion.Step = step) -> list[Tensor]:
-            arguments = [_tensor(values[slot], slot >= len(inputs)) for slot in step.inputs]
-            return flatten(step.call(*arguments))
+            pairs = [(values[slot], slot >= len(inputs)) for slot in step.inputs]
+            return flatten(step.call(*(Tensor(x, new and x.dtype.kind == "f") for x, new in pairs)))
 
         def both(forward: Callable[[], list[Tensor]] = forward) -> None:
             _backpropagate([y for y in forward() if y.node is not None])
@@ -159,10 +155,6 @@ def _times_of(graph: Graph, inputs: list[Tensor], steps: int) -> list[LayerTime]
         shape = shapes[0] if len(shapes) == 1 else shapes
         found.append(LayerTime(node.name, kind, shape, seconds, backward))
     return found
-
-
-def _tensor(value: Array, is_computed: bool) -> Tensor:
-    return Tensor(value, requires_grad=is_computed and value.dtype.kind == "f")
 
 
 def _backpropagate(outputs: list[Tensor]) -> None:
@@ -252,13 +244,7 @@ def _joined(calls: Any) -> list[OperationTime]:
     found = []
     for name, items in by_name.items():
         known = [work.operations for _, work in items if work.operations is not None]
-        found.append(
-            OperationTime(
-                name,
-                len(items),
-                sum(seconds for seconds, _ in items),
-                sum(work.bytes for _, work in items),
-                sum(known) if len(known) == len(items) else None,
-            )
-        )
+        operations = sum(known) if len(known) == len(items) else None
+        seconds, moved = sum(time for time, _ in items), sum(work.bytes for _, work in items)
+        found.append(OperationTime(name, len(items), seconds, moved, operations))
     return sorted(found, key=lambda operation: -operation.seconds)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.arguments import positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.models.model import Model
@@ -54,14 +53,10 @@ def warmup(
         TypeError, ValueError: `fit` would refuse the data.
         KernelCompileError: a kernel does not compile.
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"warmup expects a model, received {type(model).__name__}.")
-    positive_integer(batch_size, "batch_size", "warmup")
-    model._check_compiled("warmup")
     batch, structure = example_batch(model, x, y, batch_size, "warmup")
     if get_array_module(batch.inputs[0]) is np:
         return _warm_up_cpu(model, batch, structure, verbose)
-    recorder = _Recorder(launcher.current_executor())
+    recorder: Any = _Recorder(launcher.current_executor())
     with launcher.use_executor(recorder):
         _dry_run(model, batch, structure)
     return _compile(recorder.executor, list(recorder.launches.values()), verbose)
@@ -95,10 +90,9 @@ class _Recorder:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.launches: dict[tuple[str, str, Build], tuple[KernelSource, Build]] = {}
-        self.contiguous, self.address = executor.contiguous, executor.address
-        self.multiprocessors, self.check_array = executor.multiprocessors, executor.check_array
-        self.compile, self.constant = executor.compile, executor.constant
-        self.compute_capability = executor.compute_capability
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return zeros: kernels do not run, and code that reads their results needs numbers."""

@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
 from gpunet.arguments import plain, positive_integer
 from gpunet.autograd import Array
+from gpunet.losses.targets import as_column
 from gpunet.symbolic import flatten, flatten_like, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches
 
-__all__ = ["DataAdapter", "Outputs", "is_data", "unpack"]
-
-_STEPS = {"training data": "steps_per_epoch", "validation data": "validation_steps"}
+__all__ = ["DataAdapter", "Outputs", "check_names", "is_data", "unpack"]
 
 
 class Outputs(NamedTuple):
-    """The outputs of a model.
+    """The outputs of a model."""
 
-    Attributes:
-        names: one for each, as in ``loss={"name": ...}``.
-        shapes: one for each; the first size, of the batch, is None.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int | None, ...], ...]
+    names: tuple[str, ...]  # as in ``loss={"name": ...}``
+    shapes: tuple[tuple[int | None, ...], ...]  # the first size, of the batch, is None
 
 
-def unpack(data: Any) -> tuple[Any, Any, Any]:
+def unpack(data: Any, *, with_targets: bool = False) -> tuple[Any, Any, Any]:
     """Return x, y and sample_weight of a batch, None for those that it does not have.
 
     >>> unpack((1, 2))
     (1, 2, None)
     """
-    if not isinstance(data, tuple | list):
+    is_several = isinstance(data, tuple | list)
+    if not (is_several or with_targets):
         return data, None, None
-    if not 1 <= len(data) <= 3:
+    if not is_several or not 1 + with_targets <= len(data) <= 3:
+        size = f" of {len(data)}" if hasattr(data, "__len__") else ""
         raise ValueError(
-            f"expected a pair (x, y), or (x, y, sample_weight), received {type(data).__name__} of "
-            f"{len(data)}."
+            f"expected a pair (x, y), or (x, y, sample_weight), received {type(data).__name__}"
+            f"{size}."
         )
     x, y, sample_weight = (*data, None, None)[:3]
     return x, y, sample_weight
@@ -105,15 +101,12 @@ class DataAdapter:
             positive_integer(steps, "the number of steps", self.where)
         if not isinstance(x, Batch) and self._is_iterable_of_batches(x, y):
             self._check_alone(batch_size, sample_weight)
-            steps_argument = _STEPS.get(self.role, "steps")
-            return IterableBatches(x, steps, self, role=self.role, steps_argument=steps_argument)
+            return IterableBatches(x, steps, self)
         data = x if isinstance(x, Batch) else self.flatten(x, y, sample_weight)
-        size = 32
-        if batch_size is not None:
-            size = positive_integer(batch_size, "batch_size", self.where)
+        free = batch_size is None
+        size = 32 if free else positive_integer(batch_size, "batch_size", self.where)
         size = data.size if whole else size
         data = self.prepare(data, size)
-        free = batch_size is None
         return ArrayBatches(
             data, size, shuffle=shuffle, steps=steps, free=free, structure=self.structure
         )
@@ -121,13 +114,7 @@ class DataAdapter:
     def batch_of(self, item: Any) -> Batch:
         """Return the batch that an iterable yielded, checked."""
         if self.with_targets:
-            if not isinstance(item, tuple | list) or not 2 <= len(item) <= 3:
-                size = f" of {len(item)}" if hasattr(item, "__len__") else ""
-                raise ValueError(
-                    f"expected a pair (x, y), or (x, y, sample_weight), received "
-                    f"{type(item).__name__}{size}."
-                )
-            return self.prepare(self.flatten(*unpack(item)))
+            return self.prepare(self.flatten(*unpack(item, with_targets=True)))
         if isinstance(item, tuple) or (isinstance(item, list) and _has_arrays(item)):
             item = item[0]  # the targets, where there are any, are not used
         return self.prepare(self.flatten(item))
@@ -278,9 +265,8 @@ class DataAdapter:
             return Batch(inputs)
         outputs = model._outputs_for(self.structure, inputs)
         targets = _arranged(data.targets, self._target_names, outputs.names, "y")
-        targets = tuple(
-            _as_column(array, shape) for array, shape in zip(targets, outputs.shapes, strict=True)
-        )
+        pairs = zip(targets, outputs.shapes, strict=True)
+        targets = tuple(y if y is None else as_column(y, (len(y), *s[1:])) for y, s in pairs)
         for array in targets:
             if array is not None:
                 check_numbers(array, "y", dtype, finite=False, batch_size=batch_size)
@@ -345,19 +331,11 @@ def _leaf(data: Any, argument: str) -> Array | None:
 
 
 def _arranged(
-    arrays: tuple[Array | None, ...],
-    given: list[str] | None,
-    names: tuple[str, ...],
-    argument: str,
+    arrays: tuple[Array | None, ...], given: list[str] | None, names: tuple[str, ...], argument: str
 ) -> tuple[Array | None, ...]:
     """Return arrays in the order of the outputs."""
     if given is not None:
-        unknown = [name for name in given if name not in names]
-        if (unknown and len(names) > 1) or len(given) > len(names):
-            raise ValueError(
-                f"{argument} has a key {unknown[0]!r}, expected the names of outputs, "
-                f"{list(names)}."
-            )
+        check_names(argument, given, names)
         if len(names) == 1:
             return arrays
         by_name = dict(zip(given, arrays, strict=True))
@@ -374,11 +352,14 @@ def _arranged(
     return arrays
 
 
-def _as_column(y: Array | None, shape: tuple[int | None, ...]) -> Array | None:
-    """Return (n,) targets of predictions (n, 1) as (n, 1)."""
-    if y is not None and y.ndim == len(shape) - 1 and shape[-1] == 1 and y.shape[1:] == shape[1:-1]:
-        return y[..., None]
-    return y
+def check_names(argument: str, given: Collection[str], names: Sequence[str]) -> None:
+    """Raise `ValueError` unless the keys of a dictionary are names of outputs; one has any name."""
+    unknown = [name for name in given if name not in names]
+    if (unknown and len(names) > 1) or len(given) > len(names):
+        raise ValueError(
+            f"{argument} has a key {(unknown or list(given))[0]!r}, expected the names of outputs, "
+            f"{list(names)}."
+        )
 
 
 def is_data(validation_data: Any) -> bool:

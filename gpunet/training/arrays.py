@@ -66,13 +66,10 @@ def _converted(data: Any, argument: str) -> Array:
             f"{argument} cannot be made an array of numbers ({error}): all its rows must have the "
             "same shape, and hold numbers alone."
         ) from None
-    if hasattr(data, "to_numpy") and array.dtype.kind == "O" and _all_numbers(array):
-        return array.astype(np.float64)  # a DataFrame with columns of several types
+    is_frame = hasattr(data, "to_numpy") and array.dtype.kind == "O"
+    if is_frame and all(isinstance(item, Real | np.bool_) for item in array.flat):
+        return array.astype(np.float64)  # its columns have several types
     return array
-
-
-def _all_numbers(array: np.ndarray) -> bool:
-    return all(isinstance(item, Real | np.bool_) for item in array.flat)
 
 
 def check_numbers(
@@ -126,11 +123,7 @@ def _bad_number(argument: str, place: str, dtype: np.dtype, too_large: bool) -> 
 
 
 def check_lengths(arrays: dict[str, Array]) -> None:
-    """Raise `ValueError` unless all arrays have one row for each sample.
-
-    Arguments:
-        arrays: by the names that messages call them.
-    """
+    """Raise `ValueError` unless arrays, by their names, have one row for each sample."""
     if len({len(array) for array in arrays.values()}) > 1:
         names = list(arrays)
         rows = " and ".join(

@@ -16,19 +16,16 @@ from gpunet.backend import get_array_module
 
 __all__ = ["ArrayBatches", "Batch", "Batches", "IterableBatches", "Rows"]
 
+# The arguments that set the steps of an epoch.
+_STEPS = {"training data": "steps_per_epoch", "validation data": "validation_steps"}
+
 
 class Batch(NamedTuple):
-    """Arrays with one row a sample.
+    """Arrays with one row a sample; targets and weights are for each output an array or None."""
 
-    Attributes:
-        inputs: of the model, in order.
-        targets: one for each output, None where there is none; empty in `predict`.
-        weights: of the samples, one for each output, or None; empty where there are none.
-    """
-
-    inputs: tuple[Array, ...]
-    targets: tuple[Array | None, ...] = ()
-    weights: tuple[Array | None, ...] = ()
+    inputs: tuple[Array, ...]  # of the model, in order
+    targets: tuple[Array | None, ...] = ()  # empty in `predict`
+    weights: tuple[Array | None, ...] = ()  # of the samples; empty where there are none
 
     @property
     def size(self) -> int:
@@ -74,24 +71,15 @@ class Batches:
         return {"steps": self.steps}
 
     def joined(self, samples: int) -> Iterator[tuple[Batch, list[int]]]:
-        """Yield the batches of an epoch with their sizes, several as one where that is allowed.
-
-        Arguments:
-            samples: the largest size of a joined batch.
-        """
+        """Yield the batches of an epoch with their sizes, several of up to `samples` as one."""
         for batch in self:
             yield batch, [batch.size]
 
 
 class Rows(NamedTuple):
-    """The samples of a batch.
+    """The samples of a batch: a part of the order of all."""
 
-    Attributes:
-        order: of all samples in this pass; None as they come.
-        start, stop: the part of it.
-    """
-
-    order: np.ndarray | None
+    order: np.ndarray | None  # of all samples in this pass; None as they come
     start: int
     stop: int
 
@@ -143,11 +131,7 @@ class ArrayBatches(Batches):
             yield self._batch(rows)
 
     def runs(self, most: int) -> Iterator[tuple[Rows, int]]:
-        """Yield the batches of an epoch as the first of a run of one size, and the run's length.
-
-        Arguments:
-            most: batches in a run; they are of one pass over the arrays.
-        """
+        """Yield the first batch of each run, and the run's length: at most `most`, of one size."""
         left = self.steps
         while left > 0:
             rows = next(self._stream)
@@ -159,11 +143,9 @@ class ArrayBatches(Batches):
             yield rows, count
 
     def params(self) -> dict[str, Any]:
-        """Return the `params` of callbacks, the batch size among them."""
         return super().params() | {"batch_size": self.batch_size, "samples": self.data.size}
 
     def joined(self, samples: int) -> Iterator[tuple[Batch, list[int]]]:
-        """Yield the batches of an epoch with their sizes, several as one where that is allowed."""
         size, count = self.batch_size, samples // self.batch_size
         if not self.free or count < 2:
             yield from super().joined(samples)
@@ -214,26 +196,15 @@ class IterableBatches(Batches):
         batches: yields ``(x, y)``, ``(x, y, sample_weight)``, or x alone in `predict`.
         steps: batches in an epoch; by default the length, where there is one.
         adapter: a `gpunet.training.adapter.DataAdapter`: makes a batch of what is yielded.
-        role: the words for the data in messages, such as "training data".
-        steps_argument: the argument that sets the steps.
     """
 
-    def __init__(
-        self,
-        batches: Iterable[Any],
-        steps: int | None,
-        adapter: Any,
-        *,
-        role: str = "data",
-        steps_argument: str = "steps",
-    ) -> None:
-        self.batches, self.adapter, self.role = batches, adapter, role
-        self.steps_argument = steps_argument
+    def __init__(self, batches: Iterable[Any], steps: int | None, adapter: Any) -> None:
+        self.batches, self.adapter, self.role = batches, adapter, adapter.role
         self.is_sequence = hasattr(batches, "__getitem__") and hasattr(batches, "__len__")
         self.iterator: Iterator[Any] | None = None
         if not self.is_sequence and iter(batches) is batches:
             self.iterator = iter(batches)
-        self.steps = _length(batches, role) if steps is None else steps
+        self.steps = _length(batches, self.role) if steps is None else steps
         self._next: tuple[Batch, Iterator[Any]] | None = None  # read ahead, of the epoch to come
 
     @property
@@ -311,16 +282,17 @@ class IterableBatches(Batches):
             raise
 
     def _check_end(self, step: int) -> None:
+        argument = _STEPS.get(self.role, "steps")
         if step == 0:
             raise ValueError(
                 f"The {self.role} yielded no batch. A generator is used up after one pass: give a "
                 "list or another iterable that starts anew in each epoch, or an endless generator "
-                f"with {self.steps_argument}=."
+                f"with {argument}=."
             )
         if self.steps is not None and step < self.steps:
             raise ValueError(
                 f"The {self.role} ended after {step} batches of an epoch of {self.steps}: give a "
-                f"smaller {self.steps_argument}, or a generator that continues."
+                f"smaller {argument}, or a generator that continues."
             )
 
 

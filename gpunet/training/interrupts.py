@@ -29,7 +29,7 @@ from _signal import signal as set_handler
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = ["deferred_interrupts", "uninterruptible"]
 
@@ -42,14 +42,6 @@ _ALL = sorted(map(int, signal.valid_signals()))
 _Handler = Callable[[int, FrameType | None], Any]
 
 
-class _Call(NamedTuple):
-    """A call of a handler that waits for the end of an update."""
-
-    handler: _Handler
-    number: int
-    frame: FrameType | None
-
-
 class _Deferrable:
     """A signal handler whose calls wait where an exception would do harm, or be lost."""
 
@@ -60,8 +52,8 @@ class _Deferrable:
         updates = _here.updates
         if updates is None or not (updates.depth or _must_not_raise(frame)):
             self.handler(number, frame)
-        elif all(call.number != number for call in updates.waiting):  # signals do not queue up
-            updates.waiting.append(_Call(self.handler, number, frame))
+        elif all(number != waiting for _, waiting, _ in updates.waiting):  # signals do not queue up
+            updates.waiting.append((self.handler, number, frame))
 
 
 def _must_not_raise(frame: FrameType | None) -> bool:
@@ -78,7 +70,7 @@ class _Updates:
 
     def __init__(self) -> None:
         self.depth = 0  # how many are under way, one inside another
-        self.waiting: list[_Call] = []
+        self.waiting: list[tuple[_Handler, int, FrameType | None]] = []  # calls of handlers
         self.wrapped: dict[int, _Deferrable] = {}
         self.seen: tuple[Any, ...] = ()  # the handlers of `_WATCHED`
 
@@ -114,9 +106,9 @@ class _Updates:
     def call_handlers(self) -> None:
         """Call the handlers that wait, each even if one before it raises."""
         if self.waiting:
-            call = self.waiting.pop(0)
+            handler, number, frame = self.waiting.pop(0)
             try:
-                call.handler(call.number, call.frame)
+                handler(number, frame)
             finally:
                 self.call_handlers()
 

@@ -19,10 +19,6 @@ def samples_at_once(graph: Graph, fuse: bool = True) -> int:
     """Return how many samples are best run at a time; 0 where that is not known.
 
     Only layers of gpunet are known: others may need much memory, or mix the samples of a batch.
-
-    Arguments:
-        graph: of built layers.
-        fuse: whether it is run with several nodes as one.
     """
     if not all(_is_of_gpunet(operation) for operation in graph.operations):
         return 0
@@ -32,7 +28,7 @@ def samples_at_once(graph: Graph, fuse: bool = True) -> int:
         for slot, shape in zip(step.outputs, step.nodes[-1].shapes, strict=True):
             alive[slot] = _size(shape)
         largest = max(largest, sum(alive[slot] for slot in {*step.inputs, *step.outputs}))
-    itemsize = 8 if any(_is_double(operation) for operation in graph.operations) else 4
+    itemsize = 8 if any(part.compute_dtype.itemsize == 8 for part in graph.operations) else 4
     if not math.isfinite(largest) or not largest:
         return 0
     return min(_MOST_SAMPLES, _MOST_BYTES // (int(largest) * itemsize))
@@ -47,7 +43,3 @@ def _is_of_gpunet(operation: Any) -> bool:
     module = type(operation).__module__ if isinstance(operation, Layer) else ""
     in_layers = module.startswith(("gpunet.layers.", "gpunet.models."))
     return in_layers and "call" not in vars(operation)
-
-
-def _is_double(operation: Any) -> bool:
-    return bool(operation.compute_dtype.itemsize == 8)

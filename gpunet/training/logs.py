@@ -72,13 +72,7 @@ class Scores:
     # Batches
 
     def add_loss(self, samples: int, losses: Array, each: Sequence[Any] = ()) -> None:
-        """Add the loss of a batch.
-
-        Arguments:
-            samples: in the batch.
-            losses: of each sample, or their mean alone.
-            each: the mean loss of each output, or None.
-        """
+        """Add the losses of a batch's samples, or their mean alone, and the mean of each output."""
         self.samples += samples
         self._loss_sum += losses.sum(dtype="float64") * (samples // losses.size)
         self.add_each(samples, each)
@@ -88,7 +82,8 @@ class Scores:
         if each and self.tracked is not None and self._sums:
             for key, value in zip(self._sums, each, strict=True):
                 if value is not None:
-                    self._sums[key] = _plus(self._sums[key], value.astype("float64") * samples)
+                    before, more = self._sums[key], value.astype("float64") * samples
+                    self._sums[key] = more if before is None else before + more
 
     def add_metrics(
         self,
@@ -127,13 +122,9 @@ class Scores:
                 metric.update_state(y, prediction, sample_weight=weight)
 
     def set(self, samples: int, loss_sum: float, counted: Sequence[Mean], correct: float) -> None:
-        """Set the scores to those of batches that were added up elsewhere.
+        """Set the scores to those of samples that were added up elsewhere.
 
-        Arguments:
-            samples: how many there were.
-            loss_sum: the sum of their losses.
-            counted: the metrics that are the share of correct ones.
-            correct: how many were.
+        `counted` are the metrics that are the share of the `correct` ones.
         """
         self.samples, self._loss_sum = samples, loss_sum
         for metric in counted:
@@ -168,10 +159,6 @@ def fresh_metrics(model: Any, *, restore: bool) -> Iterator[None]:
         for metric, attributes in zip(metrics, before, strict=False):
             vars(metric).clear()
             vars(metric).update(attributes)
-
-
-def _plus(total: Any, value: Any) -> Any:
-    return value if total is None else total + value
 
 
 def _as_float(key: str, value: Any) -> Any:

@@ -6,34 +6,23 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-from gpunet import losses, metrics
+from gpunet import losses
+from gpunet.arguments import as_list
 from gpunet.autograd import Array, Tensor
-from gpunet.training.adapter import Outputs
+from gpunet.metrics import Metric
+from gpunet.metrics import get as _metric
+from gpunet.training.adapter import Outputs, check_names
 
-__all__ = ["Objective", "Tracked", "flat_list"]
+__all__ = ["Objective", "Tracked"]
 
 
 class Tracked(NamedTuple):
-    """A metric of one output.
+    """A metric of one output."""
 
-    Attributes:
-        key: its name in logs.
-        metric: the metric.
-        output: the position of the output.
-        weighted: whether sample weights count.
-    """
-
-    key: str
-    metric: metrics.Metric
-    output: int
-    weighted: bool
-
-
-def flat_list(given: Any) -> list[Any]:
-    """Return one item, several, or None as a list."""
-    if given is None:
-        return []
-    return list(given) if isinstance(given, list | tuple) else [given]
+    key: str  # its name in logs
+    metric: Metric
+    output: int  # its position
+    weighted: bool  # whether sample weights count
 
 
 class Objective:
@@ -60,7 +49,10 @@ class Objective:
     ) -> None:  # fmt: skip
         self.loss = _each(loss, losses.get)
         self.loss_weights = _each(loss_weights, _weight)
-        self.given = [(_each(metrics, _metric), False), (_each(weighted_metrics, _metric), True)]
+        self.given = [
+            (_each(metrics, _metric), False),
+            (_each(weighted_metrics, _metric), True),
+        ]
         self.names: tuple[str, ...] | None = None
         self.losses: list[losses.Loss | None] = []
         self.weights: list[float] = []
@@ -79,7 +71,7 @@ class Objective:
         return objective
 
     @property
-    def metrics(self) -> list[metrics.Metric]:
+    def metrics(self) -> list[Metric]:
         """All metrics, in the order given."""
         return [metric for given, _ in self.given for metric in _leaves(given)]
 
@@ -125,12 +117,7 @@ class Objective:
     # Targets
 
     def check_targets(self, targets: Sequence[Array | None], outputs: Outputs) -> None:
-        """Raise `ValueError` if the targets cannot be right for the losses.
-
-        Arguments:
-            targets: one for each output, or None.
-            outputs: of the model.
-        """
+        """Raise `ValueError` if the targets of the outputs cannot be right for the losses."""
         self.bind(outputs.names)
         for i, (loss, y) in enumerate(zip(self.losses, targets, strict=True)):
             if loss is None:
@@ -169,8 +156,8 @@ class Objective:
             if loss is None or y is None:
                 each.append(None)
                 continue
-            sample_weight = weights[i] if weights else None
-            value = loss(y, outputs[i], **_given(sample_weight))
+            given = {"sample_weight": weights[i]} if weights and weights[i] is not None else {}
+            value = loss(y, outputs[i], **given)
             each.append(value)
             value = value if weight == 1 else value * weight
             total = value if total is None else total + value
@@ -190,18 +177,10 @@ def keeps_labels(loss: Any) -> bool:
     return type(loss).as_targets is not losses.Loss.as_targets
 
 
-def _given(sample_weight: Array | None) -> dict[str, Any]:
-    return {} if sample_weight is None else {"sample_weight": sample_weight}
-
-
 def _weight(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"compile: loss_weights must be numbers, received {value!r}.")
     return float(value)
-
-
-def _metric(identifier: Any) -> metrics.Metric:
-    return metrics.get(identifier)
 
 
 def _each(given: Any, get: Callable[[Any], Any]) -> Any:
@@ -224,49 +203,26 @@ def _leaves(given: Any) -> list[Any]:
 def _by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[Any]:
     """Return one item for each output."""
     if isinstance(given, dict):
-        _check_names(argument, given, names)
+        check_names(f"compile: {argument}", given, names)
         if len(names) == 1:
             return list(given.values()) or [None]
         return [given.get(name) for name in names]
     if isinstance(given, list):
         if len(given) != len(names):
-            raise ValueError(_other_count(argument, len(given), names))
+            raise ValueError(
+                f"compile: {argument} is a list of {len(given)}, and the model has {len(names)} "
+                f"output{'s' * (len(names) > 1)}, {list(names)}: give one item for each (None for "
+                "none), or a dictionary by name."
+            )
         return given
     return [given] * len(names)
 
 
 def _lists_by_output(argument: str, given: Any, names: tuple[str, ...]) -> list[list[Any]]:
     """Return a list of metrics for each output."""
-    if isinstance(given, dict):
-        _check_names(argument, given, names)
-        if len(names) == 1:
-            return [_leaves(given)]
-        return [_leaves(given.get(name)) for name in names]
-    if len(names) == 1:
-        return [_leaves(given)]
-    items = flat_list(given)
-    if not items:
-        return [[] for _ in names]
-    if len(items) != len(names):
-        raise ValueError(_other_count(argument, len(items), names))
-    return [_leaves(item) for item in items]
-
-
-def _other_count(argument: str, received: int, names: tuple[str, ...]) -> str:
-    return (
-        f"compile: {argument} is a list of {received}, and the model has {len(names)} "
-        f"output{'s' * (len(names) > 1)}, {list(names)}: give one item for each (None for none), "
-        "or a dictionary by name."
-    )
-
-
-def _check_names(argument: str, given: dict[str, Any], names: tuple[str, ...]) -> None:
-    unknown = [name for name in given if name not in names]
-    if (unknown and len(names) > 1) or len(given) > len(names):
-        raise ValueError(
-            f"compile: {argument} has a key {(unknown or list(given))[0]!r}, expected the names of "
-            f"outputs, {list(names)}."
-        )
+    if not isinstance(given, dict):
+        given = [as_list(given)] if len(names) == 1 else as_list(given) or None
+    return [_leaves(item) for item in _by_output(argument, given, names)]
 
 
 def _check_keys(keys: list[str]) -> None:

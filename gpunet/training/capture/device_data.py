@@ -34,17 +34,11 @@ class DeviceData(Protocol):
 
 
 class Turn(NamedTuple):
-    """Successive steps.
+    """Successive steps."""
 
-    Attributes:
-        data: where they read.
-        size: samples in each.
-        steps: how many they are.
-    """
-
-    data: DeviceData
-    size: int
-    steps: int
+    data: DeviceData  # where they read
+    size: int  # samples in each
+    steps: int  # how many they are
 
 
 class Resident:
@@ -72,28 +66,16 @@ class Resident:
         return self
 
     def take(self, batches: ArrayBatches, dtypes: Types) -> bool:
-        """Replace the data by those of other batches, if they can be at the same addresses.
-
-        Arguments:
-            batches: of arrays.
-            dtypes: of the arrays on the device.
-        """
+        """Replace the data by those of other batches, if they can be at the same addresses."""
         theirs, ours = batches.data.arrays(), self.data.arrays()
-        if _layout(batches.data) != _layout(self.data):
-            return False
-        pairs = list(zip(theirs, ours, strict=True))
-        if any(
-            data.shape != own.shape or dtype != own.dtype
-            for (data, own), dtype in zip(pairs, dtypes, strict=True)
+        if _layout(batches.data) != _layout(self.data) or not all(
+            data.shape == own.shape
+            and dtype == own.dtype
+            and (get_array_module(data) is np or _is_there(data, own))
+            for data, own, dtype in zip(theirs, ours, dtypes, strict=True)
         ):
             return False
-        if any(
-            get_array_module(data) is not np
-            and (data.data.ptr != own.data.ptr or not data.flags.c_contiguous)
-            for data, own in pairs
-        ):
-            return False
-        for data, own in pairs:
+        for data, own in zip(theirs, ours, strict=True):
             if get_array_module(data) is np:  # which may have changed
                 own[...] = self.xp.asarray(data, dtype=own.dtype)
         return True
@@ -117,6 +99,10 @@ class Resident:
             size = rows.stop - rows.start
             self._next = rows.start + count * size
             yield Turn(self, size, count)
+
+
+def _is_there(data: Array, own: Array) -> bool:
+    return data.data.ptr == own.data.ptr and data.flags.c_contiguous
 
 
 def _layout(batch: Batch) -> tuple[tuple[bool, ...], ...]:
@@ -172,12 +158,7 @@ def _pinned(xp: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 class Streamed:
-    """Batches that are copied to the device one by one: each while the step before it runs.
-
-    Arguments:
-        stream: on which steps run.
-        xp: CuPy.
-    """
+    """Batches that are copied to the device one by one: each while the step before it runs."""
 
     def __init__(self, stream: Any, xp: Any) -> None:
         self.stream, self.xp = stream, xp
@@ -185,12 +166,7 @@ class Streamed:
         self._slots: dict[Any, Any] = {}
 
     def turns(self, batches: Batches, dtypes_of: Callable[[Batch], Types]) -> Iterator[Turn]:
-        """Yield a step for each batch.
-
-        Arguments:
-            batches: where they come from.
-            dtypes_of: returns the types that a batch's arrays have on the device.
-        """
+        """Yield a step for each batch; `dtypes_of` a batch are its arrays' on the device."""
         for batch in batches:
             with memory_for(batch.size):
                 slot = self._slot(batch, dtypes_of(batch))
@@ -210,13 +186,7 @@ class Streamed:
 
 
 def fits_on_device(xp: Any, arrays: Sequence[Array], dtypes: Types) -> bool:
-    """Return whether data are on the device as they are to be, or small enough to be copied there.
-
-    Arguments:
-        xp: CuPy.
-        arrays: the data.
-        dtypes: the types that they are to have there.
-    """
+    """Return whether data are on the device as they are to be, or small enough to copy there."""
     free = xp.cuda.runtime.memGetInfo()[0]
     size = sum(
         array.size * np.dtype(dtype).itemsize

@@ -18,11 +18,8 @@ class Snapshot:
     """The attributes of some objects as they are now, those within lists and dictionaries too.
 
     Numbers and strings are compared by value, all else, such as arrays and functions, by identity.
-    They are kept, so that none is mistaken for another that had its address.
-
-    Arguments:
-        owners: the objects.
-        others: further values.
+    They are kept, so that none is mistaken for another that had its address. So are `others`, which
+    are further values.
     """
 
     def __init__(self, owners: Iterable[Any], *others: Any) -> None:

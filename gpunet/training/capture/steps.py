@@ -39,19 +39,12 @@ _MOST_UNSETTLED = 2  # steps that may set what they read: each kind of batch may
 
 
 class _Graph(NamedTuple):
-    """Steps that were captured.
+    """Steps that were captured."""
 
-    Attributes:
-        graph: CuPy's.
-        pool: what its memory is from.
-        outcome: of the step, in memory that each run writes anew; None if nothing reads it.
-        draws: the generators that one step draws keys from, in turn.
-    """
-
-    graph: Any
-    pool: Any
-    outcome: Outcome | None
-    draws: list[random.Generator]
+    graph: Any  # CuPy's
+    pool: Any  # what its memory is from
+    outcome: Outcome | None  # in memory that each run writes anew; None if nothing reads it
+    draws: list[random.Generator]  # that one step draws keys from, in turn
 
 
 class DeviceSteps:
@@ -189,12 +182,7 @@ class DeviceSteps:
     # Steps
 
     def turns(self, batches: Batches, one_by_one: bool) -> Iterator[Turn]:
-        """Yield the steps of an epoch, as `take` takes them.
-
-        Arguments:
-            batches: where they come from.
-            one_by_one: whether something is done after each.
-        """
+        """Yield the steps of an epoch, as `take` takes them, perhaps several at a time."""
         if isinstance(batches, ArrayBatches) and (resident := self._resident_for(batches)):
             return resident.turns(batches, 1 if one_by_one else 1 << 30)
         return self.streamed.turns(batches, self._dtypes)
@@ -346,10 +334,7 @@ class DeviceSteps:
         # Graphs that leave nothing may share their memory: they run one after another.
         pool = self.xp.cuda.MemoryPool() if self._apart else self.pool
         try:
-            with (
-                self.xp.cuda.using_allocator(pool.malloc),
-                no_copies_from_host(self.xp),
-            ):
+            with self.xp.cuda.using_allocator(pool.malloc), no_copies_from_host(self.xp):
                 self.stream.begin_capture()
                 try:
                     for _ in range(count):

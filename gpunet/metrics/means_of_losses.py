@@ -1,4 +1,4 @@
-"""Cross-entropies as metrics: the means of the losses of the same names."""
+"""The means of the losses of the same names, as metrics."""
 
 from __future__ import annotations
 
@@ -7,26 +7,46 @@ from typing import Any
 from gpunet.losses import (
     binary_crossentropy,
     categorical_crossentropy,
+    mean_absolute_error,
+    mean_squared_error,
     sparse_categorical_crossentropy,
 )
 from gpunet.metrics.reduction import MeanMetricWrapper
 
 __all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-]
+    "BinaryCrossentropy", "CategoricalCrossentropy", "MeanAbsoluteError", "MeanSquaredError",
+    "SparseCategoricalCrossentropy", "binary_crossentropy", "categorical_crossentropy",
+    "mean_absolute_error", "mean_squared_error", "sparse_categorical_crossentropy",
+]  # fmt: skip
+
+
+class MeanSquaredError(MeanMetricWrapper):
+    """The mean of the squared differences.
+
+    Arguments:
+        name, dtype: as in `Mean`.
+    """
+
+    def __init__(self, name: str = "mean_squared_error", dtype: Any = None) -> None:
+        super().__init__(mean_squared_error, name, dtype)
+
+
+class MeanAbsoluteError(MeanMetricWrapper):
+    """The mean of the absolute differences.
+
+    Arguments:
+        name, dtype: as in `Mean`.
+    """
+
+    def __init__(self, name: str = "mean_absolute_error", dtype: Any = None) -> None:
+        super().__init__(mean_absolute_error, name, dtype)
 
 
 class BinaryCrossentropy(MeanMetricWrapper):
     """The mean of `binary_crossentropy`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
         from_logits, label_smoothing: as in the loss.
     """
 
@@ -45,8 +65,7 @@ class CategoricalCrossentropy(MeanMetricWrapper):
     """The mean of `categorical_crossentropy`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
         from_logits, label_smoothing, axis: as in the loss.
     """
 
@@ -66,8 +85,7 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
     """The mean of `sparse_categorical_crossentropy`.
 
     Arguments:
-        name: the key of the metric.
-        dtype: as in `Mean`.
+        name, dtype: as in `Mean`.
         from_logits, axis: as in the loss.
     """
 
