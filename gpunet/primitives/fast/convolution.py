@@ -1,4 +1,4 @@
-"""2-D convolution by the kernels of `products`: float32 without groups; the rest by NumPy."""
+"""2-D convolution of float32 by the kernels of `products` and `depthwise`; the rest by NumPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
-from gpunet.primitives.fast import products, weight_grads
+from gpunet.primitives.fast import depthwise, products, weight_grads
 from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
@@ -32,6 +32,9 @@ def conv2d_forward(
     x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`."""
+    if depthwise.supports(g, x):
+        y = depthwise.forward(x, kernel, bias, g)
+        return y if activation is None else activations.activate(y, activation)
     if not supports(g, x):
         return reference.conv2d_forward(x, kernel, bias, g, activation)
     y = empty(g.output_shape, x.dtype)
@@ -76,6 +79,9 @@ def conv2d_backward_weight(
     output: Array | None, with_bias: bool,
 ) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
+    if depthwise.supports(g, x):
+        grad = activations.activate_backward(output_grad, output, activation)
+        return depthwise.backward_weight(grad, x, g, with_bias)
     if not supports(g, x):
         return reference.conv2d_backward_weight(output_grad, x, g, activation, output, with_bias)
     grad, output, relu = before_activation(output_grad, output, activation)
@@ -124,6 +130,9 @@ def conv2d_backward_input(
 
     With strides of 1 it is a convolution itself, of the gradient with the flipped kernel.
     """
+    if depthwise.supports(g, kernel):
+        grad = activations.activate_backward(output_grad, output, activation)
+        return depthwise.backward_input(grad, kernel, g)
     turned = turned_geometry(g)
     if not supports(g, kernel) or turned is None:
         return reference.conv2d_backward_input(output_grad, kernel, g, activation, output)
