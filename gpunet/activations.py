@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet.functions import activation as _activation
+from gpunet.functions import composed_activation as _composed
 from gpunet.functions.activation import *
 from gpunet.functions.activation import choose_relu, hard_silu, relu, relu6, sigmoid, silu
+from gpunet.functions.composed_activation import *
 from gpunet.functions.elementwise import exp as exponential
 from gpunet.functions.softmax import log_softmax, softmax
 from gpunet.naming import find
@@ -23,6 +25,7 @@ def linear(x: Any) -> Any:
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(_activation, name) for name in _activation.__all__ if name != "activate"},
+    **{name: getattr(_composed, name) for name in _composed.__all__},
     "exponential": exponential,
     "linear": linear,
     "log_softmax": log_softmax,

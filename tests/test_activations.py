@@ -30,10 +30,10 @@ NOT_ACTIVATIONS = {"deserialize", "fusible", "get", "serialize"}
 def test_each_activation_is_found_by_its_name_and_runs(name):
     if name == "fusible":
         return
-    x = np.linspace(-2, 2, 6, dtype="float32").reshape(2, 3)
-    y = activations.get(name)(x)
-    assert y.shape == (2, 3)
+    x = np.linspace(-2, 2, 8, dtype="float32").reshape(2, 4)
     function = activations.get(name)
+    y = function(x, 0.5, 3.0) if name == "threshold" else function(x)
+    assert y.shape == ((2, 2) if name == "glu" else (2, 4))
     assert activations.deserialize(activations.serialize(function)) is function
 
 

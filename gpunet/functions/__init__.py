@@ -8,6 +8,7 @@ symbols.
 from gpunet.functions import operators as operators  # puts the operators onto Tensor
 from gpunet.functions.activation import *
 from gpunet.functions.chain import *
+from gpunet.functions.composed_activation import *
 from gpunet.functions.convolution import *
 from gpunet.functions.elementwise import *
 from gpunet.functions.linear import *

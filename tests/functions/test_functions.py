@@ -39,6 +39,7 @@ CASES = {
     "astype": [((draw(3, 4), "float64"), {}, np.ndarray.astype)],
     "average_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": (2, 3), "padding": "same"}, None)],
     "broadcast_to": [((draw(3, 1), (2, 3, 4)), {}, np.broadcast_to)],
+    "celu": [((draw(9),), {"alpha": 0.7}, None)],
     "clip": [((draw(5, 4), -1.0, 0.5), {}, np.clip)],
     "concatenate": [],  # below: takes a list
     "conv2d": [
@@ -63,10 +64,17 @@ CASES = {
         ((draw(3, 2), np.array([[True, False]] * 3)), {}, lambda x, index: x[index]),
         ((draw(5, 4), (..., None, -1)), {}, lambda x, index: x[index]),
     ],
+    "glu": [
+        ((draw(3, 4),), {}, lambda x: x[:, :2] / (1 + np.exp(-x[:, 2:]))),
+        ((draw(4, 3), 0), {}, None),
+    ],
+    "hard_shrink": [((draw(9),), {}, lambda x: np.where(abs(x) > 0.5, x, 0))],
+    "hard_tanh": [((draw(9),), {}, lambda x: np.clip(x, -1, 1))],
     "hard_sigmoid": [((draw(9, low=-5, high=5),), {}, None)],
     "hard_silu": [((draw(9, low=-5, high=5),), {}, None)],
     "leaky_relu": [((draw(9),), {"negative_slope": 0.3}, None)],
     "log": [((draw(5, low=0.1),), {}, np.log)],
+    "log_sigmoid": [((draw(9),), {}, lambda x: -np.log1p(np.exp(-x)))],
     "log_softmax": [
         ((draw(3, 4),), {}, None),
         ((draw(3, 4),), {"axis": 0}, None),
@@ -103,6 +111,7 @@ CASES = {
     "mean": [((draw(3, 4), 1), {}, np.mean), ((draw(3, 4), 0, True), {}, None)],
     "min": [((draw(3, 4), 1, True), {}, lambda x, axis, keep: x.min(axis, keepdims=keep))],
     "minimum": [((draw(3, 4), draw(3, 1)), {}, np.minimum)],
+    "mish": [((draw(9),), {}, lambda x: x * np.tanh(np.log1p(np.exp(x))))],
     "multiply": [((draw(3, 1), draw(2, 1, 4)), {}, np.multiply)],
     "negative": [((draw(3),), {}, np.negative)],
     "pad": [((draw(3, 2), ((1, 2), (0, 1))), {}, np.pad)],
@@ -124,6 +133,10 @@ CASES = {
     "sigmoid": [((draw(9),), {}, lambda x: 1 / (1 + np.exp(-x)))],
     "silu": [((draw(9),), {}, lambda x: x / (1 + np.exp(-x)))],
     "sin": [((draw(5),), {}, np.sin)],
+    "soft_shrink": [
+        ((draw(9),), {}, lambda x: np.sign(x) * np.maximum(abs(x) - 0.5, 0)),
+        ((draw(9),), {"threshold": 0.2}, None),
+    ],
     "softmax": [
         ((draw(3, 4),), {}, None),
         ((draw(3, 4),), {"axis": 0}, None),
@@ -134,13 +147,21 @@ CASES = {
     ],
     "softplus": [((draw(9),), {}, lambda x: np.log1p(np.exp(x)))],
     "softsign": [((draw(9),), {}, lambda x: x / (1 + np.abs(x)))],
+    "sparse_plus": [
+        ((draw(9),), {}, lambda x: np.where(x >= 1, x, np.clip(x + 1, 0, None) ** 2 / 4))
+    ],
+    "sparse_sigmoid": [((draw(9),), {}, lambda x: np.clip((x + 1) / 2, 0, 1))],
+    "sparsemax": [((draw(3, 4),), {}, None), ((draw(3, 4, 2),), {"axis": 1}, None)],
     "sqrt": [((draw(5, low=0.1),), {}, np.sqrt)],
     "square": [((draw(5),), {}, np.square)],
+    "squareplus": [((draw(9),), {"b": 0.3}, None)],
     "squeeze": [((draw(3, 1, 2),), {}, np.squeeze), ((draw(3, 1, 1), 1), {}, np.squeeze)],
     "stack": [],  # below: takes a list
     "subtract": [((draw(3, 1), draw(4)), {}, np.subtract)],
     "sum": [((draw(3, 4), (0, 1)), {}, np.sum), ((draw(3, 4), -1), {}, np.sum)],
     "tanh": [((draw(9),), {}, np.tanh)],
+    "tanh_shrink": [((draw(9),), {}, lambda x: x - np.tanh(x))],
+    "threshold": [((draw(9), 0.5, -3.0), {}, lambda x, *_: np.where(x > 0.5, x, -3.0))],
     "transpose": [
         ((draw(2, 3, 4), (1, 2, 0)), {}, np.transpose),
         ((draw(2, 3),), {}, np.transpose),
@@ -171,6 +192,36 @@ def test_value_and_gradients(name, arguments, options, numpy_function):
         return function(*mixed, **options)
 
     check_gradients(of_arrays, *[arguments[i] for i in arrays])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: functions.celu([1.0], alpha=0), ValueError, "positive alpha"),
+        (lambda: functions.celu([1.0], alpha=-1), ValueError, "celu expects alpha at least 0"),
+        (lambda: functions.hard_shrink([1.0], -1.0), ValueError, "threshold at least 0"),
+        (lambda: functions.soft_shrink([1.0], "x"), TypeError, "number for threshold"),
+        (lambda: functions.threshold([1.0], 0.0, None), TypeError, "number for default_value"),
+        (lambda: functions.squareplus([1.0], b=-4), ValueError, "squareplus expects b at least 0"),
+        (lambda: functions.sparsemax(draw(2, 3), axis=2), ValueError, r"\(2, 3\), received 2"),
+        (lambda: functions.glu(draw(2, 3)), ValueError, r"even size along axis 1.*\(2, 3\)"),
+        (lambda: functions.glu(draw(2, 4), axis="x"), TypeError, "an integer for axis"),
+    ],
+)
+def test_options_of_activations_are_checked(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_sparsemax_gives_the_nearest_probabilities():
+    x = draw(50, 6)
+    y = functions.sparsemax(x).value
+    np.testing.assert_allclose(y.sum(1), 1, rtol=1e-12)
+    assert (y >= 0).all()
+    assert (y == 0).any()
+    others = rng.dirichlet(np.full(6, 0.3), 2000)  # none of them is nearer
+    distances = np.linalg.norm(x[:, None] - others, axis=2)
+    assert (distances >= np.linalg.norm(x - y, axis=1)[:, None]).all()
 
 
 def test_joining_arrays():
