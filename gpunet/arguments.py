@@ -189,6 +189,11 @@ def check_choice(value: Any, choices: Sequence[Any], argument: str, where: str) 
 
 
 def check_data_format(data_format: Any, where: str) -> str:
-    """Return ``'channels_last'`` or ``'channels_first'``, in any case; else raise `ValueError`."""
+    """Return ``'channels_last'``, also for None, or ``'channels_first'``, in any case.
+
+    Raises:
+        ValueError: it is something else.
+    """
     formats = ("channels_last", "channels_first")
-    return check_choice(lowered(data_format), formats, "data_format", where)
+    chosen = formats[0] if data_format is None else lowered(data_format)
+    return check_choice(chosen, formats, "data_format", where)

@@ -18,6 +18,7 @@ from gpunet.functions.regularization import *
 from gpunet.functions.shaping import *
 from gpunet.functions.softmax import *
 from gpunet.functions.spatial import *
+from gpunet.functions.upsampling import *
 from gpunet.naming import public_names
 
 __all__ = public_names(globals())

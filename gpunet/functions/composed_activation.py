@@ -6,11 +6,10 @@ as in PyTorch's formulas for one element; its vectorized loops differ among them
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from gpunet.arguments import check_number, integer, number
-from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.autograd import Array, Result, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
 from gpunet.functions.activation import sigmoid, softplus, tanh
 from gpunet.functions.elementwise import multiply, negative
@@ -31,8 +30,6 @@ __all__ = [
     "tanh_shrink",
     "threshold",
 ]
-
-Result = tuple[Array, Callable[[Array], Any]]
 
 
 @differentiable

@@ -169,7 +169,7 @@ class _Probe:
                 "a layer or model itself, not a function around it, or give it dtype='float64'."
             )
         self.direction = self._draw(output.value)
-        if output.node is not None:
+        if output.node is not None or output.requires_grad:
             output.backward(self.direction)
 
     def _output(self) -> Tensor:

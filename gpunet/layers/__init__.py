@@ -1,17 +1,22 @@
 """Layers, under Keras' names."""
 
 # ruff: noqa: F403
+from gpunet.layers.activation import *
+from gpunet.layers.borders import *
 from gpunet.layers.convolution import *
 from gpunet.layers.convolution_transpose import *
 from gpunet.layers.dense import *
 from gpunet.layers.depthwise import *
+from gpunet.layers.global_pooling import *
 from gpunet.layers.input import *
+from gpunet.layers.lambdas import *
 from gpunet.layers.layer import Layer as Layer
 from gpunet.layers.merging import *
 from gpunet.layers.pooling import *
 from gpunet.layers.preprocessing import *
 from gpunet.layers.regularization import *
 from gpunet.layers.reshaping import *
+from gpunet.layers.upsampling import *
 from gpunet.naming import public_names
 
 __all__ = public_names(globals())

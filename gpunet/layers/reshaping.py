@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from gpunet import functions
-from gpunet.arguments import check_data_format
+from gpunet.arguments import check_data_format, integer, positive_integer
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.roles import Flat, Role
 
-__all__ = ["Flatten", "Reshape"]
+__all__ = ["Flatten", "Permute", "RepeatVector", "Reshape"]
 
 
 class Reshape(Layer):
@@ -81,3 +81,68 @@ class Flatten(Layer):
 
     def fusion_role(self) -> Role | None:
         return Flat() if self.data_format == "channels_last" else None
+
+
+class Permute(Layer):
+    """Change the order of the axes after the batch.
+
+    Arguments:
+        dims: the axes of the input in their new order, counted from 1.
+        options: those of every `Layer`.
+
+    >>> Permute((2, 1)).compute_output_shape((None, 10, 64))
+    (None, 64, 10)
+    """
+
+    def __init__(self, dims: Any, **options: Any) -> None:
+        super().__init__(**options)
+        given = dims if isinstance(dims, list | tuple) else (dims,)
+        self.dims = tuple(integer(axis, "dims", "Permute") for axis in given)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(
+                f"Permute: dims must contain each of 1 to {len(self.dims)} once, received {dims}."
+            )
+
+    def check_input(self, shape: Shape) -> None:
+        if len(shape) != len(self.dims) + 1:
+            raise ValueError(
+                f"Permute with dims={self.dims} expects inputs of {len(self.dims) + 1} dimensions, "
+                f"the batch counted, received {len(shape)}: {tuple(shape)}."
+            )
+
+    def call(self, x: Any) -> Any:
+        return functions.transpose(x, (0, *self.dims))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self.check_input(input_shape)
+        return (input_shape[0], *(input_shape[axis] for axis in self.dims))
+
+
+class RepeatVector(Layer):
+    """Repeat each sample as the steps of a sequence: (batch, features) to (batch, n, features).
+
+    Arguments:
+        n: how many times.
+        options: those of every `Layer`.
+
+    >>> RepeatVector(3).compute_output_shape((None, 32))
+    (None, 3, 32)
+    """
+
+    def __init__(self, n: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.n = positive_integer(n, "n", "RepeatVector")
+
+    def check_input(self, shape: Shape) -> None:
+        if len(shape) != 2:
+            raise ValueError(
+                f"RepeatVector expects inputs of shape (batch, features), received {len(shape)} "
+                f"dimensions: {tuple(shape)}."
+            )
+
+    def call(self, x: Any) -> Any:
+        return functions.broadcast_to(functions.expand_dims(x, 1), (x.shape[0], self.n, x.shape[1]))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self.check_input(input_shape)
+        return (input_shape[0], self.n, input_shape[1])

@@ -120,10 +120,11 @@ def check_dropout(key: Any, rate: float) -> tuple[int, float]:
         TypeError: `key` is no key.
         ValueError: `rate` is out of range.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: expected a rate of at least 0 and below 1, received {rate!r}.")
+    if not 0 <= rate <= 1:
+        raise ValueError(f"dropout: expected a rate from 0 to 1, received {rate!r}.")
     random.check_key(key)
-    return min(round(rate * 2**32), 2**32 - 1), 1 / (1 - rate)
+    # Of 2**32 numbers the largest passes at any rate: at rate 1 it is scaled to 0.
+    return min(round(rate * 2**32), 2**32 - 1), 1 / (1 - rate) if rate < 1 else 0.0
 
 
 def check_update(

@@ -20,7 +20,7 @@ def dropout_forward(x: Array, key: Array, *, rate: float) -> Array:
     Arguments:
         x: any shape.
         key: uint64 (2,), from `gpunet.random.next_key`.
-        rate: from 0 to below 1.
+        rate: from 0 to 1, which leaves nothing.
 
     Raises:
         TypeError: `key` is no key.

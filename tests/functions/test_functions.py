@@ -22,6 +22,8 @@ from gpunet.primitives import Stage
 
 rng = np.random.default_rng(0)
 
+KEY = random.Generator(3).next_key()
+
 
 def draw(*shape, low=-2.0, high=2.0):
     return rng.uniform(low, high, shape)
@@ -36,6 +38,7 @@ CASES = {
     "absolute": [((draw(3, 4),), {}, np.abs)],
     "activate": [((draw(9), "softplus"), {}, None)],
     "add": [((draw(3, 1), draw(4)), {}, np.add)],
+    "alpha_dropout": [((draw(8, 5), KEY), {"rate": 0.4}, None)],
     "astype": [((draw(3, 4), "float64"), {}, np.ndarray.astype)],
     "average_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": (2, 3), "padding": "same"}, None)],
     "broadcast_to": [((draw(3, 1), (2, 3, 4)), {}, np.broadcast_to)],
@@ -53,10 +56,15 @@ CASES = {
         ((draw(4, 3), draw(3, 2)), {}, np.matmul),
     ],
     "divide": [((draw(3, 1), draw(4, low=0.5)), {}, np.divide)],
-    "dropout": [((draw(8, 5), random.Generator(3).next_key()), {"rate": 0.4}, None)],
+    "dropout": [
+        ((draw(8, 5), KEY), {"rate": 0.4}, None),
+        ((draw(8, 5), KEY), {"rate": 0.4, "noise_shape": (8, 1)}, None),
+    ],
     "elu": [((draw(9),), {"alpha": 0.7}, None)],
     "exp": [((draw(5),), {}, np.exp)],
     "expand_dims": [((draw(3, 4), (0, 2)), {}, np.expand_dims)],
+    "gaussian_dropout": [((draw(8, 5), KEY), {"rate": 0.4}, None)],
+    "gaussian_noise": [((draw(8, 5), KEY), {"stddev": 0.4}, None)],
     "gelu": [((draw(9),), {}, None), ((draw(9),), {"approximate": True}, None)],
     "getitem": [
         ((draw(5, 4), (slice(1, 4), 2)), {}, lambda x, index: x[index]),
@@ -165,6 +173,10 @@ CASES = {
     "transpose": [
         ((draw(2, 3, 4), (1, 2, 0)), {}, np.transpose),
         ((draw(2, 3),), {}, np.transpose),
+    ],
+    "upsample": [
+        ((draw(2, 3), (1, 3)), {}, lambda x, _: np.repeat(x, 3, 1)),
+        ((draw(2, 3, 4), (1, 3, 2)), {"interpolation": "bicubic"}, None),
     ],
     "var": [((draw(3, 4), 1), {}, np.var)],
     "where": [((np.array([True, False, True]), draw(3), draw(2, 1)), {}, np.where)],

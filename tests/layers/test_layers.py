@@ -253,7 +253,7 @@ def test_inputs_unlike_those_it_was_built_for_name_the_layer():
         (lambda: Conv2D(4, 3, strides=0), ValueError, "strides"),
         (lambda: Conv2D(3, 3, groups=2), ValueError, "multiple of groups"),
         (lambda: Conv2D(3, 3, data_format="NHWC"), ValueError, "channels_last"),
-        (lambda: Dropout(1.0), ValueError, "below 1, received 1.0"),
+        (lambda: Dropout(1.1), ValueError, "0 to 1, received 1.1"),
         (lambda: Dropout("a"), ValueError, "received 'a'"),
         (lambda: Reshape((-1, -1)), ValueError, "at most one -1"),
         (lambda: Dense(3, input_shape=(-3,)), ValueError, "positive integers"),

@@ -81,6 +81,34 @@ def channels_first() -> Sequential:
     )
 
 
+def of_sequences() -> Model:
+    """Layers without kernels of their own; of sequences, images, volumes and rows."""
+    x = Input(X.shape[1:])
+    image = layers.ZeroPadding2D(((1, 0), 1))(layers.Cropping2D(1)(x))  # (5, 6, 2)
+    image = layers.UpSampling2D(2, interpolation="bilinear")(layers.SpatialDropout2D(0.2)(image))
+    image = layers.UpSampling2D((1, 2))(layers.PReLU("ones", shared_axes=[1, 2])(image))
+    volume = layers.ZeroPadding3D(1)(layers.Cropping3D(1)(Reshape((10, 6, 4, 2))(image)))
+    volume = layers.UpSampling3D((1, 2, 1))(layers.SpatialDropout3D(0.2, seed=3)(volume))
+    steps = layers.Permute((2, 1))(Reshape((6, 12))(x))
+    steps = layers.UpSampling1D(2)(layers.ZeroPadding1D(2)(layers.Cropping1D(1)(steps)))
+    steps = layers.SpatialDropout1D(0.1)(steps)
+    pooled = [
+        layers.GlobalAveragePooling1D()(steps), layers.GlobalMaxPooling1D()(steps),
+        layers.GlobalAveragePooling2D()(image), layers.GlobalMaxPooling2D()(image),
+        layers.GlobalAveragePooling3D()(volume), layers.GlobalMaxPooling3D()(volume),
+    ]  # fmt: skip
+    row = layers.Concatenate()(pooled)
+    rows = Flatten()(layers.ReLU(max_value=2.0)(layers.RepeatVector(3)(row)))
+    for layer in (
+        layers.GaussianNoise(0.1), Dense(6), layers.LeakyReLU(),
+        layers.GaussianDropout(0.1, seed=1), Dense(6), layers.ELU(0.5),
+        layers.AlphaDropout(0.1), layers.Lambda(functions.mish),
+        Dense(3), layers.Identity(), layers.Softmax(),
+    ):  # fmt: skip
+        rows = layer(rows)
+    return Model(x, rows)
+
+
 class Mixed(Model):
     """A model of one's own, by operators, functions, NumPy's functions and indexing."""
 
@@ -109,17 +137,24 @@ def merging() -> Model:
 
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
-    "merging": merging,
+    "merging": merging, "of sequences": of_sequences,
 }  # fmt: skip
 USED_LAYERS = {
-    "Activation", "Add", "Average", "AveragePooling2D", "Concatenate", "Conv2D", "Dense", "Dot",
-    "Dropout", "Flatten", "Input", "InputLayer", "Layer", "MaxPooling2D", "Maximum", "Minimum",
-    "Multiply", "Rescaling", "Reshape", "Subtract",
+    "Activation", "Add", "AlphaDropout", "Average", "AveragePooling2D", "Concatenate", "Conv2D",
+    "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout", "ELU", "Flatten",
+    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
+    "Identity", "Input", "InputLayer", "Lambda", "Layer", "LeakyReLU", "MaxPooling2D", "Maximum",
+    "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector", "Rescaling", "Reshape",
+    "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Subtract",
+    "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
+    "ZeroPadding3D",
 }  # fmt: skip
 
 
 def test_every_layer_is_used():
-    assert set(layers.__all__) == USED_LAYERS, "use the new layer in MODELS"
+    classes = {getattr(layers, name).__name__ for name in layers.__all__}  # without other names
+    assert classes == USED_LAYERS, "use the new layer in MODELS"
 
 
 def trained(

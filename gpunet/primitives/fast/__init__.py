@@ -19,7 +19,7 @@ from gpunet.primitives.fast.softmax import *
 from gpunet.primitives.fast.training import *
 from gpunet.primitives.fast.update import *
 from gpunet.primitives.names import PRIMITIVES
-from gpunet.primitives.reference import dropout_backward, dropout_forward
+from gpunet.primitives.reference import dropout_backward, dropout_forward, normal_like
 
 __all__ = list(PRIMITIVES)
 

@@ -259,9 +259,14 @@ def test_dropout_at_rate_0_is_the_input() -> None:
     assert primitives.dropout_forward(x, random.next_key(), rate=0).tolist() == x.tolist()
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1, 1.5, float("nan")])
+def test_dropout_at_rate_1_is_0() -> None:
+    x = np.ones((4, 5))
+    assert not primitives.dropout_forward(x, random.next_key(), rate=1).any()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])
 def test_dropout_rate_out_of_range(rate: float) -> None:
-    with pytest.raises(ValueError, match="at least 0 and below 1, received"):
+    with pytest.raises(ValueError, match="rate from 0 to 1, received"):
         primitives.dropout_forward(np.zeros(3), random.next_key(), rate=rate)
 
 

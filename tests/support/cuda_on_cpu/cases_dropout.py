@@ -48,7 +48,7 @@ CASES = [
     ),
     *(
         Case("dropout_forward", f"rate={rate}", partial(dropout, shape=(8, 9), rate=rate))
-        for rate in (0.0, 2**-33, 1 - 2**-53)
+        for rate in (0.0, 2**-33, 1 - 2**-53, 1.0)
     ),
     *(
         Case("dropout_forward", f"{shape}", partial(dropout, shape=shape, rate=0.25))

@@ -373,6 +373,20 @@ MUTANTS = [
         "block += 2 * thread_count()) {",
     ),
     Mutant(
+        "a sine for a cosine",
+        "normal.cu",
+        "normal_like",
+        "radius * cos_pi(2 * v)",
+        "radius * sin_pi(2 * v)",
+    ),
+    Mutant(
+        "an odd last element left out",
+        "normal.cu",
+        "normal_like",
+        "if (place < count) y[place]",
+        "if (place + 1 < count) y[place]",
+    ),
+    Mutant(
         "nine rounds",
         "philox.cuh",
         "dropout_forward",

@@ -42,6 +42,12 @@ SHIM_FUNCTION(log1p)
 SHIM_FUNCTION(sqrt)
 SHIM_FUNCTION(tanh)
 #undef SHIM_FUNCTION
+extern "C" double cos(double) noexcept;
+extern "C" double sin(double) noexcept;
+inline double cospi(const double x) { return cos(3.14159265358979323846 * x); }
+inline double sinpi(const double x) { return sin(3.14159265358979323846 * x); }
+inline float cospif(const float x) { return static_cast<float>(cospi(static_cast<double>(x))); }
+inline float sinpif(const float x) { return static_cast<float>(sinpi(static_cast<double>(x))); }
 
 namespace shim {
 

@@ -19,7 +19,7 @@ __all__ = ["FAKED"]
 # with those of the installed CuPy: what CuPy does not have must not be here.
 _UFUNCS = [
     "absolute", "add", "bitwise_and", "bitwise_or", "bitwise_xor", "cos", "divide", "equal",
-    "exp", "floor_divide", "greater", "greater_equal", "invert", "isfinite", "isnan",
+    "exp", "expm1", "floor_divide", "greater", "greater_equal", "invert", "isfinite", "isnan",
     "left_shift", "less", "less_equal", "log", "logical_and", "logical_not", "logical_or",
     "maximum", "minimum", "multiply", "negative", "not_equal", "power", "remainder",
     "right_shift", "sign", "sin", "sqrt", "square", "subtract", "tanh", "true_divide",
@@ -28,14 +28,14 @@ _OTHERS = [
     "all", "any", "argmax", "argmin", "argsort", "argwhere", "bincount", "broadcast_to", "clip",
     "concatenate", "cumsum", "diff", "expand_dims", "flatnonzero", "matmul", "max", "mean",
     "min", "moveaxis", "ndim", "nonzero", "pad", "prod", "ravel", "repeat", "reshape",
-    "searchsorted", "shape", "size", "split", "squeeze", "stack", "sum", "take",
+    "searchsorted", "shape", "sinc", "size", "sort", "split", "squeeze", "stack", "sum", "take",
     "take_along_axis", "transpose", "unique", "var", "where",
 ]  # fmt: skip
 _NEED_AN_ARRAY = {
     "argwhere", "broadcast_to", "clip", "expand_dims", "pad", "split", "take_along_axis", "where",
 }  # fmt: skip
 # The host waits for the device.
-_WAIT = {"argsort", "argwhere", "bincount", "flatnonzero", "nonzero", "unique"}
+_WAIT = {"argsort", "argwhere", "bincount", "flatnonzero", "nonzero", "sort", "unique"}
 _MOST_COPIES = 8  # that concatenate launches; for more arrays it copies their addresses to the GPU
 
 

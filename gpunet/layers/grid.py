@@ -1,0 +1,99 @@
+"""The base of layers over inputs with one, two or three spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from gpunet.arguments import check_data_format, positive_integer
+from gpunet.layers.layer import Layer, Shape
+
+__all__ = ["GridLayer", "each_axis", "in_pairs"]
+
+
+class GridLayer(Layer):
+    """A layer over (batch, spatial axes, channels), or (batch, channels, spatial axes).
+
+    A subclass sets `rank`, and writes `output_size` where sizes change.
+
+    Arguments:
+        data_format: 'channels_last', also for None, or 'channels_first'.
+        options: those of every `Layer`.
+    """
+
+    rank: ClassVar[int]
+
+    def __init__(self, data_format: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.data_format = check_data_format(data_format, type(self).__name__)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The positions of the spatial axes."""
+        first = 2 if self.data_format == "channels_first" else 1
+        return tuple(range(first, first + self.rank))
+
+    def output_size(self, position: int, size: int) -> int:
+        """Return the size of the output along a spatial axis, the first of which is 0."""
+        return size
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self.check_rank(input_shape)
+        sizes = list(input_shape)
+        for position, axis in enumerate(self.axes):
+            size = sizes[axis]
+            sizes[axis] = None if size is None else self.output_size(position, size)
+        return tuple(sizes)
+
+    def check_input(self, shape: Shape) -> None:
+        self.compute_output_shape(shape)
+
+    def check_rank(self, shape: Shape) -> None:
+        """Raise `ValueError` unless there are as many axes as the layer takes."""
+        if len(shape) != self.rank + 2:
+            kind = type(self).__name__
+            names = ("depth", "height", "width")[-self.rank :] if self.rank > 1 else ("steps",)
+            first = self.data_format == "channels_first"
+            layout = ", ".join(("channels", *names) if first else (*names, "channels"))
+            raise ValueError(
+                f"{kind} expects inputs of shape (batch, {layout}), received {len(shape)} "
+                f"dimensions: {tuple(shape)}."
+            )
+
+
+def each_axis(value: Any, rank: int, argument: str, where: str) -> tuple[int, ...]:
+    """Return one positive integer for each axis, from one for all or a list.
+
+    >>> each_axis(2, 3, "size", "UpSampling3D")
+    (2, 2, 2)
+    """
+    several = isinstance(value, list | tuple)
+    if several and len(value) != rank:
+        raise ValueError(f"{where}: {argument} must hold {rank} integers, received {value!r}.")
+    sizes = value if several else [value] * rank
+    return tuple(positive_integer(size, argument, where) for size in sizes)
+
+
+def in_pairs(value: Any, rank: int, argument: str, where: str) -> tuple[tuple[int, int], ...]:
+    """Return (before, after) for each axis, from one integer, one for each axis, or pairs.
+
+    For one axis the pair itself is given.
+
+    >>> in_pairs((1, (0, 2)), 2, "padding", "ZeroPadding2D"), in_pairs((0, 1), 1, "cropping", "")
+    (((1, 1), (0, 2)), ((0, 1),))
+    """
+    if isinstance(value, list | tuple) and rank > 1:
+        entries: Sequence[Any] = value
+    else:
+        entries = [value] * rank
+    pairs = [entry if isinstance(entry, list | tuple) else (entry, entry) for entry in entries]
+    if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            f"{where}: {argument} must be an integer, or "
+            + (f"{rank} integers or pairs (before, after)" if rank > 1 else "(before, after)")
+            + f", received {value!r}."
+        )
+    before_after = [
+        [positive_integer(size, argument, where, or_zero=True) for size in pair] for pair in pairs
+    ]
+    return tuple((before, after) for before, after in before_after)
