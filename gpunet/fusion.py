@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gpunet import activations, functions, primitives, symbolic
-from gpunet.autograd import Array, Tensor, is_recording
+from gpunet.autograd import Array, Tensor, differentiable, is_recording
 from gpunet.layers.building import name_layer
 from gpunet.layers.layer import is_training
 from gpunet.layers.roles import Apply, Flat, Pass, Pool, Product, Role, attributes_version, role_of
@@ -414,12 +414,26 @@ class FusedLoss:
         self._input, self._parameters = (x if wants else None), chain.parameters
         return Tensor(self.result.probabilities)
 
-    def backward(self) -> None:
-        """Pass the gradients on to the weights, and to what comes before the chain."""
+    def backward(self, penalty: Tensor | None = None) -> None:
+        """Pass the gradients on to the weights, and to what comes before the chain.
+
+        Arguments:
+            penalty: a further loss to differentiate, perhaps of the same calls before the chain.
+        """
         assert self.result is not None
         grads = [grad for pair in self.result.grads for grad in pair if grad is not None]
         for parameter, grad in zip(self._parameters, grads, strict=True):
             if parameter.requires_grad:
                 parameter.accumulate(grad)
-        if self._input is not None:
+        if penalty is not None and self._input is not None:
+            penalty = _beside(penalty, self._input, input_grad=self.result.input_grad)
+        if penalty is not None:
+            penalty.backward()
+        elif self._input is not None:
             self._input.backward(self.result.input_grad)
+
+
+@differentiable
+def _beside(penalty: Array, x: Array, *, input_grad: Array) -> tuple[Array, Any]:
+    """Return `penalty`; its gradient goes on, and with it the one of `x` that is known."""
+    return penalty, lambda output_grad: (output_grad, input_grad)

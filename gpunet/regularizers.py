@@ -1,10 +1,12 @@
-"""Regularizers, under Keras' names: losses of weights, added to the loss that is trained."""
+"""Regularizers, under Keras' names: losses of weights and outputs, added to the loss trained."""
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from gpunet import functions
@@ -13,8 +15,11 @@ from gpunet.autograd import Parameter, Tensor
 from gpunet.configurable import Configurable, Registry
 
 __all__ = [
-    "L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "penalties", "penalty", "serialize",
+    "L1", "L1L2", "L2", "Regularizer", "activity_loss", "add_loss", "collect_losses", "deserialize",
+    "get", "penalties", "penalty", "serialize",
 ]  # fmt: skip
+
+_added: ContextVar[list[Tensor] | None] = ContextVar("added", default=None)
 
 
 class Regularizer(Configurable):
@@ -72,32 +77,78 @@ class L2(L1L2):
         super().__init__(l2=l2)
 
 
-def penalties(weights: Iterable[Parameter]) -> list[Tensor]:
-    """Return the losses of the weights that have a regularizer, one number each.
+@contextmanager
+def collect_losses() -> Iterator[list[Tensor]]:
+    """Collect what is given to `add_loss` inside the block, such as by the layers of one step.
+
+    >>> with collect_losses() as losses:
+    ...     add_loss(Tensor(2.0), "an example")
+    >>> losses
+    [Tensor(array(2.))]
+    """
+    added: list[Tensor] = []
+    token = _added.set(added)
+    try:
+        yield added
+    finally:
+        _added.reset(token)
+
+
+def add_loss(loss: Any, source: str) -> None:
+    """Add a loss to those that are collected; nothing happens where none are.
+
+    Arguments:
+        loss: a tensor of one number, or a list of them.
+        source: what the loss is of, for messages.
 
     Raises:
-        TypeError: a regularizer returns something else.
+        TypeError: it is none of these.
     """
-    found = []
-    for weight in weights:
-        if weight.regularizer is None:
-            continue
-        penalty = weight.regularizer(weight)
-        if not isinstance(penalty, Tensor) or penalty.size != 1:
-            received = f"shape {penalty.shape}" if hasattr(penalty, "shape") else repr(penalty)
-            raise TypeError(
-                f"The regularizer of weight {weight.name!r} must return a tensor of one number, "
-                f"received {received}: compute with operators and gpunet.functions, and end with "
-                ".sum()."
-            )
-        found.append(penalty.reshape(()))
-    return found
+    given = list(loss) if isinstance(loss, list | tuple) else [loss]
+    found = [_one_number(x, source) for x in given]
+    added = _added.get()
+    if added is not None:
+        added.extend(found)
+
+
+def activity_loss(regularizer: Any, output: Tensor, layer: str) -> Tensor:
+    """Return the loss of an output of a layer, divided by the batch size as in Keras.
+
+    Raises:
+        TypeError: the regularizer returns something else than one number.
+    """
+    loss = _one_number(regularizer(output), f"The activity_regularizer of layer {layer!r}")
+    return loss / max(output.shape[0], 1) if output.ndim else loss
+
+
+def penalties(weights: Iterable[Parameter]) -> list[Tensor]:
+    """Return the losses of the weights that have a regularizer, and those collected now.
+
+    Raises:
+        TypeError: a regularizer returns something else than one number.
+    """
+    found = [
+        _one_number(weight.regularizer(weight), f"The regularizer of weight {weight.name!r}")
+        for weight in weights
+        if weight.regularizer is not None
+    ]
+    return [*found, *(_added.get() or ())]
 
 
 def penalty(weights: Iterable[Parameter]) -> Tensor | None:
-    """Return the sum of the losses of the weights, None if no weight has a regularizer."""
+    """Return the sum of `penalties`, None if there are none."""
     found = penalties(weights)
     return functools.reduce(operator.add, found) if found else None
+
+
+def _one_number(loss: Any, source: str) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.size != 1:
+        received = f"shape {loss.shape}" if hasattr(loss, "shape") else repr(loss)
+        raise TypeError(
+            f"{source} must return a tensor of one number, received {received}: compute with "
+            "operators and gpunet.functions, and end with .sum()."
+        )
+    return loss.reshape(())
 
 
 _REGISTRY = Registry("regularizer", Regularizer, globals().values(), function="(weight)")

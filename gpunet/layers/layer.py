@@ -48,6 +48,8 @@ class Layer(WeightOwner, Configurable):
         name: for messages, `summary()` and the paths of weights; by default after the class.
         trainable: False to exclude the layer's weights from training.
         dtype: of the weights, 'float32' or 'float64'.
+        activity_regularizer: a name or instance of `gpunet.regularizers`, or a function of the
+            output; its result, divided by the batch size, is added to the loss that is trained.
 
     >>> class Scale(Layer):
     ...     def build(self, input_shape):
@@ -76,6 +78,7 @@ class Layer(WeightOwner, Configurable):
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = "float32",
+        activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
         super().__init__(**unknown)
@@ -83,6 +86,7 @@ class Layer(WeightOwner, Configurable):
         self.named_by_user, self.named_by_model = name is not None, False
         self.trainable = boolean(trainable, "trainable", self.name)
         self.dtype = weight_dtype(dtype, self.name)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = self._is_building = False
         self.input_shape: Any = None  # with the batch, once built; several inputs: a structure
         if input_dim is not None:
@@ -178,6 +182,18 @@ class Layer(WeightOwner, Configurable):
         else:
             pending.append((parameter, array))
 
+    def add_loss(self, loss: Any) -> None:
+        """Add a loss to the one that is trained, from within `call`.
+
+        It counts in the training step, the evaluation or the `regularizers.collect_losses()` that
+        the layer is called in; elsewhere nothing happens.
+
+        Arguments:
+            loss: a tensor of one number, or a list of them.
+        """
+        vars(self)["adds_losses"] = True  # no attribute of which fusion would take note
+        regularizers.add_loss(loss, f"add_loss of layer {self.name!r}")
+
     # Calls
 
     def __call__(
@@ -208,7 +224,12 @@ class Layer(WeightOwner, Configurable):
         token = None if training is None else _training.set(bool(training))
         try:
             args = self._prepare(args)
-            return _checked_output(function(*args, **kwargs, **self._options(mask)))
+            output = _checked_output(function(*args, **kwargs, **self._options(mask)))
+            if self.activity_regularizer is not None:
+                for each in symbolic.flatten(output):
+                    loss = regularizers.activity_loss(self.activity_regularizer, each, self.name)
+                    regularizers.add_loss(loss, self.name)
+            return output
         except (TypeError, ValueError) as error:
             if isinstance(error, TypeError) and _is_of_this_frame(error):
                 takes = ", ".join(inspect.signature(function).parameters)
@@ -292,7 +313,7 @@ class Layer(WeightOwner, Configurable):
     def dry_call(self, *args: Any, **kwargs: Any) -> Any:
         """Return the output of a call that leaves the state of the layer as it is."""
         state = [(w, w.value.copy()) for w in self.weights if not w.trainable]
-        with no_grad(), collect_updates():
+        with no_grad(), collect_updates(), regularizers.collect_losses():
             output = self(*args, **kwargs)
         for weight, value in state:
             weight.value[...] = value

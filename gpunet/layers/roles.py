@@ -58,9 +58,11 @@ Role = Product | Pool | Apply | Flat | Pass
 
 
 def role_of(layer: Any) -> Role | None:
-    """Return the role that the layer's own class declares, if its `call` was not replaced."""
+    """Return the role that the layer's own class declares; None if its call does more than that."""
     declared = vars(type(layer)).get("fusion_role")
-    return None if declared is None or "call" in vars(layer) else declared(layer)
+    if declared is None or "call" in vars(layer) or layer.activity_regularizer is not None:
+        return None
+    return declared(layer)
 
 
 def attributes_version() -> int:

@@ -143,7 +143,10 @@ class WeightOwner:
 
     @Replaceable
     def losses(self) -> list[Tensor]:
-        """The losses of the regularizers of the trainable weights, one number each."""
+        """The losses of the regularizers of the trainable weights, one number each.
+
+        Within a step or `regularizers.collect_losses()`, also those that layers have added.
+        """
         return penalties(self.trainable_weights)
 
     def split_weights(self) -> tuple[list[Parameter], list[Parameter]]:

@@ -14,6 +14,7 @@ from gpunet.callbacks import CallbackList
 from gpunet.losses import LossFunctionWrapper
 from gpunet.metrics import MeanMetricWrapper
 from gpunet.primitives.precision import use_precision
+from gpunet.regularizers import collect_losses
 from gpunet.symbolic import flatten, pack
 from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.finite import NonFiniteLossError
@@ -123,7 +124,8 @@ def _train_by_own_steps(
 
 
 def _checked_logs(model: Any, method: str, data: Any) -> dict[str, Any]:
-    logs = getattr(model, method)(data)
+    with collect_losses():
+        logs = getattr(model, method)(data)
     if not isinstance(logs, dict):
         raise TypeError(
             f"{type(model).__name__}.{method} must return a dictionary of logs, such as "
@@ -185,7 +187,9 @@ def _is_by_sample(model: Any) -> bool:
     That is known of gpunet's own losses and metrics; others may compare samples with each other.
     """
     own = ("test_step", "compute_loss", "compute_metrics")
-    if any(model._defines(method) for method in own):
+    if any(model._defines(method) for method in own) or any(
+        getattr(layer, "adds_losses", False) for layer in model.with_sublayers()
+    ):
         return False
     objective = model._objective
     parts = [loss for loss in objective.losses if loss is not None]

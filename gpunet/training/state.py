@@ -210,7 +210,7 @@ class TrainingState:
         return inputs, y, pack(outputs, batch.weights) if batch.weights else None
 
     def penalty(self) -> Tensor | None:
-        """Return the sum of what the regularizers of the weights add to the loss, if any do."""
+        """Return the sum of what regularizers of weights and layers add to the loss, if any do."""
         laid_out = self.parameters
         weights = self.model.trainable_weights if laid_out is None else laid_out.trainable
         return penalty(weights)

@@ -9,6 +9,7 @@ from gpunet.autograd import Array, Tensor, recording
 from gpunet.backend import asarray
 from gpunet.fusion import FusedLoss, call_with_loss
 from gpunet.layers.layer import collect_updates
+from gpunet.regularizers import collect_losses
 from gpunet.symbolic import flatten, pack
 from gpunet.training.batches import Batch
 from gpunet.training.interrupts import uninterruptible
@@ -75,7 +76,7 @@ def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
     state.parameters.start()
     inputs = state.pack_inputs(batch.inputs)
     batch = _beside(batch, state.parameters.buffer)
-    with collect_updates() as updates:
+    with collect_updates() as updates, collect_losses():
         outputs, fused = _call(state, inputs, batch)
         if fused is None:
             flat = flatten(outputs)
@@ -86,11 +87,10 @@ def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
         else:
             flat, each = [outputs], ()
             losses, correct = fused.losses, fused.correct
-            fused.backward()
             penalty = state.penalty()
+            fused.backward(penalty)
             if penalty is not None:
                 losses = losses + penalty.value
-                penalty.backward()
     state.parameters.finish()
     values = [output.value for output in flat]
     return Outcome(batch, values, losses, each, correct, updates, _template(outputs, flat))
@@ -99,10 +99,11 @@ def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
 def evaluate_batch(state: TrainingState, batch: Batch) -> Outcome:
     """Return the predictions and the loss of a batch, without training."""
     inputs = state.pack_inputs(batch.inputs)
-    outputs = state.model(inputs, training=False)
-    flat = flatten(outputs)
-    batch = _beside(batch, flat[0].value)
-    loss, each = compute_loss(state, inputs, outputs, batch, training=False)
+    with collect_losses():
+        outputs = state.model(inputs, training=False)
+        flat = flatten(outputs)
+        batch = _beside(batch, flat[0].value)
+        loss, each = compute_loss(state, inputs, outputs, batch, training=False)
     values = [output.value for output in flat]
     losses = loss.value.reshape(1)
     return Outcome(batch, values, losses, each, None, (), _template(outputs, flat))

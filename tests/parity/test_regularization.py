@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gpunet
 from gpunet import layers
 
 keras = pytest.importorskip("keras")
@@ -72,3 +73,37 @@ def test_a_share_of_1_leaves_nothing_of_dropout_and_is_refused_elsewhere() -> No
         keras.layers.GaussianDropout(1.0)(torch.ones(2), training=True)
     with pytest.raises(ValueError, match="below 1"):
         layers.GaussianDropout(1.0)
+
+
+@pytest.mark.parametrize("with_layer", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_training_with_losses_of_outputs(with_layer: bool) -> None:
+    """Three epochs of SGD, in batches of 8, 8 and 4."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(20, 6)).astype("float32"), rng.integers(0, 3, 20)
+    models = []
+    for module in (gpunet, keras):
+        of = module.layers
+        regularizer = None if with_layer else module.regularizers.L1L2(0.02, 0.01)
+        between = [of.ActivityRegularization(0.02, 0.01)] if with_layer else []
+        models.append(
+            module.Sequential(
+                [
+                    module.Input((6,)),
+                    of.Dense(5, activation="tanh", activity_regularizer=regularizer),
+                    *between,
+                    of.Dense(3, activation="softmax"),
+                ]
+            )
+        )
+    ours, theirs = models
+    ours.set_weights(theirs.get_weights())
+    options = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+    losses = []
+    for model, module in zip(models, (gpunet, keras), strict=True):
+        model.compile(module.optimizers.SGD(0.3), "sparse_categorical_crossentropy")
+        history = model.fit(x, y, validation_split=0.2, **options).history
+        losses.append([*history["loss"], *history["val_loss"]])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for our, their in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-5)

@@ -100,10 +100,10 @@ def of_sequences() -> Model:
     row = layers.Concatenate()(pooled)
     rows = Flatten()(layers.ReLU(max_value=2.0)(layers.RepeatVector(3)(row)))
     for layer in (
-        layers.GaussianNoise(0.1), Dense(6), layers.LeakyReLU(),
+        layers.GaussianNoise(0.1), Dense(6, activity_regularizer="l2"), layers.LeakyReLU(),
         layers.GaussianDropout(0.1, seed=1), Dense(6), layers.ELU(0.5),
-        layers.AlphaDropout(0.1), layers.Lambda(functions.mish),
-        Dense(3), layers.Identity(), layers.Softmax(),
+        layers.AlphaDropout(0.1), layers.ActivityRegularization(l1=0.01),
+        layers.Lambda(functions.mish), Dense(3), layers.Identity(), layers.Softmax(),
     ):  # fmt: skip
         rows = layer(rows)
     return Model(x, rows)
@@ -140,14 +140,14 @@ MODELS = {
     "merging": merging, "of sequences": of_sequences,
 }  # fmt: skip
 USED_LAYERS = {
-    "Activation", "Add", "AlphaDropout", "Average", "AveragePooling2D", "Concatenate", "Conv2D",
-    "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout", "ELU", "Flatten",
-    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
-    "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
-    "Identity", "Input", "InputLayer", "Lambda", "Layer", "LeakyReLU", "MaxPooling2D", "Maximum",
-    "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector", "Rescaling", "Reshape",
-    "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Subtract",
-    "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
+    "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling2D",
+    "Concatenate", "Conv2D", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout",
+    "ELU", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D", "Identity", "Input", "InputLayer", "Lambda", "Layer", "LeakyReLU",
+    "MaxPooling2D", "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector",
+    "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+    "Subtract", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
     "ZeroPadding3D",
 }  # fmt: skip
 
