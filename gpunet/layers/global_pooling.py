@@ -37,7 +37,6 @@ class _GlobalPooling(GridLayer):
         return 1
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        self.check_rank(input_shape)
         pooled = super().compute_output_shape(input_shape)
         if self.keepdims:
             return tuple(1 if axis in self.axes else size for axis, size in enumerate(pooled))

@@ -1,36 +1,27 @@
-"""The base of layers over inputs with one, two or three spatial axes."""
+"""The base of layers that change sizes along spatial axes, and how their options are given."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from gpunet.arguments import check_data_format, positive_integer
-from gpunet.layers.layer import Layer, Shape
+from gpunet.arguments import positive_integer
+from gpunet.layers.layer import Shape
+from gpunet.layers.spatial import SpatialLayer
 
 __all__ = ["GridLayer", "each_axis", "in_pairs"]
 
 
-class GridLayer(Layer):
-    """A layer over (batch, spatial axes, channels), or (batch, channels, spatial axes).
+class GridLayer(SpatialLayer):
+    """A layer that moves elements along spatial axes, or reduces them, in either layout.
 
-    A subclass sets `rank`, and writes `output_size` where sizes change.
-
-    Arguments:
-        data_format: 'channels_last', also for None, or 'channels_first'.
-        options: those of every `Layer`.
+    A subclass writes `call` for both layouts, and `output_size` where sizes change.
     """
-
-    rank: ClassVar[int]
-
-    def __init__(self, data_format: Any = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.data_format = check_data_format(data_format, type(self).__name__)
 
     @property
     def axes(self) -> tuple[int, ...]:
         """The positions of the spatial axes."""
-        first = 2 if self.data_format == "channels_first" else 1
+        first = 2 if self.channels_first else 1
         return tuple(range(first, first + self.rank))
 
     def output_size(self, position: int, size: int) -> int:
@@ -38,7 +29,7 @@ class GridLayer(Layer):
         return size
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        self.check_rank(input_shape)
+        self._check_rank(input_shape)
         sizes = list(input_shape)
         for position, axis in enumerate(self.axes):
             size = sizes[axis]
@@ -47,18 +38,6 @@ class GridLayer(Layer):
 
     def check_input(self, shape: Shape) -> None:
         self.compute_output_shape(shape)
-
-    def check_rank(self, shape: Shape) -> None:
-        """Raise `ValueError` unless there are as many axes as the layer takes."""
-        if len(shape) != self.rank + 2:
-            kind = type(self).__name__
-            names = ("depth", "height", "width")[-self.rank :] if self.rank > 1 else ("steps",)
-            first = self.data_format == "channels_first"
-            layout = ", ".join(("channels", *names) if first else (*names, "channels"))
-            raise ValueError(
-                f"{kind} expects inputs of shape (batch, {layout}), received {len(shape)} "
-                f"dimensions: {tuple(shape)}."
-            )
 
 
 def each_axis(value: Any, rank: int, argument: str, where: str) -> tuple[int, ...]:

@@ -24,7 +24,6 @@ class SpatialLayer(Layer):
 
     def __init__(self, data_format: str | None, **options: Any) -> None:
         super().__init__(**options)
-        data_format = "channels_last" if data_format is None else data_format
         self.data_format = check_data_format(data_format, type(self).__name__)
 
     @property

@@ -138,7 +138,7 @@ def zeros(*shape: int) -> np.ndarray:
         (lambda: layers.Cropping3D()(zeros(1, 4, 1)), ValueError, "batch, depth, height, width"),
         (lambda: layers.ZeroPadding2D("same"), ValueError, "padding must be an integer"),
         (lambda: layers.ZeroPadding3D(1, "last"), ValueError, "data_format must be one of"),
-        (lambda: layers.ZeroPadding1D()(zeros(1, 4)), ValueError, r"\(batch, steps, channels\)"),
+        (lambda: layers.ZeroPadding1D()(zeros(1, 4)), ValueError, r"\(batch, length, channels\)"),
         (lambda: layers.UpSampling1D((2,)), ValueError, "positive integer"),
         (lambda: layers.UpSampling2D((1, 2, 3)), ValueError, "must hold 2 integers"),
         (lambda: layers.UpSampling2D(interpolation="cubic"), ValueError, "did you mean 'bicubic'"),

@@ -109,6 +109,32 @@ def of_sequences() -> Model:
     return Model(x, rows)
 
 
+def of_any_rank() -> Model:
+    """Convolutions and pooling of sequences, images and volumes."""
+    x = Input(X.shape[1:])
+    ends = []
+    for shape, parts in (
+        ((36, 2), [
+            layers.Conv1D(3, 3, padding="causal"), layers.MaxPooling1D(2),
+            layers.DepthwiseConv1D(3), layers.AveragePooling1D(2),
+            layers.SeparableConv1D(2, 3), layers.Conv1DTranspose(2, 3, strides=2),
+        ]),
+        ((6, 6, 2), [
+            layers.DepthwiseConv2D(3, depth_multiplier=2), layers.SeparableConv2D(2, 2),
+            layers.Conv2DTranspose(2, 3, strides=2),
+        ]),
+        ((4, 6, 3, 1), [
+            layers.Conv3D(2, 2), layers.MaxPooling3D((1, 2, 1)), layers.Conv3DTranspose(2, 2),
+            layers.AveragePooling3D(2),
+        ]),
+    ):  # fmt: skip
+        y = Reshape(shape)(x)
+        for layer in parts:
+            y = layer(y)
+        ends.append(Flatten()(y))
+    return Model(x, Dense(3, activation="softmax")(layers.Concatenate()(ends)))
+
+
 class Mixed(Model):
     """A model of one's own, by operators, functions, NumPy's functions and indexing."""
 
@@ -137,18 +163,20 @@ def merging() -> Model:
 
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
-    "merging": merging, "of sequences": of_sequences,
+    "merging": merging, "of sequences": of_sequences, "of any rank": of_any_rank,
 }  # fmt: skip
 USED_LAYERS = {
-    "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling2D",
-    "Concatenate", "Conv2D", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout",
-    "ELU", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
-    "GlobalMaxPooling3D", "Identity", "Input", "InputLayer", "Lambda", "Layer", "LeakyReLU",
-    "MaxPooling2D", "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector",
-    "Rescaling", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
-    "Subtract", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
-    "ZeroPadding3D",
+    "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling1D",
+    "AveragePooling2D", "AveragePooling3D", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D",
+    "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D",
+    "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dot", "Dropout", "ELU", "Flatten",
+    "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
+    "Identity", "Input", "InputLayer", "Lambda", "Layer", "LeakyReLU", "MaxPooling1D",
+    "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D", "SeparableConv2D", "Softmax",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Subtract", "UpSampling1D",
+    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
 }  # fmt: skip
 
 
