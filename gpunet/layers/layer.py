@@ -30,9 +30,10 @@ from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_na
 from gpunet.naming import snake_case
 from gpunet.symbolic import Symbol
 
-__all__ = ["Layer", "Shape", "collect_updates", "is_training"]
+__all__ = ["Layer", "Shape", "collect_updates", "is_frozen", "is_training"]
 
 _training: ContextVar[bool] = ContextVar("training", default=False)
+_frozen: ContextVar[bool] = ContextVar("frozen", default=False)
 _updates: ContextVar[list[tuple[Parameter, Array]] | None] = ContextVar("updates", default=None)
 
 
@@ -172,8 +173,9 @@ class Layer(WeightOwner, Configurable):
     def add_update(self, parameter: Parameter, value: Any) -> None:
         """Set a weight that training changes otherwise than by gradients, as a moving average.
 
-        Within a training step the value is set together with the optimizer's update, and not at
-        all if the step fails; elsewhere it is set at once.
+        Within a training step the value is set just before the optimizer's update, which goes on
+        from it where the weight is trained too, and not at all if the step fails; elsewhere it is
+        set at once.
         """
         array = value.value if isinstance(value, Tensor) else value
         pending = _updates.get()
@@ -222,6 +224,7 @@ class Layer(WeightOwner, Configurable):
     ) -> Any:
         """Return the output of a function in place of `call`, with what else a call does."""
         token = None if training is None else _training.set(bool(training))
+        frozen = None if self.trainable else _frozen.set(True)
         try:
             args = self._prepare(args)
             output = _checked_output(function(*args, **kwargs, **self._options(mask)))
@@ -239,6 +242,8 @@ class Layer(WeightOwner, Configurable):
             name_layer(error, self)
             raise
         finally:
+            if frozen is not None:
+                _frozen.reset(frozen)
             if token is not None:
                 _training.reset(token)
 
@@ -399,6 +404,11 @@ Layer._call_parameters = frozenset({"x"})
 def is_training() -> bool:
     """Return whether the current layer is called in training."""
     return _training.get()
+
+
+def is_frozen() -> bool:
+    """Return whether the current layer, or one that calls it, has ``trainable=False``."""
+    return _frozen.get()
 
 
 @contextmanager

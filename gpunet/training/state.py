@@ -220,8 +220,8 @@ class TrainingState:
         check_finite(losses, self.parameters.gradients)
 
     def update(self, updates: Updates) -> None:
-        """Change the weights: by the optimizer, and by what layers registered in the step."""
-        if self.parameters.trainable:
-            self.optimizer.step(self.parameters.values, self.parameters.gradients)
+        """Change the weights: by what layers registered in the step, and then by the optimizer."""
         for parameter, value in updates:
             parameter.value[...] = value
+        if self.parameters.trainable:
+            self.optimizer.step(self.parameters.values, self.parameters.gradients)

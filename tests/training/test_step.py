@@ -53,6 +53,25 @@ def test_updates_are_applied_with_the_step() -> None:
     assert made.layers[0].calls.numpy() == 3
 
 
+class Halving(Layer):
+    """Halves its weight, which is trained too, in each step."""
+
+    def build(self, input_shape: Any) -> None:
+        self.factor = self.add_weight((), "ones", name="factor")
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            self.add_update(self.factor, self.factor.value / 2)
+        return x * self.factor
+
+
+def test_the_optimizer_goes_on_from_an_update_of_a_trained_weight() -> None:
+    made = Sequential([Input((3,)), Halving()])
+    made.compile(gpunet.optimizers.SGD(0.1), lambda y, p: functions.mean(p))
+    made.train_on_batch(np.ones((2, 3)), np.ones((2, 3)))  # of a gradient of 1
+    np.testing.assert_allclose(made.layers[0].factor.numpy(), 1 / 2 - 0.1, rtol=1e-6)
+
+
 def test_updates_of_a_step_that_fails_are_not_applied() -> None:
     made = model(lambda y, p: functions.mean(p) * np.float32("nan"))
     with pytest.raises(NonFiniteLossError):

@@ -119,10 +119,10 @@ class DeviceState(TrainingState):
         """Change the weights, unless a step has failed; count the updates left out."""
         failed, parameters = self.counters.failed, self.parameters
         bad = (failed[:2] != 0).any() if updates or not parameters.trainable else None
+        for parameter, value in updates:
+            kept = parameter.value
+            kept[...] = get_array_module(kept).where(bad, kept, value)
         if parameters.trainable:
             self.optimizer.step(parameters.values, parameters.gradients, skip=failed, counted=True)
         else:
             failed[2:] += bad
-        for parameter, value in updates:
-            kept = parameter.value
-            kept[...] = get_array_module(kept).where(bad, kept, value)
