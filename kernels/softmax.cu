@@ -20,27 +20,8 @@
 //          its gradient NaN, and nothing is read out of bounds.
 // Registers: at most 72 a thread: exp and log of float64 take most of them; 28 warps still fit.
 
+#include "lanes.cuh"
 #include "softmax.cuh"
-
-constexpr int WARPS_TO_A_ROW = (LANES + WARP - 1) / WARP;
-
-// What the lanes of a row have, taken together in an order that is always the same: all threads of
-// the block take part, and each lane gets its row's result.
-template <typename Operation>
-__device__ inline A over_lanes(A value) {
-    for (int distance = (LANES < WARP ? LANES : WARP) / 2; distance > 0; distance /= 2) {
-        value = Operation::of(value, __shfl_xor_sync(WHOLE_WARP, value, distance));
-    }
-    if constexpr (LANES > WARP) {
-        SHARED(A, parts, WARPS_TO_A_ROW);
-        __syncthreads();  // what is in it has been read
-        if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = value;
-        __syncthreads();
-        value = parts[0];
-        for (int i = 1; i < WARPS_TO_A_ROW; ++i) value = Operation::of(value, parts[i]);
-    }
-    return value;
-}
 
 // A lane's share of a row: elements `first`, `first + step` and so on before `end`; none for a row
 // that is not there.

@@ -1,21 +1,13 @@
-// Purpose: what softmax.cu and head.cu share: operations that lanes take part in, and labels.
+// Purpose: what softmax.cu and head.cu share: numbers that are not finite, and labels.
 //
 // The macro L names their type.
 
 #pragma once
 
-#include "common.cuh"
+#include "operations.cuh"
 
 __device__ inline A infinity() { return bits_float(0x7f800000u); }
 __device__ inline A not_a_number() { return bits_float(0x7fc00000u); }
-
-struct Sum {
-    __device__ static A of(const A a, const A b) { return a + b; }
-};
-
-struct Max {  // or NaN if there is one
-    __device__ static A of(const A a, const A b) { return b > a || b != b ? b : a; }
-};
 
 // A label as a number to compute with.
 template <typename Label>

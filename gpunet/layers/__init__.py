@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403
 from gpunet.layers.activation import *
+from gpunet.layers.batch_normalization import *
 from gpunet.layers.borders import *
 from gpunet.layers.convolution import *
 from gpunet.layers.convolution_transpose import *
@@ -12,10 +13,12 @@ from gpunet.layers.input import *
 from gpunet.layers.lambdas import *
 from gpunet.layers.layer import Layer as Layer
 from gpunet.layers.merging import *
+from gpunet.layers.normalization import *
 from gpunet.layers.pooling import *
 from gpunet.layers.preprocessing import *
 from gpunet.layers.regularization import *
 from gpunet.layers.reshaping import *
+from gpunet.layers.spectral_normalization import *
 from gpunet.layers.upsampling import *
 from gpunet.naming import public_names
 

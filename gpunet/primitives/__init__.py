@@ -30,6 +30,7 @@ from gpunet.primitives.dropout import *
 from gpunet.primitives.linear import *
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.normal import *
+from gpunet.primitives.normalization import *
 from gpunet.primitives.partial_sums import Parts, leaving_parts
 from gpunet.primitives.pooling import *
 from gpunet.primitives.softmax import *

@@ -41,6 +41,12 @@ CASES = {
     "alpha_dropout": [((draw(8, 5), KEY), {"rate": 0.4}, None)],
     "astype": [((draw(3, 4), "float64"), {}, np.ndarray.astype)],
     "average_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": (2, 3), "padding": "same"}, None)],
+    "batch_normalization": [
+        ((draw(2, 3, 4), draw(4), draw(4, low=0.5, high=2), -1, draw(4), draw(4)), {},
+         lambda x, mean, variance, _, offset, scale: (
+             (x - mean) / np.sqrt(variance + 1e-3) * scale + offset)),
+        ((draw(2, 3, 4), draw(3), draw(3, low=0.5, high=2), 1), {"epsilon": 0.1}, None),
+    ],
     "broadcast_to": [((draw(3, 1), (2, 3, 4)), {}, np.broadcast_to)],
     "celu": [((draw(9),), {"alpha": 0.7}, None)],
     "clip": [((draw(5, 4), -1.0, 0.5), {}, np.clip)],
@@ -72,6 +78,10 @@ CASES = {
         ((draw(3, 2), np.array([[True, False]] * 3)), {}, lambda x, index: x[index]),
         ((draw(5, 4), (..., None, -1)), {}, lambda x, index: x[index]),
     ],
+    "group_normalization": [
+        ((draw(2, 3, 5, 6), draw(6), draw(6)), {"groups": 3}, None),
+        ((draw(2, 6, 5),), {"groups": 2, "axis": 1, "epsilon": 0.1}, None),
+    ],
     "glu": [
         ((draw(3, 4),), {}, lambda x: x[:, :2] / (1 + np.exp(-x[:, 2:]))),
         ((draw(4, 3), 0), {}, None),
@@ -80,6 +90,11 @@ CASES = {
     "hard_tanh": [((draw(9),), {}, lambda x: np.clip(x, -1, 1))],
     "hard_sigmoid": [((draw(9, low=-5, high=5),), {}, None)],
     "hard_silu": [((draw(9, low=-5, high=5),), {}, None)],
+    "layer_normalization": [
+        ((draw(3, 4),), {}, lambda x: (
+            (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-7))),
+        ((draw(2, 3, 4), draw(2, 4), draw(2, 4), (0, 2), 0.1), {}, None),
+    ],
     "leaky_relu": [((draw(9),), {"negative_slope": 0.3}, None)],
     "log": [((draw(5, low=0.1),), {}, np.log)],
     "log_sigmoid": [((draw(9),), {}, lambda x: -np.log1p(np.exp(-x)))],
@@ -122,6 +137,7 @@ CASES = {
     "mish": [((draw(9),), {}, lambda x: x * np.tanh(np.log1p(np.exp(x))))],
     "multiply": [((draw(3, 1), draw(2, 1, 4)), {}, np.multiply)],
     "negative": [((draw(3),), {}, np.negative)],
+    "normalize_batch": [],  # below: returns several
     "pad": [((draw(3, 2), ((1, 2), (0, 1))), {}, np.pad)],
     "power": [
         ((draw(5, low=0.2), draw(5)), {}, np.power),
@@ -137,6 +153,11 @@ CASES = {
     "relu6": [((draw(9, high=9),), {}, lambda x: np.clip(x, 0, 6))],
     "rescale": [((draw(2, 3),), {"scale": 0.3, "offset": -1}, lambda x: x * 0.3 - 1)],
     "reshape": [((draw(3, 4), (2, -1)), {}, np.reshape)],
+    "rms_normalization": [
+        ((draw(3, 4), draw(4)), {},
+         lambda x, scale: scale * x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-7)),
+        ((draw(2, 3, 4), draw(3, 4), (-1, 1)), {"epsilon": 0.1}, None),
+    ],
     "selu": [((draw(9),), {}, None)],
     "sigmoid": [((draw(9),), {}, lambda x: 1 / (1 + np.exp(-x)))],
     "silu": [((draw(9),), {}, lambda x: x / (1 + np.exp(-x)))],

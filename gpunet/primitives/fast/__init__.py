@@ -14,12 +14,18 @@ from gpunet.primitives.fast.chain import *
 from gpunet.primitives.fast.conv_pool import *
 from gpunet.primitives.fast.convolution import *
 from gpunet.primitives.fast.linear import *
+from gpunet.primitives.fast.normalization import *
 from gpunet.primitives.fast.pooling import *
 from gpunet.primitives.fast.softmax import *
 from gpunet.primitives.fast.training import *
 from gpunet.primitives.fast.update import *
 from gpunet.primitives.names import PRIMITIVES
-from gpunet.primitives.reference import dropout_backward, dropout_forward, normal_like
+from gpunet.primitives.reference import (
+    dropout_backward,
+    dropout_forward,
+    moving_averages,
+    normal_like,
+)
 
 __all__ = list(PRIMITIVES)
 

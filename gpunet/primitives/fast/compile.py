@@ -51,7 +51,12 @@ BytesIn = Annotated[Any, types.Array(types.uint8, 1, "C", readonly=True)]
 Ints = Annotated[Any, types.Array(types.int64, 1, "C")]
 IntsIn = Annotated[Any, types.Array(types.int64, 1, "C", readonly=True)]
 
-_NUMBERS = {int: types.int64, bool: types.boolean, np.float32: types.float32}
+_NUMBERS = {
+    int: types.int64,
+    bool: types.boolean,
+    float: types.float64,
+    np.float32: types.float32,
+}
 
 _lock = wait_before_fork(threading.RLock())  # one thread compiles at a time
 _ready: list[str] = []  # the kernels that are compiled in this process

@@ -13,6 +13,7 @@ from gpunet.primitives.reference.convolution import *
 from gpunet.primitives.reference.dropout import *
 from gpunet.primitives.reference.linear import *
 from gpunet.primitives.reference.normal import *
+from gpunet.primitives.reference.normalization import *
 from gpunet.primitives.reference.pooling import *
 from gpunet.primitives.reference.softmax import *
 from gpunet.primitives.reference.update import *

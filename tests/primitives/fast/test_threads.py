@@ -56,6 +56,10 @@ def calls() -> dict[str, Callable[[], Any]]:
         fast.sgd_update(*buffers, np.array([0.1], np.float32), momentum=0.9)
         return buffers
 
+    def normalize_backward(shape: tuple[int, ...], groups: int) -> Any:
+        x, ones = flat.reshape(shape), np.ones((shape[0], groups), np.float32)
+        return fast.normalize_backward(x, x, None, ones, ones, groups=groups, epsilon=1e-3)
+
     options = {"pool_size": 3, "strides": 2}
     stages = [
         Stage(kernel, bias, "relu", pool_size=(2, 2)),
@@ -89,6 +93,17 @@ def calls() -> dict[str, Callable[[], Any]]:
         "relu_forward": lambda: fast.activate(flat, "relu"),
         "gelu_forward": lambda: fast.activate(flat, "gelu"),
         "silu_backward": lambda: fast.activate_backward(flat, flat, "silu"),
+        "normalize_forward": lambda: fast.normalize_forward(
+            flat.reshape(1, -1, 10), None, None, groups=10, epsilon=1e-3
+        ),
+        "normalize_forward, of rows": lambda: fast.normalize_forward(
+            flat.reshape(-1, 1, 50), None, None, groups=1, epsilon=1e-3
+        ),
+        "normalize_backward": lambda: normalize_backward((1, 30_000, 10), 10),
+        "normalize_backward, of rows": lambda: normalize_backward((6000, 1, 50), 1),
+        "normalize_inference": lambda: fast.normalize_inference(
+            flat.reshape(-1, 10), None, np.ones(10, np.float32), None, None, epsilon=1e-3
+        ),
         "softmax_forward": lambda: fast.softmax_forward(logits),
         "log_softmax_backward": lambda: fast.log_softmax_backward(logits, logits),
         "softmax_cross_entropy_forward": lambda: fast.softmax_cross_entropy_forward(logits, labels),

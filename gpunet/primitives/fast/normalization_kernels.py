@@ -1,0 +1,349 @@
+"""The kernels of normalization. A task of those of columns is a chunk of the rows of a sample."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, helper, kernel, part
+from gpunet.primitives.fast.simd import (
+    LANES,
+    add,
+    get,
+    load,
+    multiply_add,
+    put,
+    splat,
+    store,
+    take_task,
+)
+
+__all__ = [
+    "column_grads",
+    "column_moments",
+    "columns_backward",
+    "columns_forward",
+    "rows_backward",
+    "rows_forward",
+]
+
+Array = Any
+
+_ZERO, _ONE = np.float32(0), np.float32(1)
+
+
+@kernel
+def column_moments(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    rows: int,
+    line: int,
+    chunk: int,
+    chunks: int,
+    centered: bool,
+    x: FloatsIn,
+    parts: Floats,
+) -> None:
+    """Write the means of the columns of chunks, and the sums of squares of deviations from them.
+
+    They follow one another for each task; a mean that is not wanted is 0.
+    """
+    task = take_task(counters)
+    while task < tasks:
+        first = task % chunks * chunk
+        count = min(chunk, rows - first)
+        start, at = (task // chunks * rows + first) * line, 2 * task * line
+        _fill(parts, at, 2 * line)
+        if centered:
+            for i in range(count):
+                _add_to(parts, at, x, start + i * line, line)
+            for j in range(at, at + line):
+                put(parts, j, get(parts, j) / np.float32(count))
+        for i in range(count):
+            _add_squares(parts, at, x, start + i * line, line)
+        task = take_task(counters)
+
+
+@helper
+def _fill(out: Array, start: int, count: int) -> None:
+    for j in range(start, start + count):
+        put(out, j, _ZERO)
+
+
+@part
+def _add_to(out: Array, at: int, x: Array, start: int, count: int) -> None:
+    """Add numbers to others."""
+    whole = count // LANES * LANES
+    for j in range(0, whole, LANES):
+        store(out, at + j, add(load(out, at + j, LANES), load(x, start + j, LANES)))
+    for j in range(whole, count):
+        put(out, at + j, get(out, at + j) + get(x, start + j))
+
+
+@part
+def _add_squares(parts: Array, at: int, x: Array, start: int, count: int) -> None:
+    """Add the squares of deviations from the means, which lie before the sums."""
+    whole, minus = count // LANES * LANES, splat(-_ONE, LANES)
+    for j in range(0, whole, LANES):
+        difference = multiply_add(load(parts, at + j, LANES), minus, load(x, start + j, LANES))
+        total = multiply_add(difference, difference, load(parts, at + count + j, LANES))
+        store(parts, at + count + j, total)
+    for j in range(whole, count):
+        apart = get(x, start + j) - get(parts, at + j)
+        put(parts, at + count + j, get(parts, at + count + j) + apart * apart)
+
+
+@kernel
+def columns_forward(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    rows: int,
+    line: int,
+    chunk: int,
+    chunks: int,
+    x: FloatsIn,
+    mean: FloatsIn,
+    scale: FloatsIn,
+    shift: FloatsIn,
+    y: Floats,
+) -> None:
+    """Write ``(x - mean) * scale + shift``, of which each sample has a row."""
+    whole, minus, zero = line // LANES * LANES, splat(-_ONE, LANES), splat(_ZERO, LANES)
+    task = take_task(counters)
+    while task < tasks:
+        sample, first = task // chunks, task % chunks * chunk
+        own = sample * line
+        for i in range(first, min(first + chunk, rows)):
+            start = (sample * rows + i) * line
+            for j in range(0, whole, LANES):
+                apart = multiply_add(load(mean, own + j, LANES), minus, load(x, start + j, LANES))
+                # Rounded before the shift is added, so that an infinite shift stays one.
+                value = add(
+                    multiply_add(apart, load(scale, own + j, LANES), zero),
+                    load(shift, own + j, LANES),
+                )
+                store(y, start + j, value)
+            for j in range(whole, line):
+                value = (get(x, start + j) - get(mean, own + j)) * get(scale, own + j)
+                put(y, start + j, value + get(shift, own + j))
+        task = take_task(counters)
+
+
+@kernel
+def column_grads(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    rows: int,
+    line: int,
+    chunk: int,
+    chunks: int,
+    output_grad: FloatsIn,
+    x: FloatsIn,
+    mean: FloatsIn,
+    parts: Floats,
+) -> None:
+    """Write the sums of columns of chunks: of gradients, then of ``output_grad * (x - mean)``."""
+    whole, minus = line // LANES * LANES, splat(-_ONE, LANES)
+    task = take_task(counters)
+    while task < tasks:
+        sample, first = task // chunks, task % chunks * chunk
+        own, at = sample * line, 2 * task * line
+        _fill(parts, at, 2 * line)
+        for i in range(first, min(first + chunk, rows)):
+            start = (sample * rows + i) * line
+            _add_to(parts, at, output_grad, start, line)
+            for j in range(0, whole, LANES):
+                apart = multiply_add(load(mean, own + j, LANES), minus, load(x, start + j, LANES))
+                total = load(parts, at + line + j, LANES)
+                total = multiply_add(load(output_grad, start + j, LANES), apart, total)
+                store(parts, at + line + j, total)
+            for j in range(whole, line):
+                product = get(output_grad, start + j) * (get(x, start + j) - get(mean, own + j))
+                put(parts, at + line + j, get(parts, at + line + j) + product)
+        task = take_task(counters)
+
+
+@kernel
+def columns_backward(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    rows: int,
+    line: int,
+    chunk: int,
+    chunks: int,
+    output_grad: FloatsIn,
+    x: FloatsIn,
+    mean: FloatsIn,
+    scale: FloatsIn,
+    slope: FloatsIn,
+    shift: FloatsIn,
+    input_grad: Floats,
+) -> None:
+    """Write ``output_grad * scale + (x - mean) * slope + shift``; a sample has a row of each."""
+    whole, minus = line // LANES * LANES, splat(-_ONE, LANES)
+    task = take_task(counters)
+    while task < tasks:
+        sample, first = task // chunks, task % chunks * chunk
+        own = sample * line
+        for i in range(first, min(first + chunk, rows)):
+            start = (sample * rows + i) * line
+            for j in range(0, whole, LANES):
+                apart = multiply_add(load(mean, own + j, LANES), minus, load(x, start + j, LANES))
+                value = load(shift, own + j, LANES)
+                value = multiply_add(apart, load(slope, own + j, LANES), value)
+                grad = load(output_grad, start + j, LANES)
+                store(input_grad, start + j, multiply_add(grad, load(scale, own + j, LANES), value))
+            for j in range(whole, line):
+                value = (get(x, start + j) - get(mean, own + j)) * get(slope, own + j)
+                value = value + get(shift, own + j)
+                value = get(output_grad, start + j) * get(scale, own + j) + value
+                put(input_grad, start + j, value)
+        task = take_task(counters)
+
+
+@kernel
+def rows_forward(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    rows: int,
+    groups: int,
+    members: int,
+    epsilon: float,
+    centered: bool,
+    x: FloatsIn,
+    gamma: FloatsIn,
+    beta: FloatsIn,
+    y: Floats,
+    means: Floats,
+    variances: Floats,
+) -> None:
+    """Write normalized rows of `members` numbers, their means and their variances."""
+    lanes = np.empty(LANES, np.float32)
+    whole, zero = members // LANES * LANES, splat(_ZERO, LANES)
+    task = take_task(counters)
+    while task < tasks:
+        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+            start, own = row * members, row % groups * members
+            mean = _ZERO
+            if centered:
+                mean = _sum_of(x, start, members, lanes) / np.float32(members)
+            variance = _sum_of_squares(x, start, members, mean, lanes) / np.float32(members)
+            scale = np.float32(1 / math.sqrt(np.float64(variance) + epsilon))
+            less, scales = splat(-mean, LANES), splat(scale, LANES)
+            for j in range(0, whole, LANES):
+                value = multiply_add(add(load(x, start + j, LANES), less), scales, zero)
+                value = multiply_add(value, load(gamma, own + j, LANES), load(beta, own + j, LANES))
+                store(y, start + j, value)
+            for j in range(whole, members):
+                value = (get(x, start + j) - mean) * scale
+                put(y, start + j, value * get(gamma, own + j) + get(beta, own + j))
+            means[row], variances[row] = mean, variance
+        task = take_task(counters)
+
+
+@part
+def _sum_of(x: Array, start: int, count: int, lanes: Array) -> np.float32:
+    """Return the sum of numbers that lie together."""
+    whole, total, rest = count // LANES * LANES, splat(_ZERO, LANES), _ZERO
+    for j in range(start, start + whole, LANES):
+        total = add(total, load(x, j, LANES))
+    for j in range(start + whole, start + count):
+        rest += get(x, j)
+    store(lanes, 0, total)
+    return _across(lanes) + rest
+
+
+@part
+def _sum_of_squares(x: Array, start: int, count: int, mean: np.float32, lanes: Array) -> np.float32:
+    """Return the sum of the squares of numbers' deviations from their mean."""
+    whole, total, rest = count // LANES * LANES, splat(_ZERO, LANES), _ZERO
+    less = splat(-mean, LANES)
+    for j in range(start, start + whole, LANES):
+        apart = add(load(x, j, LANES), less)
+        total = multiply_add(apart, apart, total)
+    for j in range(start + whole, start + count):
+        rest += (get(x, j) - mean) * (get(x, j) - mean)
+    store(lanes, 0, total)
+    return _across(lanes) + rest
+
+
+@helper
+def _across(lanes: Array) -> np.float32:
+    """Return the sum of the numbers of a vector, in pairs, pairs of pairs and so on."""
+    count = LANES // 2
+    while count > 0:
+        for j in range(count):
+            put(lanes, j, get(lanes, j) + get(lanes, j + count))
+        count //= 2
+    return get(lanes, 0)
+
+
+@kernel
+def rows_backward(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    batch: int,
+    groups: int,
+    members: int,
+    epsilon: float,
+    centered: bool,
+    output_grad: FloatsIn,
+    x: FloatsIn,
+    gamma: FloatsIn,
+    means: FloatsIn,
+    variances: FloatsIn,
+    input_grad: Floats,
+    parts: Floats,
+) -> None:
+    """Write the gradient of rows, and what the rows of each task add to those of beta and gamma."""
+    lanes, channels = np.empty(LANES, np.float32), groups * members
+    whole, zero, count = members // LANES * LANES, splat(_ZERO, LANES), np.float32(members)
+    task = take_task(counters)
+    while task < tasks:
+        _fill(parts, 2 * task * channels, 2 * channels)
+        first, last = task * batch // tasks * groups, (task + 1) * batch // tasks * groups
+        for row in range(first, last):
+            start, own, mean = row * members, row % groups * members, means[row]
+            scale = np.float32(1 / math.sqrt(np.float64(variances[row]) + epsilon))
+            less, scales = splat(-mean, LANES), splat(scale, LANES)
+            beta_at = 2 * task * channels + own
+            gamma_at = beta_at + channels
+            grads, products, rest, rest_of_products = zero, zero, _ZERO, _ZERO
+            for j in range(0, whole, LANES):
+                value = multiply_add(add(load(x, start + j, LANES), less), scales, zero)
+                grad = load(output_grad, start + j, LANES)
+                store(parts, beta_at + j, add(load(parts, beta_at + j, LANES), grad))
+                total = multiply_add(grad, value, load(parts, gamma_at + j, LANES))
+                store(parts, gamma_at + j, total)
+                grad = multiply_add(grad, load(gamma, own + j, LANES), zero)
+                grads, products = add(grads, grad), multiply_add(grad, value, products)
+            for j in range(whole, members):
+                value, grad = (get(x, start + j) - mean) * scale, get(output_grad, start + j)
+                put(parts, beta_at + j, get(parts, beta_at + j) + grad)
+                put(parts, gamma_at + j, get(parts, gamma_at + j) + grad * value)
+                grad *= get(gamma, own + j)
+                rest, rest_of_products = rest + grad, rest_of_products + grad * value
+            store(lanes, 0, grads)
+            grad_mean = (_across(lanes) + rest) / count if centered else _ZERO
+            store(lanes, 0, products)
+            product_mean = (_across(lanes) + rest_of_products) / count
+            minus_grad, minus_product = splat(-grad_mean, LANES), splat(-product_mean, LANES)
+            for j in range(0, whole, LANES):
+                value = multiply_add(add(load(x, start + j, LANES), less), scales, zero)
+                grad = load(output_grad, start + j, LANES)
+                grad = multiply_add(grad, load(gamma, own + j, LANES), minus_grad)
+                value = multiply_add(value, minus_product, grad)
+                store(input_grad, start + j, multiply_add(value, scales, zero))
+            for j in range(whole, members):
+                value = (get(x, start + j) - mean) * scale
+                grad = get(output_grad, start + j) * get(gamma, own + j)
+                put(input_grad, start + j, (grad - grad_mean - value * product_mean) * scale)
+        task = take_task(counters)

@@ -1,0 +1,138 @@
+"""Cases of normalization: groups that lie together or apart, and moving averages."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunet.primitives import cuda, reference
+from tests.support.doors import Doors
+from tests.support.doors import reference as reference_doors
+
+from .cases import Arguments, Case
+
+Shape = tuple[int, int, int]
+
+# (batch, positions, channels), groups.
+SIZES: list[tuple[Shape, int]] = [
+    ((1, 1, 4), 1),
+    ((37, 1, 10), 1),  # rows: 8 lanes to each
+    ((300, 1, 3), 1),  # one lane
+    ((5, 1, 130), 1),  # a warp
+    ((3, 1, 1501), 1),  # a block
+    ((700, 1, 40), 4),  # many rows, several to a sample
+    ((1, 50, 40), 40),  # columns: one group to each, in chunks of rows
+    ((1, 300, 5), 5),  # 4 positions to a line
+    ((1, 37, 3), 3),  # none of them fit together
+    ((1, 1000, 70), 70),
+    ((3, 20, 12), 4),  # groups of several columns
+    ((2, 130, 40), 2),
+    ((2, 96, 12), 12),  # instance normalization
+    ((0, 4, 6), 3),
+]
+
+
+def values(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.normal(size=shape) * 2 + 0.5
+
+
+def forward(
+    rng: np.random.Generator, shape: Shape, groups: int, centered: bool, weights: str
+) -> Arguments:
+    gamma, beta = weights_of(rng, shape[-1], weights)
+    options = {"groups": groups, "epsilon": 1e-3, "centered": centered}
+    return [values(rng, shape), gamma, beta], options
+
+
+def weights_of(rng: np.random.Generator, channels: int, weights: str) -> list[Any]:
+    drawn = rng.uniform(0.5, 1.5, (2, channels))
+    return [drawn[0] if "gamma" in weights else None, drawn[1] if "beta" in weights else None]
+
+
+def backward(
+    rng: np.random.Generator, shape: Shape, groups: int, centered: bool, weights: str
+) -> Arguments:
+    (x, gamma, beta), options = forward(rng, shape, groups, centered, weights)
+    _, mean, variance = reference_doors.normalize_forward(
+        x, gamma, beta, groups=groups, epsilon=1e-3, centered=centered
+    )
+    del options["centered"]
+    return [rng.normal(size=shape), x, gamma, mean, variance], options
+
+
+def inference(rng: np.random.Generator, shape: tuple[int, ...], weights: str) -> Arguments:
+    gamma, beta = weights_of(rng, shape[-1], weights)
+    mean, variance = rng.normal(size=shape[-1]), rng.uniform(0.5, 2, shape[-1])
+    x = rng.normal(size=shape)
+    return [x, mean if "mean" in weights else None, variance, gamma, beta], {"epsilon": 1e-3}
+
+
+def averages(rng: np.random.Generator, count: int) -> Arguments:
+    return list(rng.uniform(0.5, 2, (4, count))), {"momentum": 0.9}
+
+
+def strided(rng: np.random.Generator) -> Arguments:
+    x = values(rng, (5, 12, 6)).T[:, ::2]  # (6, 6, 5)
+    return [x, rng.normal(size=10)[::2], None], {"groups": 1, "epsilon": 1e-3}
+
+
+def of_16_bits(twins: Any, *args: Any, **options: Any) -> list[Any]:
+    """Return the results in the type of the input: the statistics, too, are rounded to it."""
+    doors = Doors(twins)
+    x, gamma, beta, output_grad = args
+    y, mean, variance = doors.normalize_forward(x, gamma, beta, **options)
+    backward_options = {"groups": options["groups"], "epsilon": options["epsilon"]}
+    grads = doors.normalize_backward(output_grad, x, gamma, mean, variance, **backward_options)
+    return [y, *grads, mean.astype(x.dtype), variance.astype(x.dtype)]
+
+
+def there_and_back(rng: np.random.Generator, shape: Shape, groups: int) -> Arguments:
+    args, options = forward(rng, shape, groups, True, "gamma beta")
+    return [*args, rng.normal(size=shape)], options
+
+
+WEIGHTS = ("gamma beta", "", "gamma", "beta")
+
+CASES = [
+    *(
+        Case(
+            f"normalize_{way}",
+            f"{shape}-{groups}-{'centered' if centered else 'uncentered'}-{weights or 'plain'}",
+            partial(make, shape=shape, groups=groups, centered=centered, weights=weights),
+            # The gradients of gamma and beta are sums over all that share them.
+            terms=max(shape[0] * shape[1], shape[1] * shape[2] // groups),
+            dtypes=("float32", "float64") if i % 3 == 0 else ("float32",),
+        )
+        for i, (shape, groups) in enumerate(SIZES)
+        for way, make in (("forward", forward), ("backward", backward))
+        for centered, weights in ((True, WEIGHTS[i % 4]), (False, WEIGHTS[(i + 1) % 4]))
+    ),
+    *(
+        Case(
+            "normalize_inference", f"{shape}-{weights or 'plain'}",
+            partial(inference, shape=shape, weights=weights), dtypes=dtypes,
+        )
+        for shape, weights, dtypes in (
+            ((5,), "mean gamma beta", ("float32", "float64")),
+            ((37, 10), "", ("float32", "float64", "float16", "bfloat16")),
+            ((3, 20, 7, 40), "mean gamma", ("float32",)),
+            ((1000, 3), "gamma beta", ("float32",)),
+            ((0, 4), "mean", ("float32",)),
+        )
+    ),
+    Case("normalize_forward", "views", strided, terms=12),
+    *(Case("moving_averages", f"{n}", partial(averages, count=n)) for n in (1, 300)),
+    *(
+        Case(
+            "normalize_of_16_bits", f"{shape}-{groups}",
+            partial(there_and_back, shape=shape, groups=groups),
+            terms=shape[0] * shape[1],
+            dtypes=("float16", "bfloat16"),
+            function=partial(of_16_bits, cuda),
+            oracle=partial(of_16_bits, reference),
+        )
+        for shape, groups in (((37, 1, 40), 1), ((1, 50, 40), 40), ((3, 20, 12), 4))
+    ),
+]  # fmt: skip
