@@ -129,6 +129,13 @@ CASES = {
             None,
         )
     ],
+    "average_pool": [((draw(2, 7, 3),), {"pool_size": 3, "strides": 2, "padding": "same"}, None)],
+    "conv": [
+        ((draw(2, 6, 4), draw(3, 2, 4), draw(4)), {"groups": 2, "padding": "causal"}, None),
+        ((draw(1, 4, 5, 4, 2), draw(2, 2, 2, 2, 3)), {"strides": (2, 1, 1)}, None),
+    ],
+    "conv_transpose": [((draw(2, 4, 3), draw(3, 2, 3)), {"strides": 2, "padding": "same"}, None)],
+    "max_pool": [((draw(1, 4, 4, 4, 2),), {"padding": "same", "pool_size": 3}, None)],
     "max_pool2d": [((draw(2, 5, 6, 3),), {"pool_size": 3, "strides": 2, "padding": 1}, None)],
     "maximum": [((draw(3, 4), draw(4)), {}, np.maximum)],
     "mean": [((draw(3, 4), 1), {}, np.mean), ((draw(3, 4), 0, True), {}, None)],
