@@ -7,6 +7,7 @@ from gpunet.layers.dense import *
 from gpunet.layers.depthwise import *
 from gpunet.layers.input import *
 from gpunet.layers.layer import Layer as Layer
+from gpunet.layers.masking import *
 from gpunet.layers.merging import *
 from gpunet.layers.pooling import *
 from gpunet.layers.preprocessing import *

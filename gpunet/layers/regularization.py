@@ -21,6 +21,8 @@ class Dropout(Layer):
         options: those of every `Layer`.
     """
 
+    supports_masking = True
+
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         share = plain(rate)
