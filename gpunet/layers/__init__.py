@@ -11,6 +11,7 @@ from gpunet.layers.masking import *
 from gpunet.layers.merging import *
 from gpunet.layers.pooling import *
 from gpunet.layers.preprocessing import *
+from gpunet.layers.recurrent import *
 from gpunet.layers.regularization import *
 from gpunet.layers.reshaping import *
 from gpunet.naming import public_names
