@@ -31,6 +31,7 @@ from gpunet.primitives.linear import *
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.partial_sums import Parts, leaving_parts
 from gpunet.primitives.pooling import *
+from gpunet.primitives.recurrent import *
 from gpunet.primitives.softmax import *
 from gpunet.primitives.stages import LARGE_STAGE, LossAndGrads, Stage
 from gpunet.primitives.twins import twins_for, use_twins

@@ -19,6 +19,7 @@ from gpunet.layers.recurrent.stacked import (
     renewed,
     run_cell,
 )
+from gpunet.layers.recurrent.whole import can_run_whole, outputs_of, run_whole
 from gpunet.structure import flatten, pack
 
 __all__ = ["RNN"]
@@ -159,21 +160,28 @@ class RNN(Layer):
         self, sequences: Tensor, states: list[Any], mask: Array | None
     ) -> tuple[Tensor, list[Any]]:
         """Return the output and the last states."""
+        if can_run_whole(self.cell):
+            backwards, zero = self.go_backwards, self.zero_output_for_mask
+            h_states, last = run_whole(self.cell, sequences, states, mask, backwards)
+            outputs = outputs_of(h_states, mask, backwards, zero)
+            if self.return_sequences:
+                return functions.transpose(outputs, (1, 0, 2)), last
+            return outputs[-1], last
         steps = functions.unstack(sequences, axis=1)
         masks = [None] * len(steps) if mask is None else [mask[:, t] for t in range(len(steps))]
         if self.go_backwards:
             steps, masks = steps[::-1], masks[::-1]
         dropped = draw_masks(self.cell, steps[0])
-        outputs: list[Tensor] = []
+        results: list[Tensor] = []
         for x, counts in zip(steps, masks, strict=True):
             output, after = run_cell(self.cell, x, states, dropped)
             if counts is not None:
-                before = None if self.zero_output_for_mask or not outputs else outputs[-1]
+                before = None if self.zero_output_for_mask or not results else results[-1]
                 output = _where(counts, output, before)
                 pairs = zip(flatten(after), flatten(states), strict=True)
                 after = pack(after, [_where(counts, new, old) for new, old in pairs])
-            outputs, states = [*(outputs if self.return_sequences else ()), output], after
-        return (functions.stack(outputs, axis=1) if self.return_sequences else output), states
+            results, states = [*(results if self.return_sequences else ()), output], after
+        return (functions.stack(results, axis=1) if self.return_sequences else output), states
 
     # States
 

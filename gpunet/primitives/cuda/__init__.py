@@ -12,6 +12,7 @@ from gpunet.primitives.cuda.convolution import *
 from gpunet.primitives.cuda.dropout import *
 from gpunet.primitives.cuda.linear import *
 from gpunet.primitives.cuda.pooling import *
+from gpunet.primitives.cuda.recurrent import *
 from gpunet.primitives.cuda.reduction import *
 from gpunet.primitives.cuda.softmax import *
 from gpunet.primitives.cuda.update import *

@@ -13,6 +13,7 @@ from gpunet.primitives.reference.convolution import *
 from gpunet.primitives.reference.dropout import *
 from gpunet.primitives.reference.linear import *
 from gpunet.primitives.reference.pooling import *
+from gpunet.primitives.reference.recurrent import *
 from gpunet.primitives.reference.softmax import *
 from gpunet.primitives.reference.update import *
 
