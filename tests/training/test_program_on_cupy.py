@@ -25,6 +25,7 @@ from gpunet.layers import (
     Flatten,
     Input,
     Layer,
+    Masking,
     MaxPooling2D,
     Rescaling,
     Reshape,
@@ -107,14 +108,37 @@ def merging() -> Model:
     return Model(x, outputs)
 
 
+def recurrent() -> Sequential:
+    """Masked sequences: each kind of layer, of the fused functions and of cells."""
+    return Sequential(
+        [
+            Input((6, 6, 2)),
+            Rescaling(1.0),
+            Reshape((6, 12)),
+            Masking(),
+            layers.TimeDistributed(Dense(4)),
+            layers.LSTM(4, return_sequences=True),
+            layers.Bidirectional(layers.SimpleRNN(3, return_sequences=True)),
+            layers.RNN(
+                [layers.LSTMCell(3), layers.GRUCell(3), layers.SimpleRNNCell(4)],
+                return_sequences=True,
+            ),
+            layers.GRU(3, go_backwards=True),
+            Dense(3, activation="softmax"),
+        ]
+    )
+
+
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
-    "merging": merging,
+    "merging": merging, "recurrent": recurrent,
 }  # fmt: skip
 USED_LAYERS = {
     "Activation", "Add", "Average", "AveragePooling2D", "Concatenate", "Conv2D", "Dense", "Dot",
     "Dropout", "Flatten", "Input", "InputLayer", "Layer", "MaxPooling2D", "Maximum", "Minimum",
     "Multiply", "Rescaling", "Reshape", "Subtract",
+    "Bidirectional", "GRU", "GRUCell", "LSTM", "LSTMCell", "Masking", "RNN", "SimpleRNN",
+    "SimpleRNNCell", "StackedRNNCells", "TimeDistributed",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from gpunet.autograd import Tensor
 from gpunet.backend import array_module, get_array_module
 from gpunet.layers.layer import Layer, Shape, is_training
 
-__all__ = ["GRUCell", "LSTMCell", "RecurrentCell", "SimpleRNNCell"]
+__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell"]
 
 Masks = tuple[Any, Any] | None  # factors of the inputs and of the states, for dropout
 

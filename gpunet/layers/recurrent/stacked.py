@@ -7,7 +7,7 @@ from typing import Any
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.recurrent.cells import RecurrentCell
 
-__all__ = ["StackedRNNCells", "checked_cell", "draw_masks", "run_cell"]
+__all__ = ["StackedRNNCells"]
 
 
 class StackedRNNCells(Layer):

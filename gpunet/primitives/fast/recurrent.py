@@ -10,10 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.compile import BYTES_IN, FLOATS, FLOATS_IN, INTS, helper, kernel, part
+from gpunet.primitives.fast.compile import (
+    BytesIn,
+    Floats,
+    FloatsIn,
+    Ints,
+    helper,
+    kernel,
+    part,
+)
 from gpunet.primitives.fast.exponential import sigmoid, tanh
 from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.products import PANEL, TILE, pack, transpose
@@ -146,28 +153,13 @@ def _multiply(
         store(out, to + r5 * width + first, sum5)
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64,
-    FLOATS_IN, FLOATS_IN, FLOATS_IN, BYTES_IN, FLOATS, FLOATS, FLOATS, FLOATS,
-)  # fmt: skip
+@kernel
 def _forward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    cell: int,
-    steps: int,
-    batch: int,
-    units: int,
-    width: int,
-    x: Array,
-    panels: Array,
-    biases: Array,
-    mask: Array,
-    h_states: Array,
-    c_states: Array,
-    gates: Array,
-    products: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    cell: int, steps: int, batch: int, units: int, width: int, x: FloatsIn, panels: FloatsIn,
+    biases: FloatsIn, mask: BytesIn, h_states: Floats, c_states: Floats, gates: Floats,
+    products: Floats,
+) -> None:  # fmt: skip
     """Write the states after each step, and the gates."""
     own = worker * TILE * width
     columns = units * (4 if cell == _LSTM else 3 if cell == _GRU else 1)
@@ -234,32 +226,13 @@ def _gru_step(units: int, z: Array, p: Array, h: Array, gates: Array, new: Array
         new[j] = update[j] * h[j] + (_ONE - update[j]) * g[j]
 
 
-@kernel(
-    INTS, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64,
-    FLOATS_IN, FLOATS_IN, BYTES_IN, FLOATS_IN, FLOATS_IN, FLOATS_IN, FLOATS, FLOATS, FLOATS, FLOATS,
-    FLOATS,
-)  # fmt: skip
+@kernel
 def _backward(
-    counters: Array,
-    tasks: int,
-    worker: int,
-    cell: int,
-    steps: int,
-    batch: int,
-    units: int,
-    width: int,
-    h_grads: Array,
-    panels: Array,
-    mask: Array,
-    h_states: Array,
-    c_states: Array,
-    gates: Array,
-    x_grad: Array,
-    product_grad: Array,
-    h_grad: Array,
-    c_grad: Array,
-    products: Array,
-) -> None:
+    counters: Ints, tasks: int, worker: int,
+    cell: int, steps: int, batch: int, units: int, width: int, h_grads: FloatsIn, panels: FloatsIn,
+    mask: BytesIn, h_states: FloatsIn, c_states: FloatsIn, gates: FloatsIn, x_grad: Floats,
+    product_grad: Floats, h_grad: Floats, c_grad: Floats, products: Floats,
+) -> None:  # fmt: skip
     """Write the gradients; h_grad and c_grad hold those of the states after the step at hand."""
     own = worker * TILE * width
     columns = units * (4 if cell == _LSTM else 3 if cell == _GRU else 1)
