@@ -55,7 +55,9 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "activation", "grad", "logits", "node", "requires_grad", "value")
+    __slots__ = (
+        "__weakref__", "activation", "grad", "logits", "mask", "node", "requires_grad", "value",
+    )  # fmt: skip
     __array_priority__ = 1000  # array + tensor is the tensor's business
     from_variable = True  # the user may differentiate by it
     takes_parts = False  # whether `accumulate` takes a gradient in partial sums
@@ -103,6 +105,7 @@ class Tensor:
         # Set by softmax and sigmoid: their name and their input.
         self.activation: str | None = None
         self.logits: Tensor | None = None
+        self.mask: Array | None = None  # bool (batch, ...), False where a step is padding
         self.requires_grad = requires_grad
 
     # Read without a Python call: a step reads them many times.

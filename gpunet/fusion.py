@@ -254,6 +254,10 @@ class Chain:
         """Return what the last layer would; compute the loss of its softmax if one is given."""
         try:
             first = self.layers[0]
+            if x.mask is not None:  # each layer passes it on in its own way
+                for layer in self.layers:
+                    x = layer(x)
+                return x
             first.check_input(x.shape)
             x = first._cast(x)
             return self._run(x) if loss is None else loss.compute(x, self)

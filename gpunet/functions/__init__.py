@@ -14,6 +14,7 @@ from gpunet.functions.elementwise import *
 from gpunet.functions.linear import *
 from gpunet.functions.normalization import *
 from gpunet.functions.pooling import *
+from gpunet.functions.recurrent import *
 from gpunet.functions.reduction import *
 from gpunet.functions.regularization import *
 from gpunet.functions.shaping import *

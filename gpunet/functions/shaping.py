@@ -16,7 +16,7 @@ from gpunet.functions.broadcasting import unbroadcast
 
 __all__ = [
     "astype", "broadcast_to", "concatenate", "expand_dims", "getitem", "pad", "reshape", "squeeze",
-    "stack", "transpose",
+    "stack", "transpose", "unstack",
 ]  # fmt: skip
 
 
@@ -141,3 +141,20 @@ def _concatenate(*arrays: Array, axis: int) -> Result:
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Return the arrays, all of one shape, joined along a new axis."""
     return concatenate([expand_dims(array, axis) for array in arrays], axis)
+
+
+def unstack(x: Any, axis: int = 0) -> list[Tensor]:
+    """Return the parts of a tensor along an axis, without it; the inverse of `stack`.
+
+    Halves of halves are taken, so that the gradients add up in log2(size) passes.
+
+    >>> [part.numpy() for part in unstack([[1.0, 2.0], [3.0, 4.0]], axis=1)]
+    [array([1., 3.]), array([2., 4.])]
+    """
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    before = (slice(None),) * (axis % x.ndim)
+    size = x.shape[axis]
+    if size <= 1:
+        return [getitem(x, (*before, 0))] if size else []
+    halves = slice(size // 2), slice(size // 2, None)
+    return [part for half in halves for part in unstack(getitem(x, (*before, half)), axis)]

@@ -12,10 +12,12 @@ from gpunet.layers.global_pooling import *
 from gpunet.layers.input import *
 from gpunet.layers.lambdas import *
 from gpunet.layers.layer import Layer as Layer
+from gpunet.layers.masking import *
 from gpunet.layers.merging import *
 from gpunet.layers.normalization import *
 from gpunet.layers.pooling import *
 from gpunet.layers.preprocessing import *
+from gpunet.layers.recurrent import *
 from gpunet.layers.regularization import *
 from gpunet.layers.reshaping import *
 from gpunet.layers.spectral_normalization import *

@@ -26,6 +26,8 @@ class Dense(ProductLayer):
     <Dense 'dense'>
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         units: int,
@@ -80,6 +82,8 @@ class Activation(Layer):
         activation: a name of `gpunet.activations`, or a function.
         options: those of every `Layer`.
     """
+
+    supports_masking = True
 
     def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)

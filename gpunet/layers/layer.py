@@ -25,6 +25,7 @@ from gpunet.layers.building import (
     unbuilt_on_error,
     weight_dtype,
 )
+from gpunet.layers.masks import as_masks, masks_of, pass_masks
 from gpunet.layers.roles import attribute_was_set
 from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_name
 from gpunet.naming import snake_case
@@ -52,6 +53,11 @@ class Layer(WeightOwner, Configurable):
         activity_regularizer: a name or instance of `gpunet.regularizers`, or a function of the
             output; its result, divided by the batch size, is added to the loss that is trained.
 
+    Attributes:
+        supports_masking: whether the output has the mask that `compute_mask` returns; True where a
+            subclass defines `compute_mask`, and may be set.
+        creates_mask: whether the output may have a mask where no input has one.
+
     >>> class Scale(Layer):
     ...     def build(self, input_shape):
     ...         self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
@@ -64,12 +70,25 @@ class Layer(WeightOwner, Configurable):
 
     _set_by_init = "built"
     _call_parameters: frozenset[str]
+    _mask_parameters: tuple[tuple[int, str], ...] = ()
+    supports_masking = False
+    creates_mask = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "build" in vars(cls) and not hasattr(cls.build, "wraps_build"):
             cls.build = built_once(cls.build)  # type: ignore[method-assign]
-        cls._call_parameters = frozenset(inspect.signature(cls.call).parameters)
+        if "compute_mask" in vars(cls):
+            cls.supports_masking = vars(cls).get("supports_masking", True)
+            cls.creates_mask = vars(cls).get("creates_mask", True)
+        names = list(inspect.signature(cls.call).parameters)
+        cls._call_parameters = frozenset(names)
+        # The positions and names of inputs whose mask `call` takes as another argument.
+        cls._mask_parameters = tuple(
+            (position, name)
+            for position, name in enumerate(names[1:])
+            if f"{name}_mask" in cls._call_parameters
+        )
 
     def __init__(
         self,
@@ -119,6 +138,15 @@ class Layer(WeightOwner, Configurable):
         leaves = _map_shapes(lambda shape: Symbol(shape, self.compute_dtype), input_shape)
         outputs = symbolic.infer(self.dry_call, (leaves,), {})
         return symbolic.map_structure(lambda symbol: symbol.shape, outputs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Return the mask of the output: None, or a bool array; by default that of the input.
+
+        Arguments:
+            inputs: of the layer.
+            previous_mask: the masks of the inputs, None where none has one.
+        """
+        return previous_mask
 
     def check_input(self, shape: Any) -> None:
         """Raise `ValueError` if the layer, once built, cannot take an input of this shape."""
@@ -207,7 +235,9 @@ class Layer(WeightOwner, Configurable):
             args: tensors, arrays, or lists that make one; a list, tuple or dictionary of arrays is
                 several inputs. The first is cast to the layer's dtype.
             training: by default as in the layer that calls this one, and False outermost.
-            mask: bool array, passed on to `call` if that takes it.
+            mask: bool array (batch, ...) of the first axes of the input, or one for each input,
+                False where a step is padding; by default the input's own. Passed on to `call` if
+                that takes it.
             kwargs: passed on.
         """
         if symbolic.is_symbolic(args, kwargs):
@@ -227,11 +257,15 @@ class Layer(WeightOwner, Configurable):
         frozen = None if self.trainable else _frozen.set(True)
         try:
             args = self._prepare(args)
-            output = _checked_output(function(*args, **kwargs, **self._options(mask)))
+            masks = masks_of(args[0])
+            if mask is not None:
+                args, masks = self._take_mask(args, mask)
+            options = self._options(args, kwargs, masks)
+            output = _checked_output(function(*args, **kwargs, **options))
             if self.activity_regularizer is not None:
-                for each in symbolic.flatten(output):
-                    loss = regularizers.activity_loss(self.activity_regularizer, each, self.name)
-                    regularizers.add_loss(loss, self.name)
+                self._add_activity_loss(output)
+            if masks is not None or self.creates_mask:
+                output = pass_masks(self, args[0], output, masks)
             return output
         except (TypeError, ValueError) as error:
             if isinstance(error, TypeError) and _is_of_this_frame(error):
@@ -246,6 +280,11 @@ class Layer(WeightOwner, Configurable):
                 _frozen.reset(frozen)
             if token is not None:
                 _training.reset(token)
+
+    def _add_activity_loss(self, output: Any) -> None:
+        for each in symbolic.flatten(output):
+            loss = regularizers.activity_loss(self.activity_regularizer, each, self.name)
+            regularizers.add_loss(loss, self.name)
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the inputs as tensors, after building and checking for their shapes."""
@@ -272,14 +311,23 @@ class Layer(WeightOwner, Configurable):
         shapes = [shape, *(_without_batch(x.shape) for x in others if _is_array(x))]
         self.build(*shapes[: len(parameters)])
 
-    def _options(self, mask: Any) -> dict[str, Any]:
+    def _take_mask(self, args: tuple[Any, ...], mask: Any) -> tuple[tuple[Any, ...], Any]:
+        """Return the arguments of a call that was given a mask, and the mask as it is used."""
+        if "mask" not in self._call_parameters:
+            raise TypeError(f"{type(self).__name__}.call takes no mask: leave mask= out.")
+        return args, as_masks(mask, args[0])
+
+    def _options(self, args: tuple[Any, ...], kwargs: dict[str, Any], masks: Any) -> dict[str, Any]:
+        """Return what `call` gets beside its inputs: training, and the masks that it takes."""
         options: dict[str, Any] = {}
         if "training" in self._call_parameters:
             options["training"] = _training.get()
-        if mask is not None:
-            if "mask" not in self._call_parameters:
-                raise TypeError(f"{type(self).__name__}.call takes no mask: leave mask= out.")
-            options["mask"] = mask
+        if masks is not None and "mask" in self._call_parameters:
+            options["mask"] = masks
+        for position, name in self._mask_parameters:
+            x = args[position] if position < len(args) else kwargs.get(name)
+            if f"{name}_mask" not in kwargs and (found := masks_of(x)) is not None:
+                options[f"{name}_mask"] = found
         return options
 
     def _record(
@@ -355,8 +403,11 @@ class Layer(WeightOwner, Configurable):
             return x
         dtype = self._weights[0].dtype
         if isinstance(x, Tensor):
-            casts = x.dtype != dtype and x.dtype.kind == "f"
-            return functions.astype(x, dtype) if casts else x
+            if x.dtype == dtype or x.dtype.kind != "f":
+                return x
+            cast = functions.astype(x, dtype)
+            cast.mask = x.mask
+            return cast
         return symbolic.map_structure(self._cast, x)
 
     # Symbols of the latest call

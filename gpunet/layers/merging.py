@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 from gpunet import functions
 from gpunet.arguments import integer
+from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer, Shape
 
 __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"]
 
 
 class _Merge(Layer):
-    """A layer of a list of inputs, which are combined from the left, element by element."""
+    """A layer of a list of inputs, which are combined from the left, element by element.
+
+    As in Keras, a step of the output counts where that of any input does; the output has no mask
+    if one of the inputs has none.
+    """
+
+    creates_mask = False
 
     _takes_two = False  # whether there must be exactly two
 
@@ -49,6 +58,11 @@ class _Merge(Layer):
         for other in input_shape[1:]:
             shape = self._broadcast(shape, tuple(other))
         return shape
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        if previous_mask is None or any(mask is None for mask in previous_mask):
+            return None
+        return functools.reduce(operator.or_, previous_mask)
 
     def _broadcast(self, one: Shape, other: Shape) -> Shape:
         """Return the shape of two inputs combined; a rank that is missing follows the batch."""
@@ -132,6 +146,8 @@ class Minimum(_Merge):
 class Concatenate(_Merge):
     """The inputs joined along an axis; all other sizes are equal.
 
+    Masks are joined likewise: an input without one counts everywhere.
+
     Arguments:
         axis: of the inputs, the batch counted; it must not be the batch's.
         options: those of every `Layer`.
@@ -145,8 +161,17 @@ class Concatenate(_Merge):
         super().__init__(**options)
         self.axis = integer(axis, "axis", "Concatenate")
 
+    creates_mask = False
+
     def call(self, inputs: Any) -> Any:
         return functions.concatenate(inputs, self.axis)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        if previous_mask is None:
+            return None
+        pairs = zip(inputs, previous_mask, strict=True)
+        xp = get_array_module(inputs[0].value)
+        return xp.concatenate([_wide_mask(x, mask) for x, mask in pairs], self.axis).any(axis=-1)
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
         first, *others = (tuple(shape) for shape in input_shape)
@@ -167,6 +192,14 @@ class Concatenate(_Merge):
             sizes.append(shape[axis])
         total = None if None in sizes else sum(size for size in sizes if size is not None)
         return (*first[:axis], total, *first[axis + 1 :])
+
+
+def _wide_mask(x: Any, mask: Any) -> Any:
+    """Return a mask in the shape of its input; True where there is none."""
+    xp = get_array_module(x.value)
+    if mask is None:
+        return xp.ones(x.shape, bool)
+    return xp.broadcast_to(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
 
 
 def _agree(one: Shape, other: Shape) -> bool:
@@ -216,6 +249,11 @@ class Dot(_Merge):
                 )
             found.append(axis % len(shape))
         return found[0], found[1]
+
+    creates_mask = False
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return None
 
     def call(self, inputs: Any) -> Any:
         x, y = inputs

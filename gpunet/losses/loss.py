@@ -61,12 +61,18 @@ class Loss(Configurable):
             y_pred: predictions (batch, ...).
             sample_weight: (batch,), or further axes of the losses; factors of the losses.
 
+        Losses that a mask of `y_pred` excludes do not count: a mean is over the others.
+
         Raises:
             ValueError: if the shapes do not fit each other.
         """
+        given_mask = y_pred.mask if isinstance(y_pred, Tensor) else None
         y_true, y_pred = self._prepared(y_true, y_pred)
         losses = self._losses(y_true, y_pred)
         mask = self.mask(y_true, y_pred)
+        if given_mask is not None and losses.ndim:
+            given_mask = self._aligned(given_mask, losses)
+            mask = given_mask if mask is None else mask * given_mask
         if sample_weight is None and mask is None:
             return self._reduced(losses, losses.size)
         weights = mask
@@ -106,6 +112,18 @@ class Loss(Configurable):
                 f"{y_true.shape}: were they broadcast against each other?"
             )
         return losses
+
+    def _aligned(self, mask: Array, losses: Tensor) -> Array:
+        """Return the mask of the predictions, in the shape and the dtype of the losses."""
+        if mask.shape != losses.shape[: mask.ndim]:
+            raise ValueError(
+                f"Loss {self.name} received predictions with a mask of shape {mask.shape}, and has "
+                f"losses of shape {losses.shape}: the sizes of the mask must be the first of "
+                "these. A layer that merges steps should return another mask in compute_mask."
+            )
+        mask = mask.reshape(mask.shape + (1,) * (losses.ndim - mask.ndim))
+        xp = get_array_module(losses.value)
+        return xp.broadcast_to(mask, losses.shape).astype(losses.dtype)
 
     def _weights(self, sample_weight: Any, losses: Tensor) -> Array:
         """Return the weights with as many axes as the losses."""

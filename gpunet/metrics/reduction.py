@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.arguments import check_function
-from gpunet.autograd import Array, no_grad
+from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import asarray, get_array_module
 from gpunet.losses import Loss
 from gpunet.losses.targets import matching
@@ -134,9 +134,25 @@ class MeanMetricWrapper(Mean):
                 labels of classes as they are.
             y_pred: predictions.
             sample_weight: factors of the function's values, (batch,).
+
+        Values that a mask of `y_pred` excludes do not count.
         """
+        mask = y_pred.mask if isinstance(y_pred, Tensor) else None
         y_true, y_pred = as_arrays(y_true, y_pred)
         with no_grad():
             values = as_array(self.function(matching(y_true, y_pred), y_pred, **self.options))
         samples = len(y_pred) if y_pred.ndim and not values.ndim else 1
+        if mask is not None and values.ndim:
+            sample_weight = self._masked(mask, sample_weight)
         self._add(values, sample_weight, samples)
+
+    def _masked(self, mask: Array, sample_weight: Any) -> Array:
+        """Return the weights of values, 0 where the mask of their prediction is False."""
+        if sample_weight is None:
+            return mask
+        weights = asarray(as_array(sample_weight), like=mask)
+        if weights.ndim > mask.ndim and weights.shape[-1] == 1:
+            weights = weights[..., 0]
+        rank = max(weights.ndim, mask.ndim)
+        weights, mask = (x.reshape(x.shape + (1,) * (rank - x.ndim)) for x in (weights, mask))
+        return weights * mask

@@ -11,6 +11,7 @@ from gpunet.autograd import Tensor
 from gpunet.layers import InputLayer, Layer
 from gpunet.layers.building import name_layer
 from gpunet.layers.layer import Shape
+from gpunet.layers.masks import with_masks
 from gpunet.layers.tracking import Replaceable, describe
 from gpunet.models import summary
 from gpunet.naming import numbered
@@ -231,6 +232,16 @@ class Functional(Layer):
         ]
         return symbolic.pack(self.graph.input_structure, tensors)
 
+    def _take_mask(self, args: tuple[Any, ...], mask: Any) -> tuple[tuple[Any, ...], Any]:
+        if "mask" in self._call_parameters:
+            return super()._take_mask(args, mask)
+        return (with_masks(args[0], mask), *args[1:]), None
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return None  # the layers of the graph give the outputs their masks
+
+    creates_mask = False
+
     def _samples_at_once(self) -> int:
         """Return how many samples inference takes at a time; 0 where that is not known."""
         if self.graph is None or not fusion.runs_graph(self):
@@ -283,7 +294,11 @@ def _holds_arrays(x: Any) -> bool:
 def _with_rank(x: Tensor, expected: Shape) -> Tensor:
     """Return a tensor with a last axis of size 1 added or removed, where it then fits."""
     shape = _adapted(x.shape, expected)
-    return x if shape == x.shape else functions.reshape(x, shape)
+    if shape == x.shape:
+        return x
+    adapted = functions.reshape(x, shape)
+    adapted.mask = x.mask
+    return adapted
 
 
 def _adapted(shape: Shape, expected: Shape) -> Shape:

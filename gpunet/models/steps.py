@@ -106,10 +106,12 @@ class StepMethods(Functional):
             x, y, y_pred, sample_weight: as for `compute_loss`.
         """
         self._objective.bind(self._output_names(y_pred))
-        outputs = [output.value for output in flatten(y_pred)]
+        tensors = flatten(y_pred)
+        outputs = [output.value for output in tensors]
         weights = () if sample_weight is None else tuple(flatten(sample_weight))
         scores = self._scores()
-        scores.add_metrics(Batch((), tuple(flatten(y)), weights), outputs)
+        masks = [output.mask for output in tensors]
+        scores.add_metrics(Batch((), tuple(flatten(y)), weights), outputs, masks=masks)
         return scores.computed()
 
     def _logs(self, scores: Scores) -> dict[str, Any]:

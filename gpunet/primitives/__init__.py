@@ -33,6 +33,7 @@ from gpunet.primitives.normal import *
 from gpunet.primitives.normalization import *
 from gpunet.primitives.partial_sums import Parts, leaving_parts
 from gpunet.primitives.pooling import *
+from gpunet.primitives.recurrent import *
 from gpunet.primitives.softmax import *
 from gpunet.primitives.stages import LARGE_STAGE, LossAndGrads, Stage
 from gpunet.primitives.twins import twins_for, use_twins

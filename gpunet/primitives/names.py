@@ -12,8 +12,7 @@ PRIMITIVES = (
     "conv2d_max_pool_forward", "dropout_backward", "dropout_forward", "gather_batch",
     "log_softmax_backward", "log_softmax_forward", "matmul", "max_pool2d_backward",
     "max_pool2d_forward", "moving_averages", "normal_like", "normalize_backward",
-    "normalize_forward", "normalize_inference", "rescale_forward", "sgd_update",
-    "softmax_backward",
-    "softmax_cross_entropy_backward", "softmax_cross_entropy_forward", "softmax_forward",
-    "squares_are_finite",
+    "normalize_forward", "normalize_inference", "recurrent_backward", "recurrent_forward",
+    "rescale_forward", "sgd_update", "softmax_backward", "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward", "softmax_forward", "squares_are_finite",
 )  # fmt: skip

@@ -22,6 +22,8 @@ def samples_at_once(graph: Graph, fuse: bool = True) -> int:
     """
     if not all(_is_of_gpunet(operation) for operation in graph.operations):
         return 0
+    if any(_is_stateful(operation) for operation in graph.operations):
+        return 0
     alive = {slot: _size(symbol.shape) for slot, symbol in enumerate(graph.inputs)}
     largest = 0.0
     for step in fusion.steps(graph, fuse=fuse):
@@ -43,3 +45,8 @@ def _is_of_gpunet(operation: Any) -> bool:
     module = type(operation).__module__ if isinstance(operation, Layer) else ""
     in_layers = module.startswith(("gpunet.layers.", "gpunet.models."))
     return in_layers and "call" not in vars(operation)
+
+
+def _is_stateful(operation: Any) -> bool:
+    """Return whether what a layer returns depends on how samples are divided into batches."""
+    return any(getattr(part, "stateful", False) for part in operation.with_sublayers())

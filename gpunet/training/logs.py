@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from gpunet.autograd import Array
-from gpunet.metrics import Mean, Metric, counts_correct
+from gpunet.autograd import Array, Tensor
+from gpunet.metrics import Mean, MeanMetricWrapper, Metric, counts_correct
 from gpunet.training.batches import Batch
 from gpunet.training.objective import Objective, Tracked
 
-__all__ = ["Scores", "as_floats", "as_result", "current_scores", "fresh_metrics"]
+__all__ = ["Scores", "as_floats", "as_result", "current_scores", "fresh_metrics", "masked"]
 
 _current: ContextVar[Scores | None] = ContextVar("current_scores", default=None)
 
@@ -91,6 +91,7 @@ class Scores:
         outputs: Sequence[Array],
         correct: Array | None = None,
         *,
+        masks: Sequence[Array | None] = (),
         skip: Sequence[Metric] = (),
         copied: bool = False,
     ) -> None:
@@ -100,6 +101,7 @@ class Scores:
             batch: with its targets.
             outputs: the predictions.
             correct: uint8, whether each sample was classified right, where that is known.
+            masks: of the predictions, for metrics that are means.
             skip: metrics that are counted elsewhere.
             copied: whether custom metrics get copies, which they may keep.
         """
@@ -116,6 +118,8 @@ class Scores:
             y = self.objective.as_targets(output, y, prediction.dtype)
             if copied and type(metric).__module__.partition(".")[0] != "gpunet":
                 y, prediction = y.copy(), prediction.copy()
+            if masks and masks[output] is not None and isinstance(metric, MeanMetricWrapper):
+                prediction = masked(prediction, masks[output])
             if weight is None:
                 metric.update_state(y, prediction)
             else:
@@ -159,6 +163,13 @@ def fresh_metrics(model: Any, *, restore: bool) -> Iterator[None]:
         for metric, attributes in zip(metrics, before, strict=False):
             vars(metric).clear()
             vars(metric).update(attributes)
+
+
+def masked(prediction: Array, mask: Array | None) -> Tensor:
+    """Return a prediction as a tensor with its mask."""
+    tensor = Tensor(prediction)
+    tensor.mask = mask
+    return tensor
 
 
 def _as_float(key: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.autograd import Tensor, no_grad
+from gpunet.autograd import no_grad
 from gpunet.backend import to_numpy
 from gpunet.callbacks import CallbackList
 from gpunet.losses import LossFunctionWrapper
@@ -19,7 +19,7 @@ from gpunet.symbolic import flatten, pack
 from gpunet.training.batches import ArrayBatches, Batch, Batches
 from gpunet.training.finite import NonFiniteLossError
 from gpunet.training.interrupts import deferred_interrupts
-from gpunet.training.logs import Scores, current_scores, fresh_metrics
+from gpunet.training.logs import Scores, current_scores, fresh_metrics, masked
 from gpunet.training.memory import memory_for
 from gpunet.training.state import TrainingState
 from gpunet.training.step import Outcome, evaluate_batch, step
@@ -139,9 +139,9 @@ def add_to_scores(state: TrainingState, scores: Scores, outcome: Outcome) -> Non
     batch, model = outcome.batch, state.model
     scores.add_loss(batch.size, outcome.losses, outcome.each)
     if not model._defines("compute_metrics"):
-        scores.add_metrics(batch, outcome.outputs, outcome.correct)
+        scores.add_metrics(batch, outcome.outputs, outcome.correct, masks=outcome.masks)
         return
-    y_pred = pack(outcome.structure, map(Tensor, outcome.outputs))
+    y_pred = pack(outcome.structure, map(masked, outcome.outputs, outcome.masks))
     x, y, sample_weight = state.packed(pack(state.structure, batch.inputs), y_pred, batch)
     scores.custom = model.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -185,7 +185,10 @@ def _is_by_sample(model: Any) -> bool:
     """Return whether the scores are the same however the samples are divided into batches.
 
     That is known of gpunet's own losses and metrics; others may compare samples with each other.
+    The mean loss of a batch with a mask is over what counts in it.
     """
+    if any(layer.creates_mask and layer.supports_masking for layer in model.with_sublayers()):
+        return False
     own = ("test_step", "compute_loss", "compute_metrics")
     if any(model._defines(method) for method in own) or any(
         getattr(layer, "adds_losses", False) for layer in model.with_sublayers()

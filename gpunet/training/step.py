@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
         correct: uint8, whether each sample was classified right; None where that is not known.
         updates: the new values that layers registered for their state.
         structure: of the outputs, with 0, 1 ... in place of the arrays.
+        masks: of the outputs, None for those without one.
     """
 
     batch: Batch
@@ -44,6 +45,7 @@ class Outcome(NamedTuple):
     correct: Array | None
     updates: Updates
     structure: Any
+    masks: Sequence[Array | None]
 
 
 def step(
@@ -93,7 +95,8 @@ def compute_gradients(state: TrainingState, batch: Batch) -> Outcome:
                 losses = losses + penalty.value
     state.parameters.finish()
     values = [output.value for output in flat]
-    return Outcome(batch, values, losses, each, correct, updates, _template(outputs, flat))
+    masks, structure = [output.mask for output in flat], _template(outputs, flat)
+    return Outcome(batch, values, losses, each, correct, updates, structure, masks)
 
 
 def evaluate_batch(state: TrainingState, batch: Batch) -> Outcome:
@@ -106,7 +109,8 @@ def evaluate_batch(state: TrainingState, batch: Batch) -> Outcome:
         loss, each = compute_loss(state, inputs, outputs, batch, training=False)
     values = [output.value for output in flat]
     losses = loss.value.reshape(1)
-    return Outcome(batch, values, losses, each, None, (), _template(outputs, flat))
+    masks, structure = [output.mask for output in flat], _template(outputs, flat)
+    return Outcome(batch, values, losses, each, None, (), structure, masks)
 
 
 def _template(outputs: Any, flat: Sequence[Any]) -> Any:

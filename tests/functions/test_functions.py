@@ -213,8 +213,20 @@ CASES = {
 CALLS = [(name, *call) for name, calls in CASES.items() for call in calls]
 
 
+SEQUENCES = {"gru", "lstm", "simple_rnn"}  # of test_recurrent.py
+
+
 def test_every_public_function_has_a_case():
-    assert set(CASES) == set(functions.__all__)
+    assert set(CASES) | SEQUENCES | {"unstack"} == set(functions.__all__)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_unstack_is_the_inverse_of_stack(axis):
+    x = draw(3, 5, 2)
+    parts = functions.unstack(x, axis=axis)
+    assert len(parts) == x.shape[axis]
+    np.testing.assert_array_equal(functions.stack(parts, axis=axis).value, x)
+    check_gradients(lambda x: functions.stack(functions.unstack(x, axis)[::-1], axis), x)
 
 
 @pytest.mark.parametrize(("name", "arguments", "options", "numpy_function"), CALLS)

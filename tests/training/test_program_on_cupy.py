@@ -25,6 +25,7 @@ from gpunet.layers import (
     Flatten,
     Input,
     Layer,
+    Masking,
     MaxPooling2D,
     Rescaling,
     Reshape,
@@ -180,25 +181,47 @@ def normalizing() -> Sequential:
     )
 
 
+def recurrent() -> Sequential:
+    """Masked sequences: each kind of layer, of the fused functions and of cells."""
+    return Sequential(
+        [
+            Input((6, 6, 2)),
+            Rescaling(1.0),
+            Reshape((6, 12)),
+            Masking(),
+            layers.TimeDistributed(Dense(4)),
+            layers.LSTM(4, return_sequences=True),
+            layers.Bidirectional(layers.SimpleRNN(3, return_sequences=True)),
+            layers.RNN(
+                [layers.LSTMCell(3), layers.GRUCell(3), layers.SimpleRNNCell(4)],
+                return_sequences=True,
+            ),
+            layers.GRU(3, go_backwards=True),
+            Dense(3, activation="softmax"),
+        ]
+    )
+
+
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
     "merging": merging, "normalizing": normalizing, "of sequences": of_sequences,
-    "of any rank": of_any_rank,
+    "of any rank": of_any_rank, "recurrent": recurrent,
 }  # fmt: skip
 USED_LAYERS = {
     "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling1D",
-    "AveragePooling2D", "AveragePooling3D", "BatchNormalization", "Concatenate", "Conv1D",
-    "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Cropping1D",
-    "Cropping2D", "Cropping3D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dot", "Dropout",
-    "ELU", "Flatten", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
-    "GlobalMaxPooling3D", "GroupNormalization", "Identity", "Input", "InputLayer", "Lambda",
-    "Layer", "LayerNormalization", "LeakyReLU", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D",
-    "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "RMSNormalization", "ReLU",
-    "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D", "SeparableConv2D", "Softmax",
-    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization", "Subtract",
-    "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D",
-    "ZeroPadding2D", "ZeroPadding3D",
+    "AveragePooling2D", "AveragePooling3D", "BatchNormalization", "Bidirectional", "Concatenate",
+    "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose",
+    "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dot",
+    "Dropout", "ELU", "Flatten", "GRU", "GRUCell", "GaussianDropout", "GaussianNoise",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization",
+    "Identity", "Input", "InputLayer", "LSTM", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
+    "LeakyReLU", "Masking", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum",
+    "Multiply", "PReLU", "Permute", "RMSNormalization", "RNN", "ReLU", "RepeatVector", "Rescaling",
+    "Reshape", "SeparableConv1D", "SeparableConv2D", "SimpleRNN", "SimpleRNNCell", "Softmax",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization",
+    "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization", "UpSampling1D",
+    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
 }  # fmt: skip
 
 

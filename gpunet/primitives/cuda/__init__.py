@@ -14,6 +14,7 @@ from gpunet.primitives.cuda.linear import *
 from gpunet.primitives.cuda.normal import *
 from gpunet.primitives.cuda.normalization import *
 from gpunet.primitives.cuda.pooling import *
+from gpunet.primitives.cuda.recurrent import *
 from gpunet.primitives.cuda.reduction import *
 from gpunet.primitives.cuda.softmax import *
 from gpunet.primitives.cuda.update import *

@@ -16,6 +16,7 @@ from gpunet.primitives.fast.convolution import *
 from gpunet.primitives.fast.linear import *
 from gpunet.primitives.fast.normalization import *
 from gpunet.primitives.fast.pooling import *
+from gpunet.primitives.fast.recurrent import *
 from gpunet.primitives.fast.softmax import *
 from gpunet.primitives.fast.training import *
 from gpunet.primitives.fast.update import *

@@ -12,6 +12,8 @@ from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, formula, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK, share, tasks_for
 from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
+from gpunet.primitives.fast.exponential import sigmoid as _sigmoid
+from gpunet.primitives.fast.exponential import tanh as _tanh
 from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
@@ -243,19 +245,6 @@ def _hard_sigmoid(x: np.float32) -> np.float32:
     moved = x + _THREE
     moved = _ZERO if moved < _ZERO else moved
     return (_SIX if moved > _SIX else moved) / _SIX
-
-
-@formula
-def _sigmoid(x: np.float32) -> np.float32:
-    small = exp(-abs(x))  # at most 1
-    return (small if x < _ZERO else _ONE) / (_ONE + small)
-
-
-@formula
-def _tanh(x: np.float32) -> np.float32:
-    small = expm1(-_TWO * abs(x))
-    size = -small / (_TWO + small)
-    return -size if x < _ZERO else size
 
 
 @formula

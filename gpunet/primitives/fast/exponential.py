@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.primitives.fast.compile import formula
 
-__all__ = ["erf", "exp", "expm1", "log1p"]
+__all__ = ["erf", "exp", "expm1", "log1p", "sigmoid", "tanh"]
 
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _LOG2_E = np.float32(1.4426950408889634)
@@ -87,6 +87,21 @@ def erf(x: np.float32) -> np.float32:
     far = ((((far * size + _F4) * size + _F3) * size + _F2) * size + _F1) * size + _F0
     result = _ONE - exp(far) if size > _ONE else near
     return result if x > _ZERO else -result
+
+
+@formula
+def sigmoid(x: np.float32) -> np.float32:
+    """Return 1 / (1 + exp(-x))."""
+    small = exp(-abs(x))  # at most 1
+    return (small if x < _ZERO else _ONE) / (_ONE + small)
+
+
+@formula
+def tanh(x: np.float32) -> np.float32:
+    """Return the hyperbolic tangent of x."""
+    small = expm1(-_TWO * abs(x))
+    size = -small / (_TWO + small)
+    return -size if x < _ZERO else size
 
 
 @formula

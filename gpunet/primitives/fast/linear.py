@@ -31,7 +31,10 @@ def matmul(
 ) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
-    if not _supports(a, rows, columns, inner) or (transpose_a and (transpose_b or activation)):
+    weights = (rows if transpose_a else inner) * columns
+    if not _supports(a, rows, columns, inner, weights) or (
+        transpose_a and (transpose_b or activation)
+    ):
         return reference.matmul(a, b, bias, transpose_a, transpose_b, activation)
     if transpose_a and bias is None:  # as a dense layer's weights get their gradient
         p = _plan(inner, rows, columns, False)
@@ -42,12 +45,13 @@ def matmul(
     return activated(y, activation)
 
 
-def _supports(a: Array, rows: int, columns: int, inner: int) -> bool:
+def _supports(a: Array, rows: int, columns: int, inner: int, weights: int) -> bool:
+    """Return whether the kernels take a product: with weights, or their gradient, of this size."""
     return (
         a.dtype == np.float32
         and a.ndim == 2
         and min(rows, columns, inner) > 0
-        and max(inner, rows) * columns <= LARGE_STAGE  # else BLAS wins, which cuts up what is large
+        and weights <= LARGE_STAGE  # else BLAS wins, which cuts up what is large
     )
 
 

@@ -15,6 +15,7 @@ from gpunet.primitives.reference.linear import *
 from gpunet.primitives.reference.normal import *
 from gpunet.primitives.reference.normalization import *
 from gpunet.primitives.reference.pooling import *
+from gpunet.primitives.reference.recurrent import *
 from gpunet.primitives.reference.softmax import *
 from gpunet.primitives.reference.update import *
 

@@ -258,7 +258,9 @@ class DeviceSteps:
         self._apart = len(counted) < len(scores.tracked) or len(outputs) > 1
         if self._apart:  # the next step must not write over the arrays that custom metrics keep
             scores.add_each(batch.size, outcome.each)
-            scores.add_metrics(batch, outputs, outcome.correct, skip=counted, copied=True)
+            scores.add_metrics(
+                batch, outputs, outcome.correct, masks=outcome.masks, skip=counted, copied=True
+            )
 
     def _alone(self, turn: Turn) -> Outcome:
         """Do one step that is not captured, and see whether the next can be.
