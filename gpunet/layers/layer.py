@@ -230,7 +230,7 @@ class Layer(WeightOwner, Configurable):
                     loss = regularizers.activity_loss(self.activity_regularizer, each, self.name)
                     regularizers.add_loss(loss, self.name)
             return output
-        except (TypeError, ValueError) as error:
+        except (IndexError, TypeError, ValueError) as error:
             if isinstance(error, TypeError) and _is_of_this_frame(error):
                 takes = ", ".join(inspect.signature(function).parameters)
                 misfit = TypeError(f"{error}: the arguments of its call are ({takes}).")
