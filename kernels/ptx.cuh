@@ -33,6 +33,15 @@ __device__ inline float bits_float(const unsigned int bits) {
 #endif
 }
 
+// Return the place of the lowest bit that is set; there must be one.
+__device__ inline int lowest_bit(const unsigned int bits) {
+#ifdef __CUDACC__
+    return __ffs(bits) - 1;
+#else
+    return __builtin_ctz(bits);
+#endif
+}
+
 // Return a * b, rounded; the compiler must not contract it into a fused multiply-add.
 __device__ inline float rounded_product(const float a, const float b) {
 #ifdef __CUDACC__

@@ -7,10 +7,13 @@ symbols.
 # ruff: noqa: F403
 from gpunet.functions import operators as operators  # puts the operators onto Tensor
 from gpunet.functions.activation import *
+from gpunet.functions.attention import *
 from gpunet.functions.chain import *
 from gpunet.functions.composed_activation import *
 from gpunet.functions.convolution import *
+from gpunet.functions.einsum import *
 from gpunet.functions.elementwise import *
+from gpunet.functions.embedding import *
 from gpunet.functions.linear import *
 from gpunet.functions.normalization import *
 from gpunet.functions.pooling import *

@@ -267,7 +267,7 @@ class Layer(WeightOwner, Configurable):
             if masks is not None or self.creates_mask:
                 output = pass_masks(self, args[0], output, masks)
             return output
-        except (TypeError, ValueError) as error:
+        except (IndexError, TypeError, ValueError) as error:
             if isinstance(error, TypeError) and _is_of_this_frame(error):
                 takes = ", ".join(inspect.signature(function).parameters)
                 misfit = TypeError(f"{error}: the arguments of its call are ({takes}).")

@@ -8,7 +8,7 @@ from gpunet import activations, regularizers
 from gpunet.arguments import boolean
 from gpunet.layers.layer import Layer
 
-__all__ = ["ProductLayer"]
+__all__ = ["ProductLayer", "refuse_unsupported"]
 
 
 class ProductLayer(Layer):
@@ -57,4 +57,18 @@ class ProductLayer(Layer):
             size = shape[-1] if outputs is None else outputs
             self.bias = self.add_weight(
                 (size,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer
+            )
+
+
+def refuse_unsupported(where: str, **given: Any) -> None:
+    """Raise `ValueError` for the first of Keras' arguments that is given and not supported.
+
+    >>> refuse_unsupported("Dense", lora_rank=4)
+    Traceback (most recent call last):
+    ValueError: Dense: lora_rank=4 is not supported, only None: leave it out.
+    """
+    for argument, value in given.items():
+        if value is not None and value is not False:
+            raise ValueError(
+                f"{where}: {argument}={value!r} is not supported, only None: leave it out."
             )

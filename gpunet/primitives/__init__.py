@@ -23,10 +23,12 @@ from gpunet.primitives.activation_table import (
     as_activation,
     saves_output,
 )
+from gpunet.primitives.attention import *
 from gpunet.primitives.batch import *
 from gpunet.primitives.chain import *
 from gpunet.primitives.convolution import *
 from gpunet.primitives.dropout import *
+from gpunet.primitives.embedding import *
 from gpunet.primitives.linear import *
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.normal import *

@@ -5,14 +5,15 @@ from __future__ import annotations
 __all__ = ["PRIMITIVES"]
 
 PRIMITIVES = (
-    "activate", "activate_backward", "adam_update", "average_pool2d_backward",
-    "average_pool2d_forward", "bias_backward", "chain_backward", "chain_cross_entropy",
-    "chain_forward", "chain_forward_kept", "conv2d_backward_input", "conv2d_backward_weight",
-    "conv2d_forward", "conv2d_max_pool_backward_input", "conv2d_max_pool_backward_weight",
-    "conv2d_max_pool_forward", "dropout_backward", "dropout_forward", "gather_batch",
-    "log_softmax_backward", "log_softmax_forward", "matmul", "max_pool2d_backward",
-    "max_pool2d_forward", "moving_averages", "normal_like", "normalize_backward",
-    "normalize_forward", "normalize_inference", "recurrent_backward", "recurrent_forward",
-    "rescale_forward", "sgd_update", "softmax_backward", "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_forward", "softmax_forward", "squares_are_finite",
+    "activate", "activate_backward", "adam_update", "attention_backward", "attention_forward",
+    "average_pool2d_backward", "average_pool2d_forward", "bias_backward", "chain_backward",
+    "chain_cross_entropy", "chain_forward", "chain_forward_kept", "conv2d_backward_input",
+    "conv2d_backward_weight", "conv2d_forward", "conv2d_max_pool_backward_input",
+    "conv2d_max_pool_backward_weight", "conv2d_max_pool_forward", "dropout_backward",
+    "dropout_forward", "embedding_backward", "gather_batch", "log_softmax_backward",
+    "log_softmax_forward", "matmul", "max_pool2d_backward", "max_pool2d_forward", "moving_averages",
+    "normal_like", "normalize_backward", "normalize_forward", "normalize_inference",
+    "recurrent_backward", "recurrent_forward", "rescale_forward", "sgd_update", "softmax_backward",
+    "softmax_cross_entropy_backward", "softmax_cross_entropy_forward", "softmax_forward",
+    "squares_are_finite",
 )  # fmt: skip

@@ -19,6 +19,7 @@ __all__ = [
     "frozen",
     "integers",
     "is_integer",
+    "mask_steps",
     "matmul_sizes",
     "output_size",
     "output_sizes",
@@ -242,6 +243,15 @@ def matmul_sizes(a: Shape, b: Shape, transpose_a: bool, transpose_b: bool) -> tu
     """
     rows, inner = (a[-1], a[-2]) if transpose_a else (a[-2], a[-1])
     return rows, b[-2] if transpose_b else b[-1], inner
+
+
+def mask_steps(shape: Shape) -> Shape:
+    """Return how many elements each axis of a contiguous array steps over, 0 where its size is 1.
+
+    >>> mask_steps((2, 1, 3, 4))
+    (12, 0, 4, 1)
+    """
+    return tuple(0 if n == 1 else math.prod(shape[i + 1 :]) for i, n in enumerate(shape))
 
 
 def resolve_padding(

@@ -62,11 +62,32 @@ CASES = {
         ((draw(4, 3), draw(3, 2)), {}, np.matmul),
     ],
     "divide": [((draw(3, 1), draw(4, low=0.5)), {}, np.divide)],
+    "dot_product_attention": [
+        ((draw(2, 3, 4, 5), draw(2, 6, 2, 5), draw(2, 6, 2, 3)), {}, None),
+        (
+            (draw(1, 5, 2, 3), draw(1, 7, 2, 3), draw(1, 7, 2, 3), rng.random((1, 1, 5, 7)) < 0.3),
+            {"is_causal": True, "scale": 0.7},
+            None,
+        ),
+    ],
     "dropout": [
         ((draw(8, 5), KEY), {"rate": 0.4}, None),
         ((draw(8, 5), KEY), {"rate": 0.4, "noise_shape": (8, 1)}, None),
     ],
+    "einsum": [
+        (("abc,cde->abde", draw(2, 3, 4), draw(4, 2, 3)), {}, np.einsum),
+        (("bqhd,bkhd->bhqk", draw(2, 3, 2, 4), draw(2, 5, 2, 4)), {}, np.einsum),
+        (("...i,ij", draw(2, 3, 4), draw(4, 2)), {}, np.einsum),
+        (("a...b,b->...a", draw(2, 3, 4, 5), draw(5)), {}, np.einsum),
+        (("...ab,...bc->...ca", draw(2, 1, 3, 4), draw(5, 4, 3)), {}, np.einsum),
+        (("ab,cd->da", draw(2, 3), draw(4, 5)), {}, np.einsum),
+        (("ab,ab->", draw(2, 3), draw(2, 3)), {}, np.einsum),
+    ],
     "elu": [((draw(9),), {"alpha": 0.7}, None)],
+    "embedding": [
+        ((draw(5, 3), np.array([[0, 4, 4], [1, 0, 4]])), {}, lambda table, i: table[i]),
+        ((draw(5, 3), np.array(2)), {}, lambda table, i: table[i]),
+    ],
     "exp": [((draw(5),), {}, np.exp)],
     "expand_dims": [((draw(3, 4), (0, 2)), {}, np.expand_dims)],
     "gaussian_dropout": [((draw(8, 5), KEY), {"rate": 0.4}, None)],

@@ -202,26 +202,47 @@ def recurrent() -> Sequential:
     )
 
 
+class Signs(Layer):
+    """Integers 0 and 1 of the first feature of each step."""
+
+    def call(self, x: Any) -> Any:
+        return gpunet.Tensor((x.value[:, :, 0] > 0).astype("int64"))
+
+
+def attending() -> Model:
+    """Attention without biases: those of keys have gradients of rounding, which Adam scales up."""
+    x = layers.Input(X.shape[1:])
+    steps = layers.Reshape((12, 6))(x)
+    y = layers.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d")(steps)
+    y = y + layers.Embedding(3, 6)(Signs()(steps))
+    y = y + layers.MultiHeadAttention(2, 3, use_bias=False)(y, y, use_causal_mask=True)
+    y = y + layers.GroupedQueryAttention(3, 4, 2, 0.1, use_bias=False, seed=2)(y, y)
+    y = layers.Attention(use_scale=True)([y, y]) + layers.AdditiveAttention()([y, y])
+    return Model(x, layers.Dense(Y.shape[1], activation="softmax")(layers.Flatten()(y)))
+
+
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
     "merging": merging, "normalizing": normalizing, "of sequences": of_sequences,
-    "of any rank": of_any_rank, "recurrent": recurrent,
+    "of any rank": of_any_rank, "recurrent": recurrent, "attending": attending,
 }  # fmt: skip
 USED_LAYERS = {
-    "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Average", "AveragePooling1D",
-    "AveragePooling2D", "AveragePooling3D", "BatchNormalization", "Bidirectional", "Concatenate",
-    "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose",
-    "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dot",
-    "Dropout", "ELU", "Flatten", "GRU", "GRUCell", "GaussianDropout", "GaussianNoise",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization",
+    "Activation", "ActivityRegularization", "Add", "AdditiveAttention", "AlphaDropout", "Attention",
+    "Average", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "BatchNormalization",
+    "Bidirectional", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose",
+    "Conv3D", "Conv3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D", "Dense",
+    "DepthwiseConv1D", "DepthwiseConv2D", "Dot", "Dropout", "ELU", "EinsumDense", "Embedding",
+    "Flatten", "GRU", "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D", "GroupNormalization", "GroupQueryAttention", "GroupedQueryAttention",
     "Identity", "Input", "InputLayer", "LSTM", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
     "LeakyReLU", "Masking", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum",
-    "Multiply", "PReLU", "Permute", "RMSNormalization", "RNN", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "SeparableConv1D", "SeparableConv2D", "SimpleRNN", "SimpleRNNCell", "Softmax",
-    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization",
-    "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization", "UpSampling1D",
-    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
+    "MultiHeadAttention", "Multiply", "PReLU", "Permute", "RMSNormalization", "RNN", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D", "SeparableConv2D", "SimpleRNN",
+    "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+    "SpectralNormalization", "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization",
+    "UpSampling1D", "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D",
+    "ZeroPadding3D",
 }  # fmt: skip
 
 

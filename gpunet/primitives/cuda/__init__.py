@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from gpunet.primitives.cuda.activation import *
+from gpunet.primitives.cuda.attention import *
 from gpunet.primitives.cuda.batch import *
 from gpunet.primitives.cuda.chain import *
 from gpunet.primitives.cuda.conv_pool import *
 from gpunet.primitives.cuda.convolution import *
 from gpunet.primitives.cuda.dropout import *
+from gpunet.primitives.cuda.embedding import *
 from gpunet.primitives.cuda.linear import *
 from gpunet.primitives.cuda.normal import *
 from gpunet.primitives.cuda.normalization import *

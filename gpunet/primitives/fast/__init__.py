@@ -9,10 +9,12 @@ of threads changes no bit of a result.
 from __future__ import annotations
 
 from gpunet.primitives.fast.activation import *
+from gpunet.primitives.fast.attention import *
 from gpunet.primitives.fast.batch import *
 from gpunet.primitives.fast.chain import *
 from gpunet.primitives.fast.conv_pool import *
 from gpunet.primitives.fast.convolution import *
+from gpunet.primitives.fast.embedding import *
 from gpunet.primitives.fast.linear import *
 from gpunet.primitives.fast.normalization import *
 from gpunet.primitives.fast.pooling import *

@@ -1,4 +1,4 @@
-"""The matrix product, which is a convolution of 1 x 1, and the sum of rows."""
+"""The matrix product, which is a convolution of 1 x 1, of stacks too, and the sum of rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gpunet.primitives.fast.compile import Floats, FloatsIn, kernel
 from gpunet.primitives.fast.convolution import activated, add_weight_grads, is_relu, multiply
 from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat
 from gpunet.primitives.fast.plans import Plan, plan
+from gpunet.primitives.fast.stacks import multiply_stacks
 from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import matmul_sizes
@@ -31,6 +32,8 @@ def matmul(
 ) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
+    if a.ndim == 3 and a.dtype == np.float32 and bias is None and activation is None and a.size:
+        return multiply_stacks(a, b, transpose_a, transpose_b)
     weights = (rows if transpose_a else inner) * columns
     if not _supports(a, rows, columns, inner, weights) or (
         transpose_a and (transpose_b or activation)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.reference.activation import *
+from gpunet.primitives.reference.attention import *
 from gpunet.primitives.reference.batch import *
 from gpunet.primitives.reference.chain import *
 from gpunet.primitives.reference.conv_pool import *
 from gpunet.primitives.reference.convolution import *
 from gpunet.primitives.reference.dropout import *
+from gpunet.primitives.reference.embedding import *
 from gpunet.primitives.reference.linear import *
 from gpunet.primitives.reference.normal import *
 from gpunet.primitives.reference.normalization import *

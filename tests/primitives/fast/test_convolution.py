@@ -255,9 +255,28 @@ def test_sum_of_rows(shape: list[int], layout: str, seed: int) -> None:
     check_sums(fast.bias_backward(grad), expected, grad.size // max(1, shape[-1]), bound)
 
 
-def test_stacks_of_products_and_float64_go_to_the_reference() -> None:
-    a, b = numbers(1, (2, 3, 4)), numbers(2, (2, 4, 5))
-    assert fast.matmul(a, b).tolist() == reference.matmul(a, b).tolist()
+@given(
+    shape=st.tuples(*[st.sampled_from([0, 1, 2, 7, 17, 40])] * 3),
+    count=st.integers(0, 3),
+    transposed=st.tuples(st.booleans(), st.booleans()),
+    layout=layouts,
+    seed=seeds,
+)
+def test_stacks_of_products(
+    shape: tuple[int, int, int], count: int, transposed: tuple[bool, bool], layout: str, seed: int
+) -> None:
+    rows, inner, columns = shape
+    options: dict[str, Any] = {"transpose_a": transposed[0], "transpose_b": transposed[1]}
+    a = numbers(seed, (count, *((inner, rows) if transposed[0] else (rows, inner))))
+    b = numbers(seed + 1, (count, *((columns, inner) if transposed[1] else (inner, columns))))
+    found = fast.matmul(lay_out(a, layout), lay_out(b, layout), **options)
+    expected = reference.matmul(*wide(a, b), **options)
+    check_sums(found, expected, inner, reference.matmul(*sizes(a, b), **options))
+
+
+def test_stacks_with_a_bias_and_float64_go_to_the_reference() -> None:
+    a, b, bias = numbers(1, (2, 3, 4)), numbers(2, (2, 4, 5)), numbers(3, (5,))
+    assert fast.matmul(a, b, bias).tolist() == reference.matmul(a, b, bias).tolist()
     x, kernel = (
         each.astype(np.float64) for each in (numbers(1, (2, 5, 5, 3)), numbers(2, (3, 3, 3, 4)))
     )

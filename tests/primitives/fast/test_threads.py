@@ -61,6 +61,8 @@ def calls() -> dict[str, Callable[[], Any]]:
         return fast.normalize_backward(x, x, None, ones, ones, groups=groups, epsilon=1e-3)
 
     options = {"pool_size": 3, "strides": 2}
+    heads = numbers(11, (3, 150, 4, 20))
+    attended, log_sums = fast.attention_forward(heads, heads, heads, causal=True)
     stages = [
         Stage(kernel, bias, "relu", pool_size=(2, 2)),
         Stage(numbers(10, (5 * 5 * 33, 10)), None, None),
@@ -83,7 +85,15 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "matmul": lambda: fast.matmul(a, b, activation="relu"),
         "matmul, transposed": lambda: fast.matmul(a, numbers(9, (2000, 40)), transpose_a=True),
+        "matmul, stacks": lambda: fast.matmul(
+            x.reshape(64, 169, 16), x.reshape(64, 169, 16), transpose_b=True
+        ),
         "bias_backward": lambda: fast.bias_backward(a),
+        "attention_forward": lambda: fast.attention_forward(heads, heads, heads),
+        "attention_backward": lambda: fast.attention_backward(
+            heads, heads, heads, heads, attended, log_sums, causal=True
+        ),
+        "embedding_backward": lambda: fast.embedding_backward(a, np.arange(2000) % 7, rows=9),
         "max_pool2d_forward": lambda: fast.max_pool2d_forward(x, **options),
         "max_pool2d_backward": lambda: fast.max_pool2d_backward(
             maxima, indices, x.shape, **options

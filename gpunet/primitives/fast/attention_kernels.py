@@ -1,0 +1,497 @@
+"""The kernels of attention: blocks of queries by blocks of keys, with an online softmax.
+
+Keys and values are packed once for each head: transposed, in panels of PANEL keys (panel, depth,
+PANEL), and as they are, in panels of PANEL columns (panel, keys, PANEL). Everything then is
+products of `ROWS` rows with panels, `multiply`, of numbers that stay in the caches.
+
+A key that a query does not see has the score `HIDDEN`. The largest score of a query that sees none
+is `HIDDEN` too, so that each of its keys counts as 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.primitives.fast.compile import (
+    BytesIn,
+    Floats,
+    FloatsIn,
+    Ints,
+    helper,
+    kernel,
+)
+from gpunet.primitives.fast.exponential import exp
+from gpunet.primitives.fast.products import PANEL
+from gpunet.primitives.fast.simd import (
+    broadcast,
+    get,
+    load,
+    multiply_add,
+    put,
+    splat,
+    store,
+    take_task,
+)
+
+__all__ = ["BLOCK", "ROWS", "Sizes", "attend", "attend_backward"]
+
+Array = Any
+
+ROWS = 48  # queries of a block: 8 tiles
+BLOCK = 64  # keys of a block: whole panels
+_TILE = 6
+
+_HIDDEN, _HALF_HIDDEN = np.float32(-1e30), np.float32(-5e29)
+_ZERO, _ONE = np.float32(0), np.float32(1)
+
+
+class Sizes(NamedTuple):
+    """Sizes of attention, as kernels take them."""
+
+    batch: int
+    heads: int  # of the queries
+    key_heads: int
+    queries: int
+    keys: int
+    depth: int
+    value_depth: int
+    padded_keys: int  # filled up to whole panels
+    columns: int  # of keys, likewise
+    value_columns: int
+    causal: int
+    # Elements from one sample, head, query and key of the mask to the next; 0 if it is the same.
+    masked: int
+    mask_batch: int
+    mask_head: int
+    mask_query: int
+    mask_key: int
+
+
+@helper
+def multiply(
+    a: Array,
+    start: int,
+    row: int,
+    step: int,
+    rows: int,
+    inner: int,
+    b: Array,
+    panel: int,
+    out: Array,
+    to: int,
+    out_row: int,
+    add: bool,
+) -> None:
+    """Write the products of rows with one panel, or add them.
+
+    Row i of `a` begins at start + i * row, and its numbers are `step` apart. The panel is
+    (inner, PANEL) at b[panel:]; row i of the result is out[to + i * out_row:], PANEL numbers.
+    """
+    zero, last = splat(_ZERO, PANEL), rows - 1
+    for i in range(0, rows, _TILE):
+        # Of the last tile's rows some are the last one again.
+        i1, i2, i3 = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+        i4, i5 = min(i + 4, last), min(i + 5, last)
+        a0, a1, a2 = start + i * row, start + i1 * row, start + i2 * row
+        a3, a4, a5 = start + i3 * row, start + i4 * row, start + i5 * row
+        t0, t1, t2 = to + i * out_row, to + i1 * out_row, to + i2 * out_row
+        t3, t4, t5 = to + i3 * out_row, to + i4 * out_row, to + i5 * out_row
+        sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+        if add:
+            sum0, sum1, sum2 = load(out, t0, PANEL), load(out, t1, PANEL), load(out, t2, PANEL)
+            sum3, sum4, sum5 = load(out, t3, PANEL), load(out, t4, PANEL), load(out, t5, PANEL)
+        at = 0
+        for k in range(panel, panel + inner * PANEL, PANEL):
+            w = load(b, k, PANEL)
+            sum0 = multiply_add(broadcast(a, a0 + at, PANEL), w, sum0)
+            sum1 = multiply_add(broadcast(a, a1 + at, PANEL), w, sum1)
+            sum2 = multiply_add(broadcast(a, a2 + at, PANEL), w, sum2)
+            sum3 = multiply_add(broadcast(a, a3 + at, PANEL), w, sum3)
+            sum4 = multiply_add(broadcast(a, a4 + at, PANEL), w, sum4)
+            sum5 = multiply_add(broadcast(a, a5 + at, PANEL), w, sum5)
+            at += step
+        store(out, t0, sum0)
+        store(out, t1, sum1)
+        store(out, t2, sum2)
+        store(out, t3, sum3)
+        store(out, t4, sum4)
+        store(out, t5, sum5)
+
+
+@helper
+def _pack_rows(x: Array, start: int, row: int, rows: int, depth: int, out: Array, to: int) -> None:
+    """Pack rows as they are: (panel of columns, rows, PANEL), filled up with zeros."""
+    for first in range(0, depth, PANEL):
+        count = min(PANEL, depth - first)
+        for i in range(rows):
+            at = start + i * row + first
+            for j in range(count):
+                put(out, to + j, get(x, at + j))
+            for j in range(count, PANEL):
+                put(out, to + j, _ZERO)
+            to += PANEL
+
+
+@helper
+def _pack_turned(
+    x: Array, start: int, row: int, rows: int, depth: int, out: Array, to: int
+) -> None:
+    """Pack rows as columns: (panel of rows, depth, PANEL), filled up with zeros."""
+    for first in range(0, rows, PANEL):
+        count = min(PANEL, rows - first)
+        for j in range(PANEL):
+            at = start + (first + j) * row
+            for k in range(depth):
+                put(out, to + k * PANEL + j, get(x, at + k) if j < count else _ZERO)
+        to += depth * PANEL
+
+
+@helper
+def _unpack_rows(
+    x: Array, start: int, rows: int, depth: int, out: Array, to: int, row: int
+) -> None:
+    """Write rows that are packed as they are to rows of an array, `row` numbers apart."""
+    for first in range(0, depth, PANEL):
+        count = min(PANEL, depth - first)
+        for i in range(rows):
+            at = start + (first * rows) + i * PANEL
+            for j in range(count):
+                put(out, to + i * row + first + j, get(x, at + j))
+
+
+@helper
+def _score(
+    sizes: Sizes,
+    scale: np.float32,
+    query: Array,
+    at: int,
+    rows: int,
+    turned: Array,
+    keys_at: int,
+    first: int,
+    count: int,
+    out: Array,
+    to: int,
+) -> None:
+    """Write scores of rows of queries and a block of keys, (rows, BLOCK), before hiding any."""
+    for j in range(0, count, PANEL):
+        panel = keys_at + (first + j) * sizes.depth
+        step = sizes.heads * sizes.depth
+        multiply(query, at, step, 1, rows, sizes.depth, turned, panel, out, to + j, BLOCK, False)
+    for i in range(rows):
+        for j in range(to + i * BLOCK, to + i * BLOCK + count):
+            put(out, j, get(out, j) * scale)
+
+
+@helper
+def _hide(
+    sizes: Sizes,
+    mask: Array,
+    sample: int,
+    head: int,
+    row: int,
+    rows: int,
+    first: int,
+    count: int,
+    scores: Array,
+    at: int,
+) -> None:
+    """Set the scores of keys that are not seen to `_HIDDEN`."""
+    if sizes.masked:
+        start = sample * sizes.mask_batch + head * sizes.mask_head + first * sizes.mask_key
+        for i in range(rows):
+            here = start + (row + i) * sizes.mask_query
+            for j in range(count):
+                if get(mask, here + j * sizes.mask_key) == 0:
+                    put(scores, at + i * BLOCK + j, _HIDDEN)
+    if sizes.causal:
+        for i in range(rows):
+            for j in range(max(0, row + i + 1 - first), count):
+                put(scores, at + i * BLOCK + j, _HIDDEN)
+
+
+@kernel
+def attend(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    sizes: Sizes,
+    chunk: int,
+    scale: np.float32,
+    query: FloatsIn,
+    key: FloatsIn,
+    value: FloatsIn,
+    mask: BytesIn,
+    output: Floats,
+    log_sums: Floats,
+    memory: Floats,
+    memory_in: FloatsIn,
+    size: int,
+) -> None:
+    """Write the output and the logarithms of sums. A task is some queries of one head.
+
+    `memory_in` is `memory`: `size` numbers for each thread.
+    """
+    chunks = (sizes.queries + chunk - 1) // chunk
+    keys_at = worker * size
+    values_at = keys_at + sizes.padded_keys * sizes.depth
+    scores_at = values_at + sizes.keys * sizes.value_columns
+    task = take_task(counters)
+    while task < tasks:
+        sample, head = task // chunks // sizes.heads, task // chunks % sizes.heads
+        key_head = head * sizes.key_heads // sizes.heads
+        row = sizes.key_heads * sizes.depth
+        start = sample * sizes.keys * row + key_head * sizes.depth
+        _pack_turned(key, start, row, sizes.keys, sizes.depth, memory, keys_at)
+        row = sizes.key_heads * sizes.value_depth
+        start = sample * sizes.keys * row + key_head * sizes.value_depth
+        _pack_rows(value, start, row, sizes.keys, sizes.value_depth, memory, values_at)
+        first = task % chunks * chunk
+        for i in range(first, min(first + chunk, sizes.queries), ROWS):
+            _attend_block(sizes, scale, sample, head, i, query, mask, output, log_sums, memory,
+                          memory_in, keys_at, values_at, scores_at)  # fmt: skip
+        task = take_task(counters)
+
+
+@helper
+def _attend_block(
+    sizes: Sizes,
+    scale: np.float32,
+    sample: int,
+    head: int,
+    row: int,
+    query: Array,
+    mask: Array,
+    output: Array,
+    log_sums: Array,
+    memory: Array,
+    memory_in: Array,
+    keys_at: int,
+    values_at: int,
+    scores_at: int,
+) -> None:
+    """Write the output of one block of queries."""
+    rows = min(ROWS, sizes.queries - row)
+    sums_at = scores_at + ROWS * BLOCK  # (panel of columns, rows, PANEL)
+    largest_at = sums_at + ROWS * sizes.value_columns
+    totals_at = largest_at + ROWS
+    for i in range(ROWS * sizes.value_columns):
+        put(memory, sums_at + i, _ZERO)
+    for i in range(rows):
+        put(memory, largest_at + i, np.float32(-np.inf))
+        put(memory, totals_at + i, _ZERO)
+    at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.depth
+    for first in range(0, sizes.keys, BLOCK):
+        later = sizes.causal and first > row + rows - 1
+        # Later keys count for nothing, unless a query sees no key at all.
+        if later and not (sizes.masked and _is_any_blind(memory, largest_at, rows)):
+            break
+        count = min(BLOCK, sizes.keys - first)
+        _score(sizes, scale, query, at, rows, memory_in, keys_at, first, count, memory, scores_at)
+        _hide(sizes, mask, sample, head, row, rows, first, count, memory, scores_at)
+        for i in range(rows):
+            _take_in(memory, scores_at + i * BLOCK, count, largest_at + i, totals_at + i,
+                     sums_at + i * PANEL, rows * PANEL, sizes.value_columns)  # fmt: skip
+        for j in range(0, sizes.value_columns, PANEL):
+            panel = values_at + j * sizes.keys + first * PANEL
+            multiply(memory_in, scores_at, BLOCK, 1, rows, count, memory_in, panel, memory,
+                     sums_at + j * rows, PANEL, True)  # fmt: skip
+    log_at = (sample * sizes.heads + head) * sizes.queries + row
+    for i in range(rows):
+        total = get(memory, totals_at + i)
+        put(log_sums, log_at + i, get(memory, largest_at + i) + np.float32(math.log(total)))
+        for j in range(0, sizes.value_columns, PANEL):
+            for k in range(PANEL):
+                place = sums_at + j * rows + i * PANEL + k
+                put(memory, place, get(memory, place) / total)
+    to = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.value_depth
+    _unpack_rows(memory, sums_at, rows, sizes.value_depth, output, to,
+                 sizes.heads * sizes.value_depth)  # fmt: skip
+
+
+@helper
+def _is_any_blind(memory: Array, largest_at: int, rows: int) -> bool:
+    """Return whether one of the queries saw no key so far."""
+    blind = False
+    for i in range(rows):
+        blind = blind or get(memory, largest_at + i) < _HALF_HIDDEN
+    return blind
+
+
+@helper
+def _take_in(
+    memory: Array, at: int, count: int, largest_at: int, total_at: int, sums_at: int, step: int,
+    columns: int,
+) -> None:  # fmt: skip
+    """Replace the scores of a query by exponentials, and bring what was summed to their scale."""
+    before = get(memory, largest_at)
+    largest = before
+    for j in range(at, at + count):
+        score = get(memory, j)
+        if score > largest or score != score:
+            largest = score
+    # In a slice, so that the loop becomes one of vectors.
+    scores = memory[at : at + count]
+    for j in range(scores.size):
+        scores[j] = exp(scores[j] - largest)
+    total = _ZERO
+    for j in range(at, at + count):
+        total += get(memory, j)
+    change = exp(before - largest) if largest != before else _ONE
+    put(memory, largest_at, largest)
+    put(memory, total_at, get(memory, total_at) * change + total)
+    if change != _ONE:
+        for j in range(0, columns, PANEL):
+            place = sums_at + j // PANEL * step
+            for k in range(place, place + PANEL):
+                put(memory, k, get(memory, k) * change)
+
+
+@kernel
+def attend_backward(
+    counters: Ints,
+    tasks: int,
+    worker: int,
+    sizes: Sizes,
+    scale: np.float32,
+    output_grad: FloatsIn,
+    query: FloatsIn,
+    key: FloatsIn,
+    value: FloatsIn,
+    output: FloatsIn,
+    log_sums: FloatsIn,
+    mask: BytesIn,
+    query_grad: Floats,
+    key_grad: Floats,
+    value_grad: Floats,
+    memory: Floats,
+    memory_in: FloatsIn,
+    size: int,
+) -> None:
+    """Write all gradients. A task is one head of the keys, and the heads of queries it serves."""
+    depth, value_depth, keys = sizes.depth, sizes.value_depth, sizes.keys
+    turned_at = worker * size
+    values_at = turned_at + sizes.padded_keys * depth
+    rows_at = values_at + sizes.padded_keys * value_depth
+    key_sums = rows_at + keys * sizes.columns
+    value_sums = key_sums + keys * sizes.columns
+    block_at = value_sums + keys * sizes.value_columns
+    groups = sizes.heads // sizes.key_heads
+    task = take_task(counters)
+    while task < tasks:
+        sample, key_head = task // sizes.key_heads, task % sizes.key_heads
+        row, value_row = sizes.key_heads * depth, sizes.key_heads * value_depth
+        key_start = sample * keys * row + key_head * depth
+        value_start = sample * keys * value_row + key_head * value_depth
+        _pack_turned(key, key_start, row, keys, depth, memory, turned_at)
+        _pack_turned(value, value_start, value_row, keys, value_depth, memory, values_at)
+        _pack_rows(key, key_start, row, keys, depth, memory, rows_at)
+        for i in range(key_sums, block_at):
+            put(memory, i, _ZERO)
+        for head in range(key_head * groups, (key_head + 1) * groups):
+            for i in range(0, sizes.queries, ROWS):
+                _backward_block(
+                    sizes, scale, sample, head, i, output_grad, query, output, log_sums, mask,
+                    query_grad, memory, memory_in, turned_at, values_at, rows_at, key_sums,
+                    value_sums, block_at,
+                )  # fmt: skip
+        _unpack_rows(memory, key_sums, keys, depth, key_grad, key_start, row)
+        _unpack_rows(memory, value_sums, keys, value_depth, value_grad, value_start, value_row)
+        task = take_task(counters)
+
+
+@helper
+def _backward_block(
+    sizes: Sizes,
+    scale: np.float32,
+    sample: int,
+    head: int,
+    row: int,
+    output_grad: Array,
+    query: Array,
+    output: Array,
+    log_sums: Array,
+    mask: Array,
+    query_grad: Array,
+    memory: Array,
+    memory_in: Array,
+    turned_at: int,
+    values_at: int,
+    rows_at: int,
+    key_sums: int,
+    value_sums: int,
+    block_at: int,
+) -> None:
+    """Write the gradients of a block of queries, and add to those of keys and values."""
+    rows, keys = min(ROWS, sizes.queries - row), sizes.keys
+    shares_at = block_at  # (rows, BLOCK)
+    grads_at = shares_at + ROWS * BLOCK  # likewise, of the scores
+    queries_at = grads_at + ROWS * BLOCK  # packed
+    output_at = queries_at + ROWS * sizes.columns  # gradients of the output, packed
+    sums_at = output_at + ROWS * sizes.value_columns  # gradients of the queries, packed
+    means_at = sums_at + ROWS * sizes.columns
+    step, value_step = sizes.heads * sizes.depth, sizes.heads * sizes.value_depth
+    at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.depth
+    value_at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.value_depth
+    log_at = (sample * sizes.heads + head) * sizes.queries + row
+    _pack_rows(query, at, step, rows, sizes.depth, memory, queries_at)
+    _pack_rows(output_grad, value_at, value_step, rows, sizes.value_depth, memory, output_at)
+    blind = False
+    for i in range(rows):
+        mean, start = _ZERO, value_at + i * value_step
+        for j in range(start, start + sizes.value_depth):
+            mean += get(output_grad, j) * get(output, j)
+        put(memory, means_at + i, mean)
+        blind = blind or get(log_sums, log_at + i) < _HALF_HIDDEN
+    for i in range(sums_at, sums_at + rows * sizes.columns):
+        put(memory, i, _ZERO)
+    for first in range(0, keys, BLOCK):
+        if sizes.causal and first > row + rows - 1 and not blind:
+            break
+        count = min(BLOCK, keys - first)
+        _score(sizes, scale, query, at, rows, memory_in, turned_at, first, count, memory, shares_at)
+        _hide(sizes, mask, sample, head, row, rows, first, count, memory, shares_at)
+        for j in range(0, count, PANEL):
+            panel = values_at + (first + j) * sizes.value_depth
+            multiply(output_grad, value_at, value_step, 1, rows, sizes.value_depth, memory_in,
+                     panel, memory, grads_at + j, BLOCK, False)  # fmt: skip
+        for i in range(rows):
+            _share(sizes, scale, memory, shares_at + i * BLOCK, grads_at + i * BLOCK, count,
+                   get(log_sums, log_at + i), get(memory, means_at + i))  # fmt: skip
+        for j in range(0, sizes.value_columns, PANEL):  # of values: shares.T @ output_grad
+            multiply(memory_in, shares_at, 1, BLOCK, count, rows, memory_in, output_at + j * rows,
+                     memory, value_sums + j * keys + first * PANEL, PANEL, True)  # fmt: skip
+        for j in range(0, sizes.columns, PANEL):  # of keys and of queries
+            multiply(memory_in, grads_at, 1, BLOCK, count, rows, memory_in, queries_at + j * rows,
+                     memory, key_sums + j * keys + first * PANEL, PANEL, True)  # fmt: skip
+            multiply(memory_in, grads_at, BLOCK, 1, rows, count, memory_in,
+                     rows_at + j * keys + first * PANEL, memory, sums_at + j * rows, PANEL,
+                     True)  # fmt: skip
+    _unpack_rows(memory, sums_at, rows, sizes.depth, query_grad, at, step)
+
+
+@helper
+def _share(
+    sizes: Sizes,
+    scale: np.float32,
+    memory: Array,
+    at: int,
+    grads_at: int,
+    count: int,
+    log_sum: np.float32,
+    mean: np.float32,
+) -> None:
+    """Replace the scores of a query by shares, and the gradients of shares by those of scores."""
+    shares, grads = memory[at : at + count], memory[grads_at : grads_at + count]
+    if log_sum < _HALF_HIDDEN:  # it sees no key: the mean of all values, whatever the scores are
+        for j in range(count):
+            shares[j] = _ONE / np.float32(sizes.keys)
+            grads[j] = _ZERO
+        return
+    for j in range(count):
+        shares[j] = exp(shares[j] - log_sum)
+    for j in range(count):
+        grads[j] = shares[j] * (grads[j] - mean) * scale
