@@ -371,7 +371,6 @@ def test_a_stacked_lstm_learns():
         (lambda: GRU(2, dropout=1.0), ValueError, "dropout must be from 0 to below 1"),
         (lambda: GRU(2, recurrent_dropout=-0.1), ValueError, "recurrent_dropout"),
         (lambda: LSTM(2, kernel_constraint="max_norm"), NotImplementedError, "kernel_constraint"),
-        (lambda: LSTM(2, activity_regularizer="l2"), NotImplementedError, "activity_regularizer"),
         (lambda: LSTM(2, use_cudnn="never"), ValueError, "use_cudnn"),
         (lambda: LSTM(2, implementation=3), ValueError, "implementation must be 1 or 2"),
         (lambda: LSTM(2, return_sequences="yes"), TypeError, "return_sequences"),

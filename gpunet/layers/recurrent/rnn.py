@@ -10,7 +10,7 @@ from gpunet.arguments import boolean
 from gpunet.autograd import Array, Parameter, Tensor
 from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer, Shape
-from gpunet.layers.recurrent.cells import check_states, refuse_options
+from gpunet.layers.recurrent.cells import check_states
 from gpunet.layers.recurrent.stacked import (
     StackedRNNCells,
     checked_cell,
@@ -44,7 +44,6 @@ class RNN(Layer):
             sample; `reset_state` sets them to 0. They move with the weights: not in a failed step.
         unroll: accepted as in Keras; it makes no difference.
         zero_output_for_mask: whether the output is zeros at masked steps.
-        activity_regularizer: None.
         options: those of every `Layer`.
 
     Call arguments:
@@ -68,13 +67,10 @@ class RNN(Layer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
-        *,
-        activity_regularizer: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         where = type(self).__name__
-        refuse_options(where, activity_regularizer=activity_regularizer)
         is_list = isinstance(cell, list | tuple)
         self.cell: Any = StackedRNNCells(list(cell)) if is_list else checked_cell(cell, where)
         self.return_sequences = boolean(return_sequences, "return_sequences", where)
