@@ -78,7 +78,7 @@ class Attention(Layer):
         where = type(self).__name__
         self.use_scale = boolean(use_scale, "use_scale", where)
         self.score_mode = check_choice(score_mode, ("dot", "concat"), "score_mode", where)
-        self.dropout_layer = Dropout(dropout, seed)
+        self.dropout_layer = Dropout(dropout, seed=seed)
         self.dropout = self.dropout_layer.rate
 
     def build(self, input_shape: Any) -> None:
@@ -107,6 +107,11 @@ class Attention(Layer):
                 f"key (batch, keys, dim), by default the value, received shapes "
                 f"{', '.join(str(tuple(s)) for s in shape)}."
             )
+
+    def _take_mask(self, args: tuple[Any, ...], mask: Any) -> tuple[tuple[Any, ...], Any]:
+        if isinstance(mask, list | tuple) and len(mask) == 2:  # those of query and value will do
+            mask = [*mask, *[None] * (len(args[0]) - 2)]
+        return super()._take_mask(args, mask)
 
     def call(
         self,
@@ -162,8 +167,6 @@ class Attention(Layer):
         if mask is None:
             return None, None
         kind = type(self).__name__
-        if not isinstance(mask, list | tuple) or not 2 <= len(mask) <= 3:
-            raise ValueError(f"{kind} expects mask as a list, [query_mask, value_mask].")
         found: list[Array | None] = []
         for name, item, x in (("query", mask[0], query), ("value", mask[1], value)):
             array = None if item is None else as_bools(item, x)

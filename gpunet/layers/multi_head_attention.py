@@ -51,7 +51,7 @@ class _Heads(Layer):
     ) -> None:
         super().__init__(**options)
         where = type(self).__name__
-        self.dropout_layer = Dropout(dropout, seed)
+        self.dropout_layer = Dropout(dropout, seed=seed)
         self.dropout = self.dropout_layer.rate
         self.use_bias = boolean(use_bias, "use_bias", where)
         self.use_gate = boolean(use_gate, "use_gate", where)
@@ -115,7 +115,7 @@ class _Heads(Layer):
     def _product(
         self, name: str, equation: str, sizes: Shape, axes: str, activation: str | None = None
     ) -> EinsumDense:
-        return EinsumDense(
+        layer = EinsumDense(
             equation,
             sizes,
             activation,
@@ -128,6 +128,8 @@ class _Heads(Layer):
             name=name,
             dtype=self.dtype,
         )
+        layer.supports_masking = True  # its input has one; `call` takes it as an argument
+        return layer
 
     def _check_shapes(self, query: Shape, value: Shape, key: Shape) -> None:
         fits = len(query) == len(value) == len(key) >= 3

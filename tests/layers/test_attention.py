@@ -129,6 +129,25 @@ def test_masks_of_queries_go_on() -> None:
     assert (y[0, :2] != 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", [*MADE, "one head"])
+def test_masks_of_tensors_are_taken_and_go_on(name: str) -> None:
+    words = np.array([[3, 1, 0, 0], [2, 0, 0, 0]])
+    embedding = layers.Embedding(4, 6, mask_zero=True)
+    embedding.build((None, 4))
+    plain = layers.Embedding(4, 6, weights=embedding.get_weights())
+    if name == "one head":
+        layer = layers.Attention()
+        y, by_hand = layer([embedding(words)] * 2), layer([plain(words)] * 2, mask=[words != 0] * 2)
+    else:
+        layer = MADE[name]()
+        y, x = layer(embedding(words), embedding(words)), plain(words)
+        by_hand = layer(x, x, query_mask=words != 0, value_mask=words != 0)
+    np.testing.assert_array_equal(y.mask, words != 0)
+    np.testing.assert_array_equal(y.numpy(), by_hand.numpy())
+    assert (plain(words).mask, embedding(words).mask.tolist()) == (None, (words != 0).tolist())
+
+
 def test_a_transformer_block_trains() -> None:
     """The block learns to copy the token before: by attention alone can it know that."""
     tokens = np.random.default_rng(2).integers(0, 8, (96, 12))
@@ -201,11 +220,20 @@ def test_a_transformer_block_trains() -> None:
         (lambda: layers.Attention()([X, Y[..., :4]]), ValueError, r"received shapes"),
         (lambda: layers.Attention()([X, Y, X]), ValueError, r"received shapes"),
         (lambda: layers.Attention(score_mode="sum"), ValueError, "score_mode must be one of"),
-        (lambda: layers.Attention()([X, Y], mask=MASK), ValueError, "mask as a list"),
+        (
+            lambda: layers.Attention()([X, Y], mask=MASK),
+            ValueError,
+            "mask must be a list of 2 masks",
+        ),
+        (
+            lambda: layers.Attention()([X, Y], mask=[None, MASK[:, 0]]),
+            ValueError,
+            r"mask of the value of shape \(2, 5\), one bool a step, received \(2,\)",
+        ),
         (
             lambda: layers.AdditiveAttention()([X, Y], mask=[None, MASK[:, :4]]),
             ValueError,
-            r"mask of the value of shape \(2, 5\), one bool a step, received \(2, 4\)",
+            r"mask must have the first sizes of its input .*\(2, 5\).*received shape \(2, 4\)",
         ),
     ],
 )

@@ -102,11 +102,14 @@ def test_heads(name: str, arguments: Any, call: dict[str, Any], with_key: bool) 
 
 @pytest.mark.parametrize("name", ["MultiHeadAttention", "GroupedQueryAttention"])
 def test_activity_regularizers_are_those_of_the_projections(name: str) -> None:
+    """Keras 3.15 documents it as that of the dense layers; its grouped layer adds its own."""
     theirs, ours = made(name, {"activity_regularizer": "l2"})
-    theirs(QUERY, VALUE)
+    output = theirs(QUERY, VALUE).detach().numpy()
     ours(QUERY, VALUE)
     ours.set_weights(theirs.get_weights())
-    expected = float(sum(theirs.losses))
+    expected = float(sum(theirs.losses).detach())
+    if name == "GroupedQueryAttention":
+        expected -= 0.01 * (output**2).sum() / BATCH
     x, y = Input(QUERY.shape[1:]), Input(VALUE.shape[1:])
     model = Model([x, y], ours(x, y))
     model.compile("sgd", lambda y_true, y_pred: functions.sum(y_pred * 0))
