@@ -14,22 +14,10 @@ from typing import Any
 import numpy as np
 
 import gpunet
-from gpunet import functions
-from gpunet.layers import Dense, Embedding, Input, Layer, MultiHeadAttention
+from gpunet.layers import Dense, Embedding, Input, Layer, LayerNormalization, MultiHeadAttention
 from gpunet.models import Model
 
 TIME, WIDTH, HEADS, BLOCKS = 64, 64, 4, 2
-
-
-class Normalize(Layer):
-    """Divide by the root mean square of the features, and multiply by a weight."""
-
-    def build(self, input_shape: Any) -> None:
-        self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
-
-    def call(self, x: Any) -> Any:
-        squares = functions.mean(functions.square(x), axis=-1, keepdims=True)
-        return x * self.scale / functions.sqrt(squares + 1e-6)
 
 
 class Positions(Layer):
@@ -46,10 +34,10 @@ def build_model(characters: int) -> Model:
     text = Input((None,), dtype="int64")
     x = Positions()(Embedding(characters, WIDTH)(text))
     for _ in range(BLOCKS):
-        y = Normalize()(x)
+        y = LayerNormalization()(x)
         x = x + MultiHeadAttention(HEADS, WIDTH // HEADS)(y, y, use_causal_mask=True)
-        x = x + Dense(WIDTH)(Dense(4 * WIDTH, activation="gelu")(Normalize()(x)))
-    return Model(text, Dense(characters, activation="softmax")(Normalize()(x)))
+        x = x + Dense(WIDTH)(Dense(4 * WIDTH, activation="gelu")(LayerNormalization()(x)))
+    return Model(text, Dense(characters, activation="softmax")(LayerNormalization()(x)))
 
 
 def main() -> None:
