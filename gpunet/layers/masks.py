@@ -31,7 +31,7 @@ def as_masks(mask: Any, inputs: Any) -> Any:
     """Return a given mask, or a structure of masks like the inputs', as bool arrays.
 
     Raises:
-        ValueError: a mask does not have the first sizes of its input.
+        ValueError: a mask broadcasts neither to the first sizes of its input nor to its shape.
     """
     if isinstance(inputs, Tensor):
         return _as_mask(mask, inputs)
@@ -49,12 +49,24 @@ def as_masks(mask: Any, inputs: Any) -> Any:
 def _as_mask(mask: Any, like: Tensor) -> Array:
     array = mask.value if isinstance(mask, Tensor) else mask
     array = asarray(array, dtype=bool, like=like.value)
-    if not array.ndim or array.shape != like.shape[: array.ndim]:
+    shape = array.shape
+    if not (_broadcasts(shape, like.shape[: len(shape)]) or _broadcasts(shape, like.shape)):
         raise ValueError(
             f"mask must have the first sizes of its input of shape {like.shape}, such as "
             f"{like.shape[:2]} for one bool a step, received shape {array.shape}."
         )
     return array
+
+
+def _is_of_steps(mask: Array, of: Tensor) -> bool:
+    """Return whether a mask has the first sizes of a tensor."""
+    return mask.ndim > 0 and mask.shape == of.shape[: mask.ndim]
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Return whether an array broadcasts to a shape, as the masks that softmax takes do."""
+    pairs = zip(shape[::-1], to[::-1], strict=False)
+    return 0 < len(shape) <= len(to) and all(size in (1, whole) for size, whole in pairs)
 
 
 def pass_masks(layer: Any, inputs: Any, output: Any, previous: Any) -> Any:
@@ -83,7 +95,7 @@ def pass_masks(layer: Any, inputs: Any, output: Any, previous: Any) -> Any:
         return output
     given = flatten(inputs)
     for position, (tensor, mask) in enumerate(zip(leaves, flatten(computed), strict=False)):
-        if mask is None or tensor.mask is not None:
+        if mask is None or tensor.mask is not None or not _is_of_steps(mask, tensor):
             continue
         if any(tensor is x for x in given):  # the input itself stays without a mask
             leaves[position] = tensor = functions.reshape(tensor, tensor.shape)

@@ -273,7 +273,7 @@ def test_a_convolutional_network_learns() -> None:
         (
             lambda: BatchNormalization()(drawn(2, 3, 4), mask=np.ones((3, 2))),
             ValueError,
-            r"\(2, 3\), received \(3, 2\)",
+            r"\(2, 3\) for one bool a step, received shape \(3, 2\)",
         ),
     ],
 )

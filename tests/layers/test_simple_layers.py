@@ -146,7 +146,7 @@ def zeros(*shape: int) -> np.ndarray:
         (lambda: layers.GlobalMaxPooling1D()(zeros(1, 0, 2)), ValueError, "at least one element"),
         (
             lambda: layers.GlobalAveragePooling1D()(zeros(2, 3, 4), mask=zeros(2, 4)),
-            ValueError, r"mask of shape \(2, 3\), received one of shape \(2, 4\)",
+            ValueError, r"\(2, 3\) for one bool a step, received shape \(2, 4\)",
         ),
     ],
 )  # fmt: skip
