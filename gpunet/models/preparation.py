@@ -206,12 +206,23 @@ class Preparation(StepMethods):
         if self._dry_inputs is None:
             if self.input_shape is None:
                 return
-            shape = tuple(size or 1 for size in self.input_shape[1:])
-            self._dry_inputs = 0, [(shape, self.compute_dtype)]
+            self._dry_inputs = self._smallest_inputs()
         self._dry_call(*self._dry_inputs)
         state = random.get_state()  # the numbers that weights took stay taken
         self._dry_call(*self._dry_inputs, training=True)
         random.set_state(state)
+
+    def _smallest_inputs(self) -> tuple[Any, list[tuple[Shape, Any]]]:
+        """Return the structure of the inputs, and a shape and dtype that each may have."""
+        graph = self.graph
+        if graph is None:
+            structure, found = 0, [(self.input_shape, self.compute_dtype)]
+        else:
+            found = [(symbol.shape, symbol.dtype) for symbol in graph.inputs]
+            structure = pack(graph.input_structure, range(len(found)))
+        return structure, [
+            (tuple(size or 1 for size in shape[1:]), dtype) for shape, dtype in found
+        ]
 
     # State
 

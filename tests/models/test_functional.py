@@ -298,3 +298,30 @@ def test_inputs_by_name_come_in_any_order(names: tuple[str, str]) -> None:
     expected = model.predict(x, verbose=0)
     assert expected.shape == (4, 1)
     np.testing.assert_array_equal(model({name: x[name] for name in names}).numpy(), expected)
+
+
+class InTrainingAlone(Layer):
+    """A layer that calls one of its layers in training alone: a dry call must build it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always, self.sometimes = Dense(3), Dense(3)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        y = self.always(x)
+        return y + self.sometimes(x) if training else y
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], 3)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_layers_called_in_training_alone_are_built_for_several_inputs(named: bool) -> None:
+    one, other = Input((4,)), Input((5,))
+    inputs = {"one": one, "other": other} if named else [one, other]
+    model = Model(inputs, InTrainingAlone()(one) + InTrainingAlone()(other))
+    model.compile("sgd", "mse")
+    arrays = [np.ones((8, 4)), np.ones((8, 5))]
+    x = dict(zip(("one", "other"), arrays, strict=True)) if named else arrays
+    model.fit(x, np.ones((8, 3)), verbose=0)
+    assert len(model.weights) == 8
