@@ -206,6 +206,11 @@ def _pool(
 
 
 def _rank_of(kernel: Any, where: str) -> int:
+    if not hasattr(kernel, "shape"):
+        raise TypeError(
+            f"{where} expects an array or a tensor for kernel, received {type(kernel).__name__}: "
+            "make one with gpunet.backend.asarray(x, dtype='float32')."
+        )
     rank = len(kernel.shape) - 2
     if rank not in (1, 2, 3):
         raise ValueError(

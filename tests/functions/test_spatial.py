@@ -117,3 +117,13 @@ def test_a_gradient_reaches_the_input_of_each_layer() -> None:
         x = Tensor(numbers(1, 5, 2).astype("float32"), requires_grad=True)
         getattr(layers, name)(2, 3)(x).sum().backward()
         assert x.grad is not None and x.grad.shape == x.shape
+
+
+def test_a_kernel_that_is_no_array() -> None:
+    with pytest.raises(TypeError, match="array or a tensor for kernel, received NoneType"):
+        functions.conv(numbers(1, 5, 2), None)
+    layer = layers.Conv1D(2, 3)
+    layer.build((None, 5, 2))
+    layer.kernel = None
+    with pytest.raises(TypeError, match=r"'conv1d'.*for kernel, received NoneType"):
+        layer(numbers(1, 5, 2))
