@@ -1,7 +1,7 @@
 """Each kernel, as it is launched, compiled by NVIDIA's compiler for every architecture.
 
 What is compiled is all that the cases and a step of training launch, for devices of several sizes.
-Each architecture gets what a step launches, one build of each kernel, and by turns a quarter of the
+Each architecture gets what a step launches, one build of each kernel, and by turns an eighth of the
 rest; with --thorough all of it.
 """
 
@@ -112,7 +112,7 @@ def uses_on(architecture: int, thorough: bool) -> list[Use]:
     return [
         use
         for position, use in enumerate(uses)
-        if thorough or (position + turn) % 4 == 0 or use in always
+        if thorough or (position + turn) % len(ARCHITECTURES) == 0 or use in always
     ]
 
 
