@@ -105,14 +105,15 @@ def uses_of_training() -> set[Use]:
 
 def uses_on(architecture: int, thorough: bool) -> list[Use]:
     """Return the kernels to compile for an architecture."""
-    turn = ARCHITECTURES.index(architecture)
-    uses = [use for use in recorded_uses() if runs_on(use.build, architecture)]
-    first = {use.kernel: use for use in reversed(uses)}
+    uses = recorded_uses()
+    possible = [[a for a in ARCHITECTURES if runs_on(use.build, a)] for use in uses]
+    first = {use.kernel: use for use in reversed(uses) if runs_on(use.build, architecture)}
     always = uses_of_training() | set(first.values())
     return [
         use
-        for position, use in enumerate(uses)
-        if thorough or (position + turn) % len(ARCHITECTURES) == 0 or use in always
+        for position, (use, those) in enumerate(zip(uses, possible, strict=True))
+        if architecture in those
+        and (thorough or use in always or those[position % len(those)] == architecture)
     ]
 
 
