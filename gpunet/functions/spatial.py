@@ -22,6 +22,7 @@ from gpunet.primitives.shapes import (
     resolve_padding,
     split_padding,
     transposed_size,
+    without_causal,
 )
 
 __all__ = ["average_pool", "conv", "conv_transpose", "max_pool"]
@@ -58,8 +59,7 @@ def conv(
     """
     rank = _rank_of(kernel, "conv")
     steps, spreads = integers(strides, "strides", rank), integers(dilation, "dilation", rank)
-    if padding == "causal" and rank == 1:
-        padding = ((spreads[0] * (kernel.shape[0] - 1), 0),)
+    padding = without_causal(padding, kernel.shape[:rank], spreads)
     paddings = split_padding(padding, rank)
     options = {"groups": groups, "activation": activation}
     if rank == 2:

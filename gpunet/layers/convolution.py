@@ -33,23 +33,16 @@ class ConvolutionLayer(ProductLayer, SpatialLayer):
         self.dilation_rate = shapes.integers(dilation_rate, "dilation_rate", self.rank)
         self.padding = lowered(padding)
 
-    def known_padding(self) -> Any:
-        """Return the padding with 'causal' as the elements that it stands for."""
-        if self.padding == "causal" and self.rank == 1:
-            return ((self.dilation_rate[0] * (self.kernel_size[0] - 1), 0),)
-        return self.padding
-
     def window(self) -> dict[str, Any]:
         """Return the options of `functions.conv` that place the kernel."""
-        padding = self.known_padding()
-        return {"strides": self.strides, "padding": padding, "dilation": self.dilation_rate}
+        return {"strides": self.strides, "padding": self.padding, "dilation": self.dilation_rate}
 
     def output_channels(self, channels: Any) -> Any:
         """Return the number of output channels for a number of input channels."""
         raise NotImplementedError
 
     def output_shape_channels_last(self, sizes: Shape, channels: Any) -> Shape:
-        padding = self.known_padding()
+        padding = shapes.without_causal(self.padding, self.kernel_size, self.dilation_rate)
         found = shapes.output_sizes(
             sizes, self.kernel_size, self.strides, padding, self.dilation_rate
         )

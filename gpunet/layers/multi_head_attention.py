@@ -44,9 +44,10 @@ class _Heads(Layer):
         kernel_regularizer: Any,
         bias_regularizer: Any,
         activity_regularizer: Any,
+        kernel_constraint: None,
+        bias_constraint: None,
         use_gate: bool,
         seed: int | None,
-        unsupported: dict[str, Any],
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -67,7 +68,9 @@ class _Heads(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.projections_regularizer = regularizers.get(activity_regularizer)
-        refuse_unsupported(where, **unsupported)
+        refuse_unsupported(
+            where, kernel_constraint=kernel_constraint, bias_constraint=bias_constraint
+        )
 
     def __call__(  # type: ignore[override]
         self, query: Any, value: Any = None, key: Any = None, **options: Any
@@ -362,14 +365,10 @@ class MultiHeadAttention(_Heads):
         seed: int | None = None,
         **options: Any,
     ) -> None:
-        unsupported = {
-            "kernel_constraint": kernel_constraint,
-            "bias_constraint": bias_constraint,
-        }
         super().__init__(
             dropout, use_bias, sliding_window, flash_attention, kernel_initializer,
-            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer, use_gate,
-            seed, unsupported, **options,
+            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
+            kernel_constraint, bias_constraint, use_gate, seed, **options,
         )  # fmt: skip
         where = "MultiHeadAttention"
         self.num_heads = self.heads = self.key_heads = positive_integer(
@@ -432,14 +431,10 @@ class GroupedQueryAttention(_Heads):
         seed: int | None = None,
         **options: Any,
     ) -> None:
-        unsupported = {
-            "kernel_constraint": kernel_constraint,
-            "bias_constraint": bias_constraint,
-        }
         super().__init__(
             dropout, use_bias, sliding_window, flash_attention, kernel_initializer,
-            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer, use_gate,
-            seed, unsupported, **options,
+            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
+            kernel_constraint, bias_constraint, use_gate, seed, **options,
         )  # fmt: skip
         where = "GroupedQueryAttention"
         self.head_dim = self.depth = self.value_depth = positive_integer(

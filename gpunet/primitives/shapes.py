@@ -28,6 +28,7 @@ __all__ = [
     "split_axis",
     "split_padding",
     "transposed_size",
+    "without_causal",
 ]
 
 Window = int | Sequence[int]
@@ -108,6 +109,17 @@ def _padding_forms(rank: int) -> str:
     names = ("(vertical, horizontal)", "((top, bottom), (left, right))")
     each, sides = names if rank == 2 else ("one for each axis", "(before, after) for each axis")
     return f"expected 'valid', 'same', an integer, {each} or {sides}, of integers of at least 0"
+
+
+def without_causal(padding: Any, window: Sequence[int], dilation: Sequence[int]) -> Any:
+    """Return the elements that 'causal' padding of one axis stands for; other padding as it is.
+
+    >>> without_causal("causal", (3,), (2,)), without_causal("same", (3,), (2,))
+    (((4, 0),), 'same')
+    """
+    if padding != "causal" or len(window) != 1:
+        return padding
+    return ((dilation[0] * (window[0] - 1), 0),)
 
 
 def output_size(
