@@ -14,6 +14,7 @@ from gpunet.backend import array_module, get_array_module
 from gpunet.fusion import runs_graph
 from gpunet.layers.building import unbuilt_on_error
 from gpunet.layers.layer import Shape, collect_updates
+from gpunet.layers.roles import attributes_version
 from gpunet.metrics import Metric
 from gpunet.models.functional import Functional, leaf_shapes
 from gpunet.models.steps import StepMethods
@@ -25,6 +26,17 @@ from gpunet.training.objective import NO_LOSS, Objective
 from gpunet.training.state import FlatParameters, Trainability, TrainingState
 
 __all__ = ["Preparation"]
+
+
+class _Latest:
+    """Results that hold until an attribute of a layer is set, and the `attributes_version` then.
+
+    They are no attributes of the model: to set one of these would be such a change.
+    """
+
+    shapes: list[Shape] | None = None  # of the outputs, by formula
+    shapes_for: tuple[int, list[Shape]] = (-1, [])  # the version, and the shapes of the inputs
+    laid_out: int | None = None  # the version when the weights were found laid out
 
 
 class Preparation(StepMethods):
@@ -41,10 +53,11 @@ class Preparation(StepMethods):
         self._captured_steps: DeviceSteps | None = None
         self._dry_outputs: dict[Any, Outputs] = {}
         self._dry_inputs: Any = None  # the structure, shapes and dtypes of the last dry call
+        self._latest = _Latest()
 
     def __getstate__(self) -> dict[str, Any]:
         # Streams and graphs of a device can be neither copied nor pickled; they are made anew.
-        return super().__getstate__() | {"_captured_steps": None}
+        return super().__getstate__() | {"_captured_steps": None, "_latest": _Latest()}
 
     @property
     def loss(self) -> Any:
@@ -110,8 +123,12 @@ class Preparation(StepMethods):
     def _shapes_by_formula(self, inputs: list[Shape]) -> list[Shape] | None:
         """Return the shapes of the outputs for shapes of inputs, None where calls must tell."""
         if runs_graph(self):
-            shape = inputs[0] if len(inputs) == 1 else inputs
-            return leaf_shapes(self.compute_output_shape(shape))
+            latest = self._latest
+            if latest.shapes is None or latest.shapes_for != (attributes_version(), inputs):
+                shape = inputs[0] if len(inputs) == 1 else inputs
+                latest.shapes = leaf_shapes(self.compute_output_shape(shape))
+                latest.shapes_for = attributes_version(), inputs  # calls on zeros may change it
+            return latest.shapes
         own = type(self).compute_output_shape is not Functional.compute_output_shape
         if own and len(inputs) == 1 and self._output_count() in (None, 1):
             return [self.compute_output_shape(inputs[0])]
@@ -153,6 +170,10 @@ class Preparation(StepMethods):
     def _lay_out_parameters(self) -> None:
         """Make the weights views into one buffer, for the optimizer, where they are not yet."""
         parameters = self._parameters
+        if parameters is not None and self._latest.laid_out == attributes_version():
+            if not parameters.is_current():
+                parameters.lay_out()
+            return
         assert self._trainability is not None and self.optimizer is not None
         if parameters is None:
             self._trainability.accept(self)  # values set between compile and the first step
@@ -170,6 +191,7 @@ class Preparation(StepMethods):
                 )
             elif not parameters.is_current():
                 parameters.lay_out()
+        self._latest.laid_out = attributes_version()
 
     def _as_compiled(self) -> AbstractContextManager[None]:
         """Return a context with `trainable` as it was at compile."""

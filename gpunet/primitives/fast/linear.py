@@ -1,4 +1,4 @@
-"""The matrix product, which is a convolution of 1 x 1, of stacks too, and the sum of rows."""
+"""The matrix product, of stacks too, and the sum of rows."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import numpy as np
 
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import Activation
-from gpunet.primitives.fast.compile import Floats, FloatsIn, kernel
-from gpunet.primitives.fast.convolution import activated, add_weight_grads, is_relu, multiply
-from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat
-from gpunet.primitives.fast.plans import Plan, plan
-from gpunet.primitives.fast.stacks import multiply_stacks
-from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
-from gpunet.primitives.reference.memory import empty
-from gpunet.primitives.shapes import matmul_sizes
-from gpunet.primitives.stages import LARGE_STAGE
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
+from gpunet.primitives.fast.convolution import activated, is_relu
+from gpunet.primitives.fast.matrices import multiply_matrices
+from gpunet.primitives.fast.memory import flat
+from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.threads import run
 
 __all__ = ["bias_backward", "matmul"]
 
 Array = Any
 
 _PART = 128  # rows that are summed in float32
+_COLUMNS = 64  # that a task sums
 
 
 def matmul(
@@ -31,37 +29,10 @@ def matmul(
     activation: Activation | None,
 ) -> Array:  # fmt: skip
     """Return ``activation(a @ b + bias)``."""
-    rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
-    if a.ndim == 3 and a.dtype == np.float32 and bias is None and activation is None and a.size:
-        return multiply_stacks(a, b, transpose_a, transpose_b)
-    weights = (rows if transpose_a else inner) * columns
-    if not _supports(a, rows, columns, inner, weights) or (
-        transpose_a and (transpose_b or activation)
-    ):
+    if a.dtype != np.float32 or not (a.size and b.size):
         return reference.matmul(a, b, bias, transpose_a, transpose_b, activation)
-    if transpose_a and bias is None:  # as a dense layer's weights get their gradient
-        p = _plan(inner, rows, columns, False)
-        return add_weight_grads(p, (rows, columns), b, NO_FLOATS, NO_BYTES, a, False)[0]
-    y = empty((rows, columns), a.dtype)
-    left, right = a.T if transpose_a else a, b.T if transpose_b else b
-    multiply(_plan(rows, inner, columns, is_relu(activation)), left, right, bias, y, NO_BYTES)
+    y = multiply_matrices(a, b, bias, transpose_a, transpose_b, is_relu(activation))
     return activated(y, activation)
-
-
-def _supports(a: Array, rows: int, columns: int, inner: int, weights: int) -> bool:
-    """Return whether the kernels take a product: with weights, or their gradient, of this size."""
-    return (
-        a.dtype == np.float32
-        and a.ndim == 2
-        and min(rows, columns, inner) > 0
-        and weights <= LARGE_STAGE  # else BLAS wins, which cuts up what is large
-    )
-
-
-def _plan(rows: int, inner: int, columns: int, relu: bool) -> Plan:
-    """Return the plan of (rows, inner) @ (inner, columns): one image, a column of `rows` pixels."""
-    shapes = (1, rows, 1, inner), (1, 1, inner, columns), (1, rows, 1, columns)
-    return plan(Conv2DGeometry(*shapes, (1, 1), NO_PADDING, (1, 1), 1), (1, 1), relu)
 
 
 def bias_backward(output_grad: Array) -> Array:
@@ -71,22 +42,29 @@ def bias_backward(output_grad: Array) -> Array:
     if output_grad.dtype != np.float32:
         return reference.bias_backward(output_grad)
     total = np.empty(channels, np.float32)
-    _sum_rows(rows, channels, flat(output_grad), total)
+    run(_sum_rows, -(-channels // _COLUMNS), rows, channels, flat(output_grad), total)
     return total
 
 
 @kernel
-def _sum_rows(rows: int, channels: int, matrix: FloatsIn, total: Floats) -> None:
+def _sum_rows(
+    counters: Ints, tasks: int, worker: int,
+    rows: int, channels: int, matrix: FloatsIn, total: Floats,
+) -> None:  # fmt: skip
     """Write the sum of the rows: of parts of them in float32, of the parts in float64."""
-    exact = np.zeros(channels, np.float64)
-    part = np.empty(channels, np.float32)
-    for first in range(0, rows, _PART):
-        for j in range(channels):
-            part[j] = np.float32(0)
-        for i in range(first, min(first + _PART, rows)):
-            for j in range(channels):
-                part[j] += matrix[i * channels + j]
-        for j in range(channels):
-            exact[j] += part[j]
-    for j in range(channels):
-        total[j] = exact[j]
+    exact, part = np.empty(_COLUMNS, np.float64), np.empty(_COLUMNS, np.float32)
+    task = take_task(counters)
+    while task < tasks:
+        start = task * _COLUMNS
+        count = min(_COLUMNS, channels - start)
+        exact[:] = 0
+        for first in range(0, rows, _PART):
+            part[:] = 0
+            for i in range(first, min(first + _PART, rows)):
+                for j in range(count):
+                    part[j] += matrix[i * channels + start + j]
+            for j in range(count):
+                exact[j] += part[j]
+        for j in range(count):
+            total[start + j] = exact[j]
+        task = take_task(counters)

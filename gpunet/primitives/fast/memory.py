@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.fast.threads import thread_count
-from gpunet.primitives.reference.memory import empty
 
 __all__ = ["NO_BYTES", "NO_FLOATS", "NO_INTS", "flat", "scratch", "scratch_ints", "workspace"]
 
 _MOST_KEPT = 1 << 25  # bytes of a workspace that stay allocated
+_LINE = 64  # bytes of a cache line: a vector that lies in two takes twice as long
 
 Array = Any
 
@@ -47,10 +47,16 @@ def workspace(purpose: str, size: int, dtype: Any = np.float32) -> Array:
     """
     found = _workspaces.of.get(purpose)
     if found is None or found.size < size or found.dtype != dtype:
-        found = empty((size,), dtype)
+        found = _aligned(size, np.dtype(dtype))
         if found.nbytes <= _MOST_KEPT:
             _workspaces.of[purpose] = found
     return found[:size]
+
+
+def _aligned(size: int, dtype: Any) -> Array:
+    memory = np.empty(size * dtype.itemsize + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size * dtype.itemsize].view(dtype)
 
 
 def scratch(size: int) -> Array:

@@ -1,0 +1,179 @@
+"""Compare gpunet with PyTorch, Keras and ONNX Runtime on whole networks; write networks.*.
+
+python -m benchmarks.networks
+python -m benchmarks.networks --only ResNet-8 --keras-python ~/keras-tf/bin/python
+python -m benchmarks.networks --quick --output /tmp/dry-run
+
+Each library runs in its own process with the same number of threads, and they take turns. The
+ratio is that to the best of PyTorch's default, channels_last and `torch.compile`. Peak memory is
+that of the whole process beyond what it had before it built the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import gpu_machine
+from benchmarks.cases import Case
+from benchmarks.contenders import (
+    CONTENDERS,
+    KERAS_TENSORFLOW,
+    NUMBA,
+    Contender,
+    keras_pythons,
+    locate,
+)
+from benchmarks.cpu_measure import Settings, measure_case
+
+__all__ = ["main"]
+
+RESULTS = Path(__file__).parent / "results"
+Record = dict[str, Any]
+
+_TORCH, _KERAS = "benchmarks.networks_torch", "benchmarks.networks_keras"
+TORCH = {
+    "PyTorch": {},
+    "PyTorch, channels_last": {"layout": "channels_last"},
+    "PyTorch, compiled": {"compiled": True},
+}
+ONNX = "ONNX Runtime"
+
+
+class Target(NamedTuple):
+    """A ratio that gpunet sets out for.
+
+    Attributes:
+        case: what is measured.
+        ratio: their time divided by ours, at least.
+        peers: the fastest of these counts.
+    """
+
+    case: Case
+    ratio: float
+    peers: tuple[str, ...] = tuple(TORCH)
+
+
+TARGETS = (
+    Target(Case("training", "ResNet-8", 32, calls=4), 1.5),
+    Target(Case("training", "LSTM", 32, calls=4), 1.5),
+    Target(Case("training", "transformer", 16, calls=2), 1.2),
+    Target(Case("prediction", "DS-CNN", 1, calls=40), 1.0, (ONNX,)),
+)
+
+
+def contenders(pythons: Sequence[str]) -> dict[str, Contender | str]:
+    """Return the libraries by name; in place of one that cannot run here, the reason."""
+    ours, keras = CONTENDERS[NUMBA], CONTENDERS[KERAS_TENSORFLOW]
+    wanted = {
+        NUMBA: Contender(
+            _KERAS, ours.needs, {"library": "gpunet"}, ours.environment, ours.compiles
+        ),
+        **{name: Contender(_TORCH, ("numpy", "torch"), options) for name, options in TORCH.items()},
+        KERAS_TENSORFLOW: Contender(
+            _KERAS, keras.needs, {"library": "keras"}, keras.environment, elsewhere=True
+        ),
+        ONNX: Contender("benchmarks.networks_onnx", ("numpy", "torch", "onnx", "onnxruntime")),
+    }
+    found = {name: locate(contender, pythons) for name, contender in wanted.items()}
+    return {name: contender or why for name, (contender, why) in found.items()}
+
+
+def measure(targets: Sequence[Target], found: dict[str, Contender | str], settings: Settings) -> (
+    Iterator[Record]
+):  # fmt: skip
+    for target in targets:
+        settings.log(str(target.case))
+        case = target.case.quick() if settings.quick else target.case
+        part = {
+            name: contender
+            for name, contender in found.items()
+            if name != ONNX or name in target.peers
+        }
+        rounds = 1 if settings.quick else settings.rounds
+        yield measure_case(case, part, rounds, settings) | {
+            "target": target.ratio,
+            "peers": target.peers,
+            "date": datetime.date.today().isoformat(),
+            "commit": gpu_machine.commit(),
+            "threads": settings.threads,
+        }
+
+
+def table(records: Sequence[Record]) -> list[str]:
+    """Return the results as lines of Markdown."""
+    lines = []
+    for record in records:
+        case, results = Case(**record["case"]), record["results"]
+        ours = results[NUMBA].get("median")
+        peers = [results[p]["median"] for p in record["peers"] if "median" in results.get(p, {})]
+        reached = f"{min(peers) / ours:.2f}" if ours and peers else "not measured"
+        lines += [
+            f"**{case.label}, {case.part}, batch {case.batch}**: {reached} of {record['target']:g} "
+            f"times, against the best of {', '.join(record['peers'])} ({record['date']}, "
+            f"{record['commit']}, {record['threads']} threads)",
+            "", "| | ms (quartiles) | to gpunet | peak MiB |", "| --- | --- | --- | --- |",
+        ]  # fmt: skip
+        for name, found in results.items():
+            if "median" not in found:
+                lines.append(f"| {name} | {' '.join(found['why'].split())} | | |")
+                continue
+            low, high = (f"{1e3 * t:.2f}" for t in found["quartiles"])
+            to_ours = f"{found['median'] / ours:.2f}" if ours else ""
+            peak = f"{found['peak'] / 2**20:.0f}" if found["peak"] is not None else ""
+            lines.append(
+                f"| {name} | {1e3 * found['median']:.2f} ({low} to {high}) | {to_ours} | {peak} |"
+            )
+        lines.append("")
+    return lines
+
+
+def save(records: Sequence[Record], folder: Path) -> Path:
+    """Write the results beside those of other networks; return the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "networks.json"
+    old = json.loads(file.read_text()) if file.exists() else {}
+    new = {f"{r['case']['label']}, {r['case']['part']}": r for r in records}
+    both = old | new
+    file.write_text(json.dumps(both, indent=1) + "\n")
+    report = folder / "networks.md"
+    report.write_text("\n".join(["# Whole networks on a CPU", "", *table(list(both.values()))]))
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the selected networks; return the exit code."""
+    names = [target.case.label for target in TARGETS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", action="append", choices=names, help="repeatable")
+    parser.add_argument("--keras-python", action="append", default=[], metavar="PATH")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each library")
+    parser.add_argument("--quick", action="store_true", help="dry run; needs a separate --output")
+    parser.add_argument("--output", type=Path, help=f"output folder; default {RESULTS}")
+    options = parser.parse_args(arguments)
+    if options.quick and options.output is None:
+        parser.error("--quick is a dry run, its numbers mean nothing: name a folder with --output")
+    settings = Settings(
+        options.threads,
+        options.quick,
+        options.rounds,
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    targets = [t for t in TARGETS if not options.only or t.case.label in options.only]
+    found = contenders(keras_pythons(options.keras_python))
+    records = list(measure(targets, found, settings))
+    print(save(records, options.output or RESULTS).read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
