@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
-from gpunet.primitives.fast import depthwise, products, weight_grads
+from gpunet.primitives.fast import depthwise, products, strided, weight_grads
 from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
@@ -128,19 +128,33 @@ def conv2d_backward_input(
 ) -> Array:  # fmt: skip
     """Return the gradient of the input.
 
-    With strides of 1 it is a convolution itself, of the gradient with the flipped kernel.
+    With strides of 1 it is a convolution itself, of the gradient with the flipped kernel. With
+    other strides so is each of its phases, the pixels that lie a stride apart, with the part of the
+    kernel that reaches them.
     """
     if depthwise.supports(g, kernel):
         grad = activations.activate_backward(output_grad, output, activation)
         return depthwise.backward_input(grad, kernel, g)
     turned = turned_geometry(g)
-    if not supports(g, kernel) or turned is None:
+    phases = None if turned is not None else strided.phases(g)
+    if not supports(g, kernel) or turned is phases is None:
         return reference.conv2d_backward_input(output_grad, kernel, g, activation, output)
     grad = activations.activate_backward(output_grad, output, activation)
     input_grad = empty(g.input_shape, kernel.dtype)
+    if phases is not None:
+        return strided.fill(input_grad, phases, g.strides, lambda p: _phase(p, grad, kernel))
     weights = kernel[::-1, ::-1].swapaxes(2, 3)
     multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)
     return input_grad
+
+
+def _phase(phase: strided.Phase, output_grad: Array, kernel: Array) -> Array:
+    """Return the gradient of the input pixels of one phase."""
+    y = empty(phase.geometry.output_shape, kernel.dtype)
+    weights = kernel[phase.taps][::-1, ::-1].swapaxes(2, 3)
+    p = plan(phase.geometry, (1, 1), False)
+    multiply(p, output_grad[:, *phase.read], weights, None, y, NO_BYTES)
+    return y
 
 
 def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:

@@ -1,0 +1,128 @@
+"""The gradient of the input of a convolution with strides, phase by phase.
+
+Input pixels that lie a stride apart are a phase: the same taps of the kernel reach all of them, and
+their gradient is a convolution with strides of 1 of the output's gradient with these taps. So no
+zeros are multiplied, as they would be with the gradient spread out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
+from gpunet.primitives.fast.memory import NO_FLOATS
+from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.threads import run
+from gpunet.primitives.geometry import Conv2DGeometry
+
+__all__ = ["Phase", "fill", "phases"]
+
+Array = Any
+
+
+class Phase(NamedTuple):
+    """Pixels that lie a stride apart, and the convolution that makes their gradient."""
+
+    first: tuple[int, int]  # row and column of the first pixel
+    size: tuple[int, int]  # rows and columns of pixels
+    taps: tuple[slice, slice]  # of the kernel
+    read: tuple[slice, slice]  # rows and columns of the output's gradient
+    geometry: Conv2DGeometry | None  # None where no tap reaches the pixels: their gradient is 0
+
+
+class _Axis(NamedTuple):
+    first: int
+    size: int
+    taps: slice
+    count: int  # taps
+    read: slice
+    length: int  # of what is read
+    padding: tuple[int, int]
+
+
+@lru_cache(maxsize=64)
+def phases(g: Conv2DGeometry) -> list[Phase] | None:
+    """Return the phases of a convolution's input; None if it is dilated, or has groups."""
+    if g.dilation != (1, 1) or g.groups != 1 or 0 in g.output_shape:
+        return None
+    images, _, _, channels = g.input_shape
+    found = []
+    for row in _along(g, 0):
+        for column in _along(g, 1):
+            sizes = (images, row.length, column.length, g.kernel_shape[3])
+            kernel_shape = (row.count, column.count, g.kernel_shape[3], channels)
+            result = (images, row.size, column.size, channels)
+            geometry = None
+            if row.count and column.count and row.length and column.length:
+                padding = (row.padding, column.padding)
+                geometry = Conv2DGeometry(
+                    sizes, kernel_shape, result, (1, 1), padding, (1, 1), 1
+                )  # fmt: skip
+            found.append(
+                Phase(
+                    (row.first, column.first), (row.size, column.size), (row.taps, column.taps),
+                    (row.read, column.read), geometry,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _along(g: Conv2DGeometry, axis: int) -> list[_Axis]:
+    """Return the phases along rows or columns.
+
+    Output o is reached from input i by the tap ``i + padding - o * stride``.
+    """
+    stride, before = g.strides[axis], g.padding[axis][0]
+    inputs, outputs, taps = g.input_shape[1 + axis], g.output_shape[1 + axis], g.kernel_shape[axis]
+    found = []
+    for first in range(min(stride, inputs)):
+        least = (first + before) % stride
+        count, size = len(range(least, taps, stride)), -(-(inputs - first) // stride)
+        last = (first + before - least) // stride  # the output that the first tap reaches first
+        start, stop = last - (count - 1), last + size  # the outputs that are read
+        read = slice(max(start, 0), max(min(stop, outputs), max(start, 0)))
+        padding = max(-start, 0), max(stop - outputs, 0)
+        length = read.stop - read.start
+        found.append(_Axis(first, size, slice(least, taps, stride), count, read, length, padding))
+    return found
+
+
+def fill(
+    input_grad: Array, phases: list[Phase], strides: tuple[int, int],
+    gradient: Callable[[Phase], Array],
+) -> Array:  # fmt: skip
+    """Write the gradients of all phases to the pixels that they belong to; return `input_grad`."""
+    images, height, width, channels = input_grad.shape
+    for phase in phases:
+        part = NO_FLOATS if phase.geometry is None else gradient(phase).reshape(-1)
+        run(
+            _spread, images * phase.size[0], phase.size[0], phase.size[1], channels, *phase.first,
+            *strides, height, width, part, input_grad.reshape(-1),
+        )  # fmt: skip
+    return input_grad
+
+
+@kernel
+def _spread(
+    counters: Ints, tasks: int, worker: int,
+    rows: int, columns: int, channels: int, first_row: int, first_column: int, down: int,
+    across: int, height: int, width: int, part: FloatsIn, whole: Floats,
+) -> None:  # fmt: skip
+    """Write pixels to every so many rows and columns of images, or zeros; a task is a row."""
+    task = take_task(counters)
+    while task < tasks:
+        image, row = task // rows, task % rows
+        line = (image * height + first_row + row * down) * width + first_column
+        for column in range(columns):
+            at, to = (task * columns + column) * channels, (line + column * across) * channels
+            if part.size:
+                for j in range(channels):
+                    put(whole, to + j, get(part, at + j))
+            else:
+                for j in range(channels):
+                    put(whole, to + j, np.float32(0))
+        task = take_task(counters)
