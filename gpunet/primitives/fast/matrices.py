@@ -249,7 +249,13 @@ def _tile(
     a4, a5 = start + min(4, last) * row_step, start + min(5, last) * row_step
     whole = rows == TILE and count == PANEL
     sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
-    if continues:
+    if continues and whole:
+        sum0, sum1 = load(y, to, PANEL), load(y, to + columns, PANEL)
+        at = to + 2 * columns
+        sum2, sum3 = load(y, at, PANEL), load(y, at + columns, PANEL)
+        at += 2 * columns
+        sum4, sum5 = load(y, at, PANEL), load(y, at + columns, PANEL)
+    elif continues:
         for r in range(rows):
             for j in range(count):
                 put(memory, tile + r * PANEL + j, get(y, to + r * columns + j))
