@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Parts", "leaving_parts", "parts_are_left"]
@@ -44,9 +44,23 @@ class Parts:
         """Return the gradient in `dtype`: the partial sums, or their converted total."""
         return self if dtype == self.dtype else self.total().astype(dtype, copy=copy)
 
+    def reshape(self, shape: tuple[int, ...]) -> Parts:
+        """Return the partial sums of the gradient in another shape."""
+        return replace(self, shape=shape)
+
     def total(self) -> Array:
         """Return the gradient."""
         return self.add_up(self)
+
+    @classmethod
+    def of_whole(cls, gradient: Array) -> Parts:
+        """Return a gradient, contiguous, as its only part."""
+        return cls(gradient.reshape(-1), 0, gradient.size, 1, gradient.shape, _only_part)
+
+
+def _only_part(parts: Parts) -> Array:
+    end = parts.first + parts.stride
+    return parts.buffer[parts.first : end].reshape(parts.shape)
 
 
 @contextmanager

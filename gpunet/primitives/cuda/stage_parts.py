@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.primitives import launch
 from gpunet.primitives.cuda import conv_pool, conv_pool_small, convolution
-from gpunet.primitives.cuda.step import add_up, finish_gradients, segments_of
+from gpunet.primitives.cuda.step import add_up, finish_all
 from gpunet.primitives.partial_sums import Parts, parts_are_left
 from gpunet.primitives.stages import Stage, StageGeometry
 
@@ -128,7 +128,7 @@ def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
     flat = launch.empty((ends[-1],), buffer.dtype)
     begins = [0, *ends[:-1]]
     failed = launch.empty((3,), np.int64)  # ignored
-    finish_gradients(flat, buffer, segments_of(list(zip(begins, parts, strict=True))), failed)
+    finish_all(flat, list(zip(begins, parts, strict=True)), (), failed)
     return [
         flat[begin:end].reshape(part.shape)
         for begin, end, part in zip(begins, ends, parts, strict=True)
