@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.primitives.activation_table import Activation, as_fused
-from gpunet.primitives.checks import check_matmul
+from gpunet.primitives.checks import check_matmul, check_same_dtype
 from gpunet.primitives.twins import twins_of
 
-__all__ = ["bias_backward", "matmul"]
+__all__ = ["bias_backward", "dense_backward_weight", "matmul"]
 
 Array = Any
 
@@ -54,3 +54,34 @@ def bias_backward(output_grad: Array) -> Array:
     """
     twins = twins_of("bias_backward", output_grad)
     return twins.bias_backward(output_grad)
+
+
+def dense_backward_weight(
+    output_grad: Array, x: Array, *, with_bias: bool = False
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias of ``x @ kernel + bias``.
+
+    On a GPU they may be `Parts`, within `leaving_parts`.
+
+    Arguments:
+        output_grad: (rows, units).
+        x: (rows, inputs).
+        with_bias: whether to compute the gradient of the bias, else it is None.
+
+    Raises:
+        TypeError, ValueError: types or shapes do not fit.
+
+    >>> import numpy as np
+    >>> dense_backward_weight(np.ones((2, 1)), np.array([[1.0, 2.0], [3.0, 4.0]]), with_bias=True)
+    (array([[4.],
+           [6.]]), array([2.]))
+    """
+    where = "dense_backward_weight"
+    twins = twins_of(where, output_grad, x)
+    check_same_dtype(where, x, output_grad=output_grad)
+    if output_grad.ndim != 2 or x.ndim != 2 or len(output_grad) != len(x):
+        raise ValueError(
+            f"{where}: expected output_grad of shape (rows, units) and x of shape (rows, inputs), "
+            f"received {output_grad.shape} and {x.shape}."
+        )
+    return twins.dense_backward_weight(output_grad, x, with_bias)

@@ -8,11 +8,19 @@ from typing import Any
 from gpunet.primitives import launch
 from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.activation import activation_macro
+from gpunet.primitives.cuda.convolution import (
+    backward_weight,
+    backward_weight_parts,
+    weight_parts_shape,
+)
+from gpunet.primitives.cuda.step import add_up
 from gpunet.primitives.cuda.tiling import finish, new_partial, plan_product, vector
+from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.launch import Kernel
+from gpunet.primitives.partial_sums import Parts, parts_are_left
 from gpunet.primitives.shapes import matmul_sizes
 
-__all__ = ["matmul"]
+__all__ = ["dense_backward_weight", "matmul"]
 
 Array = Any
 
@@ -43,3 +51,27 @@ def matmul(
     )  # fmt: skip
     finish(partial, y, bias, activation)
     return y
+
+
+def dense_backward_weight(
+    output_grad: Array, x: Array, with_bias: bool
+) -> tuple[Array | Parts, Array | Parts | None]:
+    """Return the gradients of the kernel and of the bias, which is its last row in one product.
+
+    It is a convolution of 1 x 1 on images of one pixel.
+    """
+    (rows, units), inputs = output_grad.shape, x.shape[1]
+    shapes = (rows, 1, 1, inputs), (1, 1, inputs, units), (rows, 1, 1, units)
+    g = Conv2DGeometry(*shapes, (1, 1), NO_PADDING, (1, 1), 1)
+    x, given = launch.contiguous(x), (launch.contiguous(output_grad), None)
+    if not parts_are_left():
+        kernel_grad, bias_grad = backward_weight(given, x, g, None, with_bias)
+        return kernel_grad.reshape(inputs, units), bias_grad
+    shape = weight_parts_shape(x, g, with_bias)
+    partial = launch.empty(shape, launch.accumulator(x.dtype))
+    backward_weight_parts(given, x, g, None, with_bias, partial)
+    buffer, stride, first = partial.reshape(-1), shape[1] * units, inputs * units
+    kernel_parts = Parts(buffer, 0, stride, shape[0], (inputs, units), add_up)
+    if not with_bias:
+        return kernel_parts, None
+    return kernel_parts, Parts(buffer, first, stride, shape[0], (units,), add_up)

@@ -19,7 +19,7 @@ from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import matmul_sizes
 from gpunet.primitives.stages import LARGE_STAGE
 
-__all__ = ["bias_backward", "matmul"]
+__all__ = ["bias_backward", "dense_backward_weight", "matmul"]
 
 Array = Any
 
@@ -73,6 +73,14 @@ def bias_backward(output_grad: Array) -> Array:
     total = np.empty(channels, np.float32)
     _sum_rows(rows, channels, flat(output_grad), total)
     return total
+
+
+def dense_backward_weight(
+    output_grad: Array, x: Array, with_bias: bool
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias."""
+    kernel_grad = matmul(x, output_grad, None, True, False, None)
+    return kernel_grad, bias_backward(output_grad) if with_bias else None
 
 
 @kernel

@@ -11,7 +11,7 @@ from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.reference.activation import activate_into
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
-__all__ = ["add_bias_and_activate", "bias_backward", "matmul"]
+__all__ = ["add_bias_and_activate", "bias_backward", "dense_backward_weight", "matmul"]
 
 _ROWS = 1024  # summed at a time by `bias_backward`, so that rounding errors stay small
 
@@ -39,6 +39,14 @@ def bias_backward(output_grad: Array) -> Array:
         ones = np.ones(part.stop - part.start, rows.dtype)
         total += finish_before_fork(np.matmul, ones, rows[part])
     return total
+
+
+def dense_backward_weight(
+    output_grad: Array, x: Array, with_bias: bool
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias."""
+    kernel_grad = matmul(x, output_grad, None, True, False, None)
+    return kernel_grad, bias_backward(output_grad) if with_bias else None
 
 
 def add_bias_and_activate(rows: Array, bias: Array | None, activation: Activation | None) -> None:
