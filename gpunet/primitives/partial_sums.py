@@ -8,11 +8,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Parts", "leaving_parts", "parts_are_left"]
+__all__ = ["Parts", "defer", "leaving_parts", "parts_are_left", "run_deferred"]
 
 Array = Any
 
-_left: ContextVar[bool] = ContextVar("parts_left", default=False)
+Run = Callable[[list[Any]], None]  # computes the partial sums of several gradients
+
+# Within `leaving_parts`, what has been deferred there: what computes it, and its arguments.
+_left: ContextVar[list[tuple[Run, Any]] | None] = ContextVar("parts_left", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Parts:
 
     def total(self) -> Array:
         """Return the gradient."""
+        run_deferred()
         return self.add_up(self)
 
     @classmethod
@@ -65,14 +69,44 @@ def _only_part(parts: Parts) -> Array:
 
 @contextmanager
 def leaving_parts() -> Iterator[None]:
-    """Allow CUDA twins to return gradients of weights as `Parts` inside the block."""
-    token = _left.set(True)
+    """Allow CUDA twins to return gradients of weights as `Parts` inside the block.
+
+    They may also defer to compute these until several can be computed by one launch: at the latest
+    to the end of the block.
+    """
+    token = _left.set([])
     try:
         yield
+        run_deferred()
     finally:
         _left.reset(token)
 
 
 def parts_are_left() -> bool:
     """Return whether gradients of weights may be returned as `Parts`."""
-    return _left.get()
+    return _left.get() is not None
+
+
+def defer(run: Run, arguments: Any) -> None:
+    """Compute partial sums later, within `leaving_parts`.
+
+    Arguments:
+        run: called with the arguments of all that was deferred to it, in order.
+        arguments: of these partial sums.
+    """
+    deferred = _left.get()
+    assert deferred is not None
+    deferred.append((run, arguments))
+
+
+def run_deferred() -> None:
+    """Compute all partial sums that were deferred."""
+    deferred = _left.get()
+    if not deferred:
+        return
+    by_run: dict[Run, list[Any]] = {}
+    for run, arguments in deferred:
+        by_run.setdefault(run, []).append(arguments)
+    deferred.clear()
+    for run, listed in by_run.items():
+        run(listed)

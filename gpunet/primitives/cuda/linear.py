@@ -15,6 +15,7 @@ from gpunet.primitives.cuda.convolution import (
 )
 from gpunet.primitives.cuda.step import add_up
 from gpunet.primitives.cuda.tiling import finish, new_partial, plan_product, vector
+from gpunet.primitives.cuda.weight_products import later_parts_shape, weight_parts_later
 from gpunet.primitives.geometry import NO_PADDING, Conv2DGeometry
 from gpunet.primitives.launch import Kernel
 from gpunet.primitives.partial_sums import Parts, parts_are_left
@@ -67,9 +68,11 @@ def dense_backward_weight(
     if not parts_are_left():
         kernel_grad, bias_grad = backward_weight(given, x, g, None, with_bias)
         return kernel_grad.reshape(inputs, units), bias_grad
-    shape = weight_parts_shape(x, g, with_bias)
+    later = later_parts_shape(output_grad.size, x, g, with_bias)
+    shape = weight_parts_shape(x, g, with_bias) if later is None else later
     partial = launch.empty(shape, launch.accumulator(x.dtype))
-    backward_weight_parts(given, x, g, None, with_bias, partial)
+    write = backward_weight_parts if later is None else weight_parts_later
+    write(given, x, g, None, with_bias, partial)
     buffer, stride, first = partial.reshape(-1), shape[1] * units, inputs * units
     kernel_parts = Parts(buffer, 0, stride, shape[0], (inputs, units), add_up)
     if not with_bias:

@@ -15,7 +15,9 @@ from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.reduction import sum_rows
 from gpunet.primitives.precision import precision_of
 
-__all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]
+__all__ = [
+    "Plan", "Tiling", "finish", "new_partial", "plan_product", "plan_small_product", "vector",
+]  # fmt: skip
 
 Array = Any
 
@@ -54,6 +56,7 @@ _SMALL = (
     Tiling(32, 32, 16, 2, 4),
     Tiling(32, 32, 16, 4, 2),  # taken only where 4 rows belong together
 )
+_TOGETHER = Tiling(32, 32, 16, 2, 4)  # of small products in one launch
 _SLICED = (Tiling(32, 32, 64, 4, 4, 4), Tiling(16, 32, 64, 4, 4, 8), Tiling(16, 16, 64, 4, 2, 8))
 
 # Values of k that an instruction of tensor cores adds up: the least that a slice has of a tile.
@@ -118,6 +121,15 @@ def plan_product(
         launch_cost,
         launch.multiprocessors(),
     )
+
+
+def plan_small_product(rows: int, columns: int, length: int, dtype: Any) -> Plan:
+    """Return how to make a result of (rows, columns) beside others: its tiling is that of all.
+
+    Another kernel adds up the parts of splits. Arguments are those of `plan_product`.
+    """
+    sizes, processors = (rows, columns, length, 1), launch.multiprocessors()
+    return _plan(sizes, (_TOGETHER,), precision_of(dtype), 0, processors)
 
 
 @lru_cache(maxsize=4096)

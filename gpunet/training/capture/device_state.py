@@ -11,7 +11,7 @@ from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.primitives import launch as launcher
 from gpunet.primitives.cuda.step import Scored, Segment, Update, finish_all, set_updates
-from gpunet.primitives.partial_sums import Parts
+from gpunet.primitives.partial_sums import Parts, run_deferred
 from gpunet.training.capture.errors import CaptureError
 from gpunet.training.state import TrainingState, Updates
 
@@ -81,6 +81,7 @@ class DeviceState(TrainingState):
 
     def finish(self, losses: Array, correct: Array | None, size: int) -> None:
         """Add up gradients in parts, note what is not finite, add to the totals, and count."""
+        run_deferred()
         in_parts: list[tuple[int, Parts]] = []
         others = []
         laid_out, counters = self.parameters, self.counters

@@ -159,14 +159,17 @@ MUTANTS = [
         "activated before the sum",
         _CHANNELS,
         _FUSED,
-        "if (added != nullptr) value += widen(added[i]);\n            y[i] = narrow<T>(activate(value, A(FUSED_OPTION)));",
-        "value = activate(value, A(FUSED_OPTION));\n            if (added != nullptr) value += widen(added[i]);\n            y[i] = narrow<T>(value);",
+        "if (added != nullptr) value += widen(added[i]);\n            y[i] = narrow<T>("
+        "activate(value, A(FUSED_OPTION)));",
+        "value = activate(value, A(FUSED_OPTION));\n            "
+        "if (added != nullptr) value += widen(added[i]);\n            y[i] = narrow<T>(value);",
     ),
     Mutant(
         "the gradient after the activation added up",
         _CHANNELS,
         _FUSED,
-        "            const A grad = before_activation(output_grad, output, i);\n            sum += grad;",
+        "            const A grad = before_activation(output_grad, output, i);\n"
+        "            sum += grad;",
         "            const A grad = widen(output_grad[i]);\n            sum += grad;",
     ),
     Mutant(
