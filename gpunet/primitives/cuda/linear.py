@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet.primitives import launch
@@ -21,11 +22,15 @@ from gpunet.primitives.launch import Kernel
 from gpunet.primitives.partial_sums import Parts, parts_are_left
 from gpunet.primitives.shapes import matmul_sizes
 
-__all__ = ["dense_backward_weight", "matmul"]
+__all__ = ["dense_backward_weight", "dense_each", "dense_each_backward_input", "matmul"]
 
 Array = Any
 
 _MATMUL = Kernel("matmul.cu", "matmul")
+_EACH = Kernel("products.cu", "dense_each")
+_EACH_BACKWARD = Kernel("products.cu", "dense_each_backward_input")
+
+_MOST_LAYERS = 4  # of one launch
 
 
 def matmul(
@@ -78,3 +83,52 @@ def dense_backward_weight(
     if not with_bias:
         return kernel_parts, None
     return kernel_parts, Parts(buffer, first, stride, shape[0], (units,), add_up)
+
+
+def dense_each(
+    x: Array, kernels: Sequence[Array], biases: Sequence[Array | None]
+) -> tuple[Array, ...]:
+    """Return ``x @ kernel + bias`` of several layers."""
+    (rows, inputs), columns = x.shape, kernels[0].shape[1]
+    if any(kernel.shape[1] != columns for kernel in kernels):
+        pairs = zip(kernels, biases, strict=True)
+        return tuple([matmul(x, kernel, bias, False, False, None) for kernel, bias in pairs])
+    x, *kernels = [launch.contiguous(array) for array in (x, *kernels)]
+    results = [launch.empty((rows, columns), x.dtype) for _ in kernels]
+    arrays: list[Array | None] = []
+    for kernel, bias, y in zip(kernels, biases, results, strict=True):
+        arrays += [kernel, None if bias is None else launch.contiguous(bias), y]
+    arrays += [None] * (3 * (_MOST_LAYERS - len(kernels)))
+    vector_x = vector(inputs, x)
+    plan = plan_product(rows, columns, inputs, len(kernels), x.dtype, vector_x, may_split=False)
+    _EACH(
+        (plan.tiles, 1, len(kernels)), plan.tiling.threads, rows, columns, inputs, x, *arrays,
+        types={"T": x.dtype}, **plan.tiling.macros, VECTOR_A=vector_x,
+        VECTOR_B=vector(columns, *kernels), VECTOR_Y=vector(columns, *results),
+        ACTIVATION=activation_macro(None),
+    )  # fmt: skip
+    return tuple(results)
+
+
+def dense_each_backward_input(output_grads: Sequence[Array], kernels: Sequence[Array]) -> Array:
+    """Return the gradient of the input of `dense_each`."""
+    (rows, columns), inputs = output_grads[0].shape, len(kernels[0])
+    if any(kernel.shape[1] != columns for kernel in kernels):
+        products = [
+            matmul(grad, kernel, None, False, True, None)
+            for grad, kernel in zip(output_grads, kernels, strict=True)
+        ]
+        return sum(products[1:], products[0])
+    grads, kernels = ([launch.contiguous(a) for a in arrays] for arrays in (output_grads, kernels))
+    y, count = launch.empty((rows, inputs), kernels[0].dtype), len(kernels)
+    arrays: list[Array | None] = [a for pair in zip(grads, kernels, strict=True) for a in pair]
+    arrays += [None] * (2 * (_MOST_LAYERS - count))
+    vector_a = vector(columns, *grads)
+    plan = plan_product(rows, inputs, count * columns, 1, y.dtype, vector_a, may_split=False)
+    _EACH_BACKWARD(
+        plan.tiles, plan.tiling.threads, count, rows, columns, inputs, *arrays, y,
+        types={"T": y.dtype}, **plan.tiling.macros, VECTOR_A=vector_a,
+        VECTOR_B=vector(columns, *kernels), VECTOR_Y=vector(inputs, y),
+        ACTIVATION=activation_macro(None),
+    )  # fmt: skip
+    return y

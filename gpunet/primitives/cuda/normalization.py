@@ -29,9 +29,13 @@ _BACKWARD = Kernel("normalization.cu", "columns_backward")
 _MOVE = Kernel("normalization.cu", "move_averages")
 _ROWS_FORWARD = Kernel("row_normalization.cu", "rows_forward")
 _ROWS_BACKWARD = Kernel("row_normalization.cu", "rows_backward")
+_ROWS_BACKWARD_WEIGHTS = Kernel("row_normalization.cu", "rows_backward_weights")
 
 _WARP = 32
 _SMALL_BLOCK, _BLOCK = 128, 256
+_MOST_MEMBERS = 512  # of a row whose gradients of weights are added up in shared memory
+_SMALL_SIZE = 1 << 20  # elements: larger inputs need more blocks, which would leave more parts
+_MOST_PARTS = 64  # of a gradient, which one thread adds up after the backward pass
 
 
 def normalize_forward(
@@ -70,6 +74,8 @@ def normalize_backward(
     if mean is not None and is_of_channels(g):
         return channels_backward(output_grad, x, gamma, mean, variance, g.epsilon)[:3]
     own_rows = g.positions == 1
+    if own_rows and _is_small(g):
+        return _small_rows_backward(output_grad, x, gamma, mean, variance, g)
     input_grad = launch.empty(x.shape, x.dtype)
     table = (
         table_of(1, g.batch, g.channels, fold=False)
@@ -95,10 +101,8 @@ def normalize_backward(
         _BACKWARD(
             table.grid, COLUMNS, *sizes, g.epsilon, *given, gamma, sums, input_grad, types=types
         )
-    if own_rows and parts_are_left() and parts.dtype == x.dtype:
-        count, channels, flat = table.parts, g.channels, parts.reshape(-1)
-        beta_grad = Parts(flat, 0, channels, count, (channels,), add_up)
-        return input_grad, replace(beta_grad, first=count * channels), beta_grad
+    if own_rows and (left := _left(parts)):
+        return input_grad, *left
     if not comes_along:
         sum_rows(parts.reshape(-1, g.channels), weight_grads)
     return input_grad, weight_grads[1], weight_grads[0]
@@ -135,16 +139,59 @@ def moving_averages(
     return found[0], found[1]
 
 
+def _is_small(g: Groups) -> bool:
+    """Return whether one kernel makes all gradients of rows: those of weights in few parts."""
+    few = g.members <= _MOST_MEMBERS and g.batch * g.members <= _SMALL_SIZE
+    return g.groups == 1 and few and g.batch * g.members > 0
+
+
+def _small_rows_backward(
+    output_grad: Array,
+    x: Array,
+    gamma: Array | None,
+    mean: Array | None,
+    variance: Array,
+    g: Groups,
+) -> tuple[Array, Array, Array]:
+    input_grad, lanes = launch.empty(x.shape, x.dtype), _lanes(g)
+    kind = launch.accumulator(x.dtype)
+    blocks = min(_MOST_PARTS, launch.ceil_div(g.batch * lanes, _SMALL_BLOCK))
+    parts = launch.empty((2, blocks, g.members), kind)
+    _ROWS_BACKWARD_WEIGHTS(
+        blocks, _SMALL_BLOCK, g.batch, g.members, g.epsilon, output_grad, x, gamma, mean, variance,
+        input_grad, parts, types={"T": x.dtype, "S": kind}, LANES=lanes,
+    )  # fmt: skip
+    if left := _left(parts):
+        return input_grad, *left
+    weight_grads = launch.empty((2, g.members), x.dtype)
+    sum_rows(parts.reshape(-1, g.members), weight_grads)
+    return input_grad, weight_grads[1], weight_grads[0]
+
+
+def _left(parts: Array) -> tuple[Parts, Parts] | None:
+    """Return partial sums (2, parts, channels) as the gradients of gamma and beta, if they may."""
+    _, count, channels = parts.shape
+    if not parts_are_left() or count > _MOST_PARTS:
+        return None
+    beta_grad = Parts(parts.reshape(-1), 0, channels, count, (channels,), add_up)
+    return replace(beta_grad, first=count * channels), beta_grad
+
+
 def _warps(g: Groups) -> int:
     """Return how many blocks have a warp for each group of each sample."""
     return launch.ceil_div(g.batch * g.groups * _WARP, _SMALL_BLOCK)
 
 
+def _lanes(g: Groups) -> int:
+    """Return how many threads share a row."""
+    lanes = 1 if g.members <= 4 else 8 if g.members <= 32 else _WARP
+    return lanes if g.members <= 1024 else _BLOCK
+
+
 def _launch_rows(kernel: Kernel, g: Groups, dtype: Any, *arrays: Array | None) -> None:
     rows = g.batch * g.groups
     many = launch.multiprocessors() * _SMALL_BLOCK
-    lanes = 1 if g.members <= 4 else 8 if g.members <= 32 else _WARP
-    lanes = lanes if g.members <= 1024 else _BLOCK
+    lanes = _lanes(g)
     block = lanes if lanes == _BLOCK else _SMALL_BLOCK if rows * lanes >= many else _WARP
     grid = launch.ceil_div(rows * lanes, block)
     types = {"T": dtype, "S": launch.accumulator(dtype)}

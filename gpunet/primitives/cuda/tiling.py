@@ -86,7 +86,7 @@ class Plan(NamedTuple):
 
 def plan_product(
     rows: int, columns: int, length: int, groups: int, dtype: Any, vector_a: int,
-    rows_together: int = 1, summed_later: bool = False,
+    rows_together: int = 1, summed_later: bool = False, may_split: bool = True,
 ) -> Plan:  # fmt: skip
     """Return how to make `groups` results of (rows, columns), each sum of `length` products.
 
@@ -99,6 +99,7 @@ def plan_product(
         rows_together: neighbouring rows of the result that one thread shall make, at most 4.
         summed_later: whether another kernel adds up the parts of splits anyway, so that they cost
             no launch.
+        may_split: whether a sum may be divided among blocks.
 
     Raises:
         OverflowError: a size is more than the kernels can count.
@@ -114,6 +115,7 @@ def plan_product(
         candidates += _SLICED + _LARGE + (_LARGEST if vector_a > 1 else ())
     candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
     precision, launch_cost = precision_of(dtype), 0 if summed_later else _LAUNCH
+    launch_cost = launch_cost if may_split else 1 << 60
     return _plan(
         (rows, columns, length, groups),
         candidates,

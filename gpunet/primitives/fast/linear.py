@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import matmul_sizes
 from gpunet.primitives.stages import LARGE_STAGE
 
-__all__ = ["bias_backward", "dense_backward_weight", "matmul"]
+__all__ = [
+    "bias_backward", "dense_backward_weight", "dense_each", "dense_each_backward_input", "matmul",
+]  # fmt: skip
 
 Array = Any
 
@@ -81,6 +84,25 @@ def dense_backward_weight(
     """Return the gradients of the kernel and of the bias."""
     kernel_grad = matmul(x, output_grad, None, True, False, None)
     return kernel_grad, bias_backward(output_grad) if with_bias else None
+
+
+def dense_each(
+    x: Array, kernels: Sequence[Array], biases: Sequence[Array | None]
+) -> tuple[Array, ...]:
+    """Return ``x @ kernel + bias`` of several layers."""
+    pairs = zip(kernels, biases, strict=True)
+    return tuple([matmul(x, kernel, bias, False, False, None) for kernel, bias in pairs])
+
+
+def dense_each_backward_input(output_grads: Sequence[Array], kernels: Sequence[Array]) -> Array:
+    """Return the gradient of the input of `dense_each`."""
+    total, *others = [
+        matmul(grad, kernel, None, False, True, None)
+        for grad, kernel in zip(output_grads, kernels, strict=True)
+    ]
+    for product in others:
+        total += product
+    return total
 
 
 @kernel

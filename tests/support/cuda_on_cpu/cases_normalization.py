@@ -23,6 +23,8 @@ SIZES: list[tuple[Shape, int]] = [
     ((37, 1, 10), 1),  # rows: 8 lanes to each
     ((300, 1, 3), 1),  # one lane
     ((5, 1, 130), 1),  # a warp
+    ((70, 1, 512), 1),  # as many as one kernel has for all gradients
+    ((9, 1, 600), 1),
     ((3, 1, 1501), 1),  # a block
     ((700, 1, 40), 4),  # many rows, several to a sample
     ((1, 50, 40), 40),  # columns: one group to each, in chunks of rows

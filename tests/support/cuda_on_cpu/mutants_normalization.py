@@ -193,4 +193,36 @@ MUTANTS = [
         "part < chunks; part += WARPS",
         "part + 1 < chunks; part += WARPS",
     ),
+    Mutant(
+        "no barrier before the rows of a block are added",
+        _ROWS,
+        _BACKWARD,
+        "    __syncthreads();\n    for (int64 i = threadIdx.x; i < 2 * members;",
+        "    for (int64 i = threadIdx.x; i < 2 * members;",
+    ),
+    Mutant(
+        "a row past the end added",
+        _ROWS,
+        _BACKWARD,
+        "const int64 end = row < rows ? members : 0;",
+        "const int64 end = members;",
+    ),
+    Mutant(
+        "gamma in its own gradient",
+        _ROWS,
+        _BACKWARD,
+        "            betas[i] += grad;\n"
+        "            gammas[i] += grad * z;\n"
+        "            const A weighted = grad * (gamma == nullptr ? A(1) : widen(gamma[i]));",
+        "            const A weighted = grad * (gamma == nullptr ? A(1) : widen(gamma[i]));\n"
+        "            betas[i] += grad;\n"
+        "            gammas[i] += weighted * z;",
+    ),
+    Mutant(
+        "the last row of a block left out",
+        _ROWS,
+        _BACKWARD,
+        "row < at_once; ++row) {\n            total",
+        "row + 1 < at_once; ++row) {\n            total",
+    ),
 ]
