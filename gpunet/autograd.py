@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpunet import backend
-from gpunet.primitives.partial_sums import Parts
+from gpunet.primitives.partial_sums import Parts, parts_are_left
 from gpunet.symbolic import Symbol, record
 from gpunet.tape import (
     Array,
@@ -234,6 +234,8 @@ class Parameter(Tensor):
 
     def accumulate(self, grad: Array | Parts) -> None:
         """Add to `grad`, in place where it is part of a model's flat buffer."""
+        if self.stale and parts_are_left() and _may_be_left(grad, self.grad):
+            grad = Parts.of_whole(grad)  # type: ignore[arg-type]
         if isinstance(grad, Parts):
             if self.stale:
                 self.parts, self.stale = grad, False
@@ -253,6 +255,13 @@ class Parameter(Tensor):
         if self.parts is not None and self.grad is not None:
             self.grad[...] = self.parts.total()
             self.parts = None
+
+
+def _may_be_left(grad: Any, buffer: Any) -> bool:
+    """Return whether a gradient can go to a model's flat buffer along with those in parts."""
+    if isinstance(grad, Parts) or buffer is None or type(grad) is not type(buffer):
+        return False
+    return bool(grad.dtype == buffer.dtype and grad.size and grad.flags.c_contiguous)
 
 
 def _value(x: Any) -> Any:

@@ -130,7 +130,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_max_p
                         kernel_height, kernel_width, stride_y, stride_x, top, left, dilation_y,
                         dilation_x, groups};
     multiply_weight_grad(
-        g, chunk, bias_rows, {output_grad, output, indices}, x, weight_grad, partial
+        g, chunk, bias_rows, {output_grad, output, indices}, x, weight_grad, partial, blockIdx.x,
+        blockIdx.y
     );
 }
 

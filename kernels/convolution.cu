@@ -70,7 +70,74 @@ extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_backw
                         kernel_height, kernel_width, stride_y, stride_x, top, left, dilation_y,
                         dilation_x, groups};
     multiply_weight_grad(
-        g, chunk, bias_rows, {output_grad, output, nullptr}, x, weight_grad, partial
+        g, chunk, bias_rows, {output_grad, output, nullptr}, x, weight_grad, partial, blockIdx.x,
+        blockIdx.y
+    );
+}
+
+#elif PASS == WEIGHT_GRADS
+
+// One of the products, by its number: an index would move the arrays to local memory.
+#define TAKE(k) \
+    case k: grads = {grad_##k, output_##k, nullptr}; x = x_##k; partial = partial_##k; break
+
+// Products of small convolutions fill the device together. table is (products, 19) of int64: the
+// first block, the chunk, the bias rows and the geometry; at most 16 products, without groups.
+// partial_k is that of conv2d_backward_weight; blocks count the tiles of a split, then splits.
+extern "C" __global__ void __launch_bounds__(THREADS, LEAST_BLOCKS) conv2d_backward_weights(
+    const int products, const int64* table,
+    const T* grad_0, const T* output_0, const T* x_0, A* partial_0,
+    const T* grad_1, const T* output_1, const T* x_1, A* partial_1,
+    const T* grad_2, const T* output_2, const T* x_2, A* partial_2,
+    const T* grad_3, const T* output_3, const T* x_3, A* partial_3,
+    const T* grad_4, const T* output_4, const T* x_4, A* partial_4,
+    const T* grad_5, const T* output_5, const T* x_5, A* partial_5,
+    const T* grad_6, const T* output_6, const T* x_6, A* partial_6,
+    const T* grad_7, const T* output_7, const T* x_7, A* partial_7,
+    const T* grad_8, const T* output_8, const T* x_8, A* partial_8,
+    const T* grad_9, const T* output_9, const T* x_9, A* partial_9,
+    const T* grad_10, const T* output_10, const T* x_10, A* partial_10,
+    const T* grad_11, const T* output_11, const T* x_11, A* partial_11,
+    const T* grad_12, const T* output_12, const T* x_12, A* partial_12,
+    const T* grad_13, const T* output_13, const T* x_13, A* partial_13,
+    const T* grad_14, const T* output_14, const T* x_14, A* partial_14,
+    const T* grad_15, const T* output_15, const T* x_15, A* partial_15
+) {
+    constexpr int FIELDS = 19;
+    int number = 0;
+    while (number + 1 < products && table[(number + 1) * FIELDS] <= blockIdx.x) ++number;
+    const int64* row = table + number * FIELDS;
+    const auto field = [row](const int i) { return static_cast<int>(row[i]); };
+    const Geometry g = {field(3), field(4), field(5), field(6), field(7), field(8), field(9),
+                        field(10), field(11), field(12), field(13), field(14), field(15),
+                        field(16), field(17), field(18)};
+    Grads grads;
+    const T* x;
+    A* partial;
+    switch (number) {
+        TAKE(0);
+        TAKE(1);
+        TAKE(2);
+        TAKE(3);
+        TAKE(4);
+        TAKE(5);
+        TAKE(6);
+        TAKE(7);
+        TAKE(8);
+        TAKE(9);
+        TAKE(10);
+        TAKE(11);
+        TAKE(12);
+        TAKE(13);
+        TAKE(14);
+        default: grads = {grad_15, output_15, nullptr}; x = x_15; partial = partial_15;
+    }
+    const int rows = g.kernel_height * g.kernel_width * g.channels + field(2);
+    const int tiles =
+        (rows + BLOCK_M - 1) / BLOCK_M * ((g.filters + BLOCK_N - 1) / BLOCK_N);
+    const int block = blockIdx.x - field(0);
+    multiply_weight_grad(
+        g, field(1), field(2), grads, x, nullptr, partial, block % tiles, block / tiles
     );
 }
 

@@ -5,6 +5,7 @@
 //          | FORWARD       | output positions | filters of a group | taps (ky, kx, c) |
 //          | INPUT_GRAD    | input pixels     | channels of a group| taps (ky, kx, f) |
 //          | WEIGHT_GRAD   | taps, bias       | filters of a group | output positions |
+//          WEIGHT_GRADS makes those of several convolutions by one launch.
 //
 // Layout:  the macro POOL is the side of the pooling windows, 1 without pooling. Output positions
 //          are counted window by window, so that those of a window are neighbours. A gradient is
@@ -26,6 +27,7 @@
 #define FORWARD 1
 #define INPUT_GRAD 2
 #define WEIGHT_GRAD 3
+#define WEIGHT_GRADS 4
 
 struct Geometry {
     // A coordinate so far outside that every tap of a missing row is out of bounds.
@@ -52,18 +54,26 @@ struct Geometry {
 struct Task {
     int first_m, first_n, begin, end;
 
-    __device__ Task(const int columns, const int length, const int chunk) {
+    __device__ Task(
+        const int columns, const int length, const int chunk, const int tile, const int split
+    ) {
         const int tiles_across = (columns + BLOCK_N - 1) / BLOCK_N;
-        first_m = blockIdx.x / tiles_across * BLOCK_M;
-        first_n = blockIdx.x % tiles_across * BLOCK_N;
-        begin = blockIdx.y * chunk;
+        first_m = tile / tiles_across * BLOCK_M;
+        first_n = tile % tiles_across * BLOCK_N;
+        begin = split * chunk;
         end = split_end(begin, chunk, length);
     }
 };
 
-__device__ inline A* own_part(A* partial, const int rows, const int line, const int first) {
+__device__ inline A* part_of(
+    A* partial, const int split, const int rows, const int line, const int first
+) {
     if (partial == nullptr) return nullptr;
-    return partial + static_cast<int64>(blockIdx.y) * rows * line + first;
+    return partial + static_cast<int64>(split) * rows * line + first;
+}
+
+__device__ inline A* own_part(A* partial, const int rows, const int line, const int first) {
+    return part_of(partial, blockIdx.y, rows, line, first);
 }
 
 // Row: an output position; k: a tap (ky, kx, c).
@@ -265,7 +275,7 @@ __device__ inline void multiply_forward(
 ) {
     const int taps = g.kernel_height * g.kernel_width * g.group_channels();
     const int columns = g.group_filters();
-    const Task task(columns, taps, chunk);
+    const Task task(columns, taps, chunk, blockIdx.x, blockIdx.y);
     const Patches patches = {x, g, Counter(g.kernel_width, g.group_channels())};
     const Matrix<false> weights = {kernel + g.first_filter(), columns, taps, g.filters};
     multiply(patches, weights, task.first_m, task.first_n, task.begin, task.end, result);
@@ -278,7 +288,7 @@ __device__ inline void multiply_input_grad(
     const int taps = g.kernel_height * g.kernel_width * g.group_filters();
     const int rows = g.batch * g.height * g.width;
     const int columns = g.group_channels(), first = g.first_channel();
-    const Task task(columns, taps, chunk);
+    const Task task(columns, taps, chunk, blockIdx.x, blockIdx.y);
     const Counter counter(g.kernel_width, g.group_filters());
     const GradPatches patches = {grads, g, counter};
     const ChannelWeights weights = {kernel, g, counter};
@@ -291,16 +301,16 @@ __device__ inline void multiply_input_grad(
 
 __device__ inline void multiply_weight_grad(
     const Geometry& g, const int chunk, const int bias_rows, const Grads& grads, const T* x,
-    T* weight_grad, A* partial
+    T* weight_grad, A* partial, const int tile, const int split
 ) {
     const int rows = g.kernel_height * g.kernel_width * g.group_channels() + bias_rows;
     const int columns = g.group_filters(), first = g.first_filter();
-    const Task task(columns, g.positions(), chunk);
+    const Task task(columns, g.positions(), chunk, tile, split);
     const TapInputs inputs = {x, g, g.order()};
     const PositionGrads position_grads = {grads, g};
     const Result<false> result = {
-        weight_grad + first, own_part(partial, rows, g.filters, first), nullptr, rows, columns,
-        g.filters
+        weight_grad + first, part_of(partial, split, rows, g.filters, first), nullptr, rows,
+        columns, g.filters
     };
     multiply(inputs, position_grads, task.first_m, task.first_n, task.begin, task.end, result);
 }

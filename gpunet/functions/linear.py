@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -23,13 +24,15 @@ def dense(
     bias: Array | None = None,
     *,
     activation: str | Activation | None = None,
+    axes: int = 1,
 ) -> Result:
-    """Return ``activation(x @ kernel + bias)`` over the last axis of `x`.
+    """Return ``activation(x @ kernel + bias)`` over the last axis of `x`, or several.
 
     Arguments:
         x: (..., inputs), of any rank from 2.
-        kernel: (inputs, units).
+        kernel: (inputs, units), where inputs and units may be several axes.
         bias: (units,), or None.
+        axes: how many axes the inputs are.
         activation: a name of `primitives.OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or
             None.
 
@@ -39,18 +42,24 @@ def dense(
     >>> dense([[1.0, 2.0]], np.array([[1.0], [-1.0]]), activation="relu").numpy()
     array([[0.]])
     """
-    rows = x.reshape(-1, x.shape[-1])
-    y = primitives.matmul(rows, kernel, bias, activation=activation)
+    inputs, units = math.prod(kernel.shape[:axes]), kernel.shape[axes:]
+    matrix = kernel.reshape(inputs, math.prod(units))
+    rows = x.reshape(math.prod(x.shape[:-axes]), inputs)
+    shift = None if bias is None else bias.reshape(-1)
+    y = primitives.matmul(rows, matrix, shift, activation=activation)
 
     def backward(output_grad: Array) -> Any:
         row_grad = primitives.activate_backward(output_grad.reshape(y.shape), y, activation)
+        grads = functools.cache(
+            lambda: primitives.dense_backward_weight(row_grad, rows, with_bias=bias is not None)
+        )
         return (
-            lambda: primitives.matmul(row_grad, kernel, transpose_b=True).reshape(x.shape),
-            lambda: primitives.matmul(rows, row_grad, transpose_a=True),
-            lambda: primitives.bias_backward(row_grad),
+            lambda: primitives.matmul(row_grad, matrix, transpose_b=True).reshape(x.shape),
+            lambda: grads()[0].reshape(kernel.shape),
+            lambda: grads()[1].reshape(bias.shape),
         )
 
-    return y.reshape(*x.shape[:-1], kernel.shape[-1]), backward
+    return y.reshape(*x.shape[:-axes], *units), backward
 
 
 @differentiable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -139,13 +140,18 @@ def _recurrence(
 
         def bias_grad() -> Array:
             grad = primitives.bias_backward(z_rows)
-            return xp.stack([grad, primitives.bias_backward(state_rows)]) if both else grad
+            return xp.stack([grad, primitives.bias_backward(state_rows)])
 
+        of_kernel = functools.cache(
+            lambda: primitives.dense_backward_weight(
+                z_rows, rows, with_bias=bias is not None and not both
+            )
+        )
         return (
             x_grad,
-            lambda: primitives.matmul(rows, z_rows, transpose_a=True),
-            lambda: primitives.matmul(before, state_rows, transpose_a=True),
-            bias_grad,
+            lambda: of_kernel()[0],
+            lambda: primitives.dense_backward_weight(state_rows, before)[0],
+            bias_grad if both else lambda: of_kernel()[1],
             h_grad,
             first_c_grad,
         )

@@ -130,8 +130,8 @@ class BatchNormalization(NormalizationLayer):
             y, mean, variance = functions.normalize_batch(x, *weights, self.axis, self.epsilon)
         if self.renorm:
             return self._renormalized(y, mean.value, variance.value)
-        averages = (self.moving_mean, self.moving_variance)
-        self._move(averages, (mean.value, variance.value), self.momentum)
+        self.add_update(self.moving_mean, mean, self.momentum)
+        self.add_update(self.moving_variance, variance, self.momentum)
         return y
 
     def _moments_where(self, mask: Any, x: Any) -> tuple[Any, Any]:

@@ -175,8 +175,21 @@ class EinsumDense(Layer):
             )
 
     def call(self, x: Any) -> Any:
+        if axes := self._dense_axes():
+            fused = activations.fusible(self.activation)
+            y = functions.dense(x, self.kernel, self.bias, activation=fused, axes=axes)
+            return self.activation(y) if fused is None else y
         y = functions.einsum(self.equation, x, self.kernel)
         return self.activation(y if self.bias is None else y + self.bias)
+
+    def _dense_axes(self) -> int:
+        """Return over how many of the input's last axes this is a dense layer, 0 if it is none."""
+        x, kernel, output, ellipsis = self._spec
+        count = sum(letter in x for letter in kernel)
+        inputs, units = kernel[:count], kernel[count:]
+        fits = x.endswith(inputs) and output == x[: len(x) - count] + units
+        known = not self.bias_axes or set(self.bias_axes) == set(units)
+        return count if fits and known and ellipsis != "right" and units else 0
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         named, hidden = self._sizes(input_shape)

@@ -31,11 +31,13 @@ from gpunet.layers.tracking import Replaceable, WeightOwner, describe, unique_na
 from gpunet.naming import snake_case
 from gpunet.symbolic import Symbol
 
-__all__ = ["Layer", "Shape", "collect_updates", "is_frozen", "is_training"]
+__all__ = ["Layer", "Shape", "collect_updates", "is_frozen", "is_training", "set_update"]
 
 _training: ContextVar[bool] = ContextVar("training", default=False)
 _frozen: ContextVar[bool] = ContextVar("frozen", default=False)
-_updates: ContextVar[list[tuple[Parameter, Array]] | None] = ContextVar("updates", default=None)
+_updates: ContextVar[list[tuple[Parameter, Array, float]] | None] = ContextVar(
+    "updates", default=None
+)
 
 
 class Layer(WeightOwner, Configurable):
@@ -198,8 +200,10 @@ class Layer(WeightOwner, Configurable):
         self._weights.append(parameter)
         return parameter
 
-    def add_update(self, parameter: Parameter, value: Any) -> None:
+    def add_update(self, parameter: Parameter, value: Any, momentum: float = 0.0) -> None:
         """Set a weight that training changes otherwise than by gradients, as a moving average.
+
+        With momentum the weight becomes ``weight * momentum + value * (1 - momentum)``.
 
         Within a training step the value is set just before the optimizer's update, which goes on
         from it where the weight is trained too, and not at all if the step fails; elsewhere it is
@@ -208,9 +212,9 @@ class Layer(WeightOwner, Configurable):
         array = value.value if isinstance(value, Tensor) else value
         pending = _updates.get()
         if pending is None:
-            parameter.value[...] = array
+            set_update(parameter, array, momentum)
         else:
-            pending.append((parameter, array))
+            pending.append((parameter, array, momentum))
 
     def add_loss(self, loss: Any) -> None:
         """Add a loss to the one that is trained, from within `call`.
@@ -463,14 +467,20 @@ def is_frozen() -> bool:
 
 
 @contextmanager
-def collect_updates() -> Iterator[list[tuple[Parameter, Array]]]:
+def collect_updates() -> Iterator[list[tuple[Parameter, Array, float]]]:
     """Collect what `Layer.add_update` sets inside the block, in place of setting it."""
-    pending: list[tuple[Parameter, Array]] = []
+    pending: list[tuple[Parameter, Array, float]] = []
     token = _updates.set(pending)
     try:
         yield pending
     finally:
         _updates.reset(token)
+
+
+def set_update(parameter: Parameter, value: Array, momentum: float) -> None:
+    """Set a weight to a new value, or average this in; see `Layer.add_update`."""
+    kept = parameter.value
+    kept[...] = kept * momentum + value * (1 - momentum) if momentum else value
 
 
 def _is_array(x: Any) -> bool:

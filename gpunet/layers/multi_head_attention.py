@@ -162,6 +162,12 @@ class _Heads(Layer):
         key = value if key is None else key
         self._check_shapes(query.shape, value.shape, key.shape)
         folds = _Folds(self.attended_axes(query.ndim), query.shape, key.shape)
+        if query is key is value and not return_attention_scores and self._is_plain(folds):
+            mask = self._mask(folds, query, query_mask, (value_mask, key_mask), attention_mask)
+            layers = self.query_dense, self.key_dense, self.value_dense
+            kernels, biases = ([getattr(a, n) for a in layers] for n in ("kernel", "bias"))
+            y = functions.self_attention(query, *kernels, *biases, mask, is_causal=use_causal_mask)
+            return self.output_dense(y)
         gate = self.gate_dense(query) if self.use_gate else None
         q = folds.fold(self.query_dense(query))  # (batch, queries, heads, depth)
         k, v = folds.fold(self.key_dense(key)), folds.fold(self.value_dense(value))
@@ -174,6 +180,13 @@ class _Heads(Layer):
         y = folds.unfold(y)
         y = self.output_dense(y if gate is None else y * gate)
         return (y, folds.unfold_scores(weights)) if return_attention_scores else y
+
+    def _is_plain(self, folds: _Folds) -> bool:
+        """Return whether the projections of one input can be made together."""
+        layers = self.query_dense, self.key_dense, self.value_dense
+        usual = all(type(a) is EinsumDense and "call" not in vars(a) for a in layers)
+        others = self.use_gate or self.dropout > 0 or self.projections_regularizer is not None
+        return folds.is_plain and usual and not others
 
     def attended_axes(self, rank: int) -> tuple[int, ...]:
         """Return the axes of the inputs that attention goes over, in order."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunet.autograd import Array, Parameter, Tensor
 from gpunet.backend import array_module, get_array_module
+from gpunet.layers.layer import set_update
 from gpunet.optimizers.slots import Segment
 from gpunet.regularizers import penalty
 from gpunet.symbolic import pack
@@ -20,7 +21,7 @@ __all__ = ["FlatParameters", "Trainability", "TrainingState"]
 
 _ALIGNMENT = 32  # elements: each weight starts on a boundary of 128 bytes, as vector loads want
 
-Updates = Sequence[tuple[Parameter, Array]]
+Updates = Sequence[tuple[Parameter, Array, float]]
 
 
 class FlatParameters:
@@ -75,6 +76,11 @@ class FlatParameters:
             parameter.value = view
             parameter.requires_grad = is_trained
             parameter.grad = _view(self.gradients, offset, parameter) if is_trained else None
+
+    def places(self) -> dict[int, int]:
+        """Return the first element of each weight in the buffer, by the weight's `id`."""
+        parameters = (*self.trainable, *self.frozen)
+        return {id(p): offset for p, offset in zip(parameters, self._offsets, strict=True)}
 
     def start(self) -> None:
         """Mark the gradients as those of the step before: the next are written over them."""
@@ -221,7 +227,7 @@ class TrainingState:
 
     def update(self, updates: Updates) -> None:
         """Change the weights: by what layers registered in the step, and then by the optimizer."""
-        for parameter, value in updates:
-            parameter.value[...] = value
+        for parameter, value, momentum in updates:
+            set_update(parameter, value, momentum)
         if self.parameters.trainable:
             self.optimizer.step(self.parameters.values, self.parameters.gradients)

@@ -95,7 +95,7 @@ def backward_weight(
     """
     x = launch.contiguous(x)
     plan = _weight_plan(x, g, with_bias)
-    grads = launch.empty(_weight_shape(g, with_bias), x.dtype)
+    grads = launch.empty(weight_shape(g, with_bias), x.dtype)
     partial = new_partial(plan, grads.shape, x.dtype)
     _launch_weight(launched, plan, given, x, g, activation, with_bias, grads, partial)
     finish(partial, grads)
@@ -106,7 +106,7 @@ def backward_weight(
 def weight_parts_shape(x: Array, g: Conv2DGeometry, with_bias: bool) -> tuple[int, int, int]:
     """Return the shape of the gradients' partial sums: (parts, rows, filters)."""
     splits = _weight_plan(x, g, with_bias, summed_later=True).splits
-    return (splits, *_weight_shape(g, with_bias))
+    return (splits, *weight_shape(g, with_bias))
 
 
 def backward_weight_parts(
@@ -124,14 +124,14 @@ def backward_weight_parts(
     _launch_weight(launched, plan, given, x, g, activation, with_bias, None, partial)
 
 
-def _weight_shape(g: Conv2DGeometry, with_bias: bool) -> tuple[int, int]:
+def weight_shape(g: Conv2DGeometry, with_bias: bool) -> tuple[int, int]:
     """Return the rows and columns of the gradients; the last row is the bias', if any."""
     return _taps(g) * g.kernel_shape[2] + with_bias, g.kernel_shape[3]
 
 
 def _weight_plan(x: Array, g: Conv2DGeometry, with_bias: bool, summed_later: bool = False) -> Plan:
     channels, filters = _of_a_group(g)
-    rows, length = _weight_shape(g, with_bias)[0], _positions(g.output_shape)
+    rows, length = weight_shape(g, with_bias)[0], _positions(g.output_shape)
     return plan_product(
         rows, filters, length, g.groups, x.dtype, vector(channels, x), summed_later=summed_later
     )
@@ -173,6 +173,11 @@ def before_activation(
     return launch.contiguous(output_grad), kept
 
 
+def positions(g: Conv2DGeometry) -> int:
+    """Return how many outputs a filter has, in all images."""
+    return _positions(g.output_shape)
+
+
 def _of_a_group(g: Conv2DGeometry) -> tuple[int, int]:
     """Return the channels and the filters of one group."""
     return g.kernel_shape[2], g.kernel_shape[3] // g.groups
@@ -194,13 +199,13 @@ def _launch(
     """Launch a kernel; `vectors` are the widths of its two operands and its result."""
     grid, (a, b, y) = (plan.tiles, plan.splits, g.groups), vectors
     launched(
-        grid, plan.tiling.threads, *_sizes(g), plan.chunk, *arguments, types={"T": dtype},
+        grid, plan.tiling.threads, *sizes(g), plan.chunk, *arguments, types={"T": dtype},
         PASS=direction, ACTIVATION=activation_macro(activation), **plan.tiling.macros,
         VECTOR_A=a, VECTOR_B=b, VECTOR_Y=y,
     )  # fmt: skip
 
 
-def _sizes(g: Conv2DGeometry) -> tuple[int, ...]:
+def sizes(g: Conv2DGeometry) -> tuple[int, ...]:
     """Return the first arguments of all three kernels."""
     (top, _), (left, _) = g.padding
     shapes = *g.input_shape, *g.output_shape[1:], *g.kernel_shape[:2]

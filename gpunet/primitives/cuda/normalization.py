@@ -1,19 +1,26 @@
-"""Normalization as CUDA kernels: kernels/normalization.cu, and for rows row_normalization.cu."""
+"""Normalization as CUDA kernels: kernels/normalization.cu, for rows row_normalization.cu.
+
+Normalization of channels over a whole batch is in `cuda.channels`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from gpunet.primitives import launch
+from gpunet.primitives.cuda.channels import channels_backward, channels_forward, is_of_channels
+from gpunet.primitives.cuda.columns import COLUMNS, column_moments, table_of
 from gpunet.primitives.cuda.reduction import sum_rows
+from gpunet.primitives.cuda.step import add_up
 from gpunet.primitives.groups import Groups
 from gpunet.primitives.launch import Kernel
+from gpunet.primitives.partial_sums import Parts, parts_are_left
 
 __all__ = ["moving_averages", "normalize_backward", "normalize_forward", "normalize_inference"]
 
 Array = Any
 
-_MOMENTS = Kernel("normalization.cu", "column_moments")
 _FINISH_MOMENTS = Kernel("normalization.cu", "finish_moments")
 _FORWARD = Kernel("normalization.cu", "columns_forward")
 _GRADS = Kernel("normalization.cu", "column_grads")
@@ -22,11 +29,13 @@ _BACKWARD = Kernel("normalization.cu", "columns_backward")
 _MOVE = Kernel("normalization.cu", "move_averages")
 _ROWS_FORWARD = Kernel("row_normalization.cu", "rows_forward")
 _ROWS_BACKWARD = Kernel("row_normalization.cu", "rows_backward")
+_ROWS_BACKWARD_WEIGHTS = Kernel("row_normalization.cu", "rows_backward_weights")
 
-_WARP, _WARPS = _COLUMNS = 32, 8  # of a block of columns
-_LEAST_ROWS = 8 * _WARPS  # of a chunk
+_WARP = 32
 _SMALL_BLOCK, _BLOCK = 128, 256
-_MOST_BLOCKS = 65_535  # of a grid, along its second axis
+_MOST_MEMBERS = 512  # of a row whose gradients of weights are added up in shared memory
+_SMALL_SIZE = 1 << 20  # elements: larger inputs need more blocks, which would leave more parts
+_MOST_PARTS = 64  # of a gradient, which one thread adds up after the backward pass
 
 
 def normalize_forward(
@@ -34,6 +43,8 @@ def normalize_forward(
 ) -> tuple[Array, Array | None, Array]:
     """Return the normalized input, the means and the variances."""
     x, gamma, beta = _contiguous(x, gamma, beta)
+    if centered and is_of_channels(g):
+        return channels_forward(x, gamma, beta, g.epsilon)
     y = launch.empty(x.shape, x.dtype)
     kind = launch.accumulator(x.dtype)
     mean = launch.empty((g.batch, g.groups), kind) if centered else None
@@ -41,15 +52,12 @@ def normalize_forward(
     if g.positions == 1:
         _launch_rows(_ROWS_FORWARD, g, x.dtype, x, gamma, beta, y, mean, variance)
         return y, mean, variance
-    table = _table(g.batch, g.positions, g.channels)
-    parts = launch.empty((2, table.parts, table.line), kind)
+    table = table_of(g.batch, g.positions, g.channels)
     types = {"T": x.dtype, "S": kind}
-    _MOMENTS(table.grid, _COLUMNS, *table.sizes, int(centered), x, parts, types=types)
+    parts = column_moments(x, table, centered)
     sizes = (*table.sizes, g.channels, g.groups)
     _FINISH_MOMENTS(_warps(g), _SMALL_BLOCK, *sizes, parts, mean, variance, types=types)
-    _FORWARD(
-        table.grid, _COLUMNS, *sizes, g.epsilon, x, mean, variance, gamma, beta, y, types=types
-    )
+    _FORWARD(table.grid, COLUMNS, *sizes, g.epsilon, x, mean, variance, gamma, beta, y, types=types)
     return y, mean, variance
 
 
@@ -63,19 +71,23 @@ def normalize_backward(
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of the input, of gamma and of beta."""
     output_grad, x, gamma, mean, variance = _contiguous(output_grad, x, gamma, mean, variance)
+    if mean is not None and is_of_channels(g):
+        return channels_backward(output_grad, x, gamma, mean, variance, g.epsilon)[:3]
     own_rows = g.positions == 1
+    if own_rows and _is_small(g):
+        return _small_rows_backward(output_grad, x, gamma, mean, variance, g)
     input_grad = launch.empty(x.shape, x.dtype)
     table = (
-        _table(1, g.batch, g.channels, fold=False)
+        table_of(1, g.batch, g.channels, fold=False)
         if own_rows
-        else _table(g.batch, g.positions, g.channels)
+        else table_of(g.batch, g.positions, g.channels)
     )
     parts = launch.empty((2, table.parts, table.line), launch.accumulator(x.dtype))
     types = {"T": x.dtype, "S": variance.dtype}
     weight_grads = launch.empty((2, g.channels), x.dtype)
     comes_along = not own_rows and g.batch == g.members == 1
     sizes, given = (*table.sizes, g.channels, g.groups), (output_grad, x, mean, variance)
-    _GRADS(table.grid, _COLUMNS, *sizes, int(own_rows), g.epsilon, *given, parts, types=types)
+    _GRADS(table.grid, COLUMNS, *sizes, int(own_rows), g.epsilon, *given, parts, types=types)
     if own_rows:
         arrays = (output_grad, x, gamma, mean, variance, input_grad)
         _launch_rows(_ROWS_BACKWARD, g, x.dtype, *arrays)
@@ -87,8 +99,10 @@ def normalize_backward(
             sums, weight_grads if comes_along else None, types=types,
         )  # fmt: skip
         _BACKWARD(
-            table.grid, _COLUMNS, *sizes, g.epsilon, *given, gamma, sums, input_grad, types=types
+            table.grid, COLUMNS, *sizes, g.epsilon, *given, gamma, sums, input_grad, types=types
         )
+    if own_rows and (left := _left(parts)):
+        return input_grad, *left
     if not comes_along:
         sum_rows(parts.reshape(-1, g.channels), weight_grads)
     return input_grad, weight_grads[1], weight_grads[0]
@@ -105,9 +119,9 @@ def normalize_inference(
     """Return the input normalized by given means and variances."""
     x, mean, variance, gamma, beta = _contiguous(x, mean, variance, gamma, beta)
     y, channels = launch.empty(x.shape, x.dtype), x.shape[-1]
-    table = _table(1, x.size // channels if channels else 0, channels)
+    table = table_of(1, x.size // channels if channels else 0, channels)
     _FORWARD(
-        table.grid, _COLUMNS, *table.sizes, channels, channels, epsilon, x, mean, variance, gamma,
+        table.grid, COLUMNS, *table.sizes, channels, channels, epsilon, x, mean, variance, gamma,
         beta, y, types={"T": x.dtype, "S": variance.dtype},
     )  # fmt: skip
     return y
@@ -125,44 +139,42 @@ def moving_averages(
     return found[0], found[1]
 
 
-class _Table(NamedTuple):
-    """An input as (batch, rows, line), its rows divided into chunks; see the kernels."""
-
-    batch: int
-    rows: int
-    line: int
-    chunk: int
-    chunks: int  # of a sample
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(self)
-
-    @property
-    def parts(self) -> int:
-        return self.batch * self.chunks
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return launch.ceil_div(self.line, _WARP), min(self.parts, _MOST_BLOCKS)
+def _is_small(g: Groups) -> bool:
+    """Return whether one kernel makes all gradients of rows: those of weights in few parts."""
+    few = g.members <= _MOST_MEMBERS and g.batch * g.members <= _SMALL_SIZE
+    return g.groups == 1 and few and g.batch * g.members > 0
 
 
-def _table(batch: int, positions: int, channels: int, fold: bool = True) -> _Table:
-    """Return how to divide the work so that the blocks fill the device.
+def _small_rows_backward(
+    output_grad: Array,
+    x: Array,
+    gamma: Array | None,
+    mean: Array | None,
+    variance: Array,
+    g: Groups,
+) -> tuple[Array, Array, Array]:
+    input_grad, lanes = launch.empty(x.shape, x.dtype), _lanes(g)
+    kind = launch.accumulator(x.dtype)
+    blocks = min(_MOST_PARTS, launch.ceil_div(g.batch * lanes, _SMALL_BLOCK))
+    parts = launch.empty((2, blocks, g.members), kind)
+    _ROWS_BACKWARD_WEIGHTS(
+        blocks, _SMALL_BLOCK, g.batch, g.members, g.epsilon, output_grad, x, gamma, mean, variance,
+        input_grad, parts, types={"T": x.dtype, "S": kind}, LANES=lanes,
+    )  # fmt: skip
+    if left := _left(parts):
+        return input_grad, *left
+    weight_grads = launch.empty((2, g.members), x.dtype)
+    sum_rows(parts.reshape(-1, g.members), weight_grads)
+    return input_grad, weight_grads[1], weight_grads[0]
 
-    Arguments:
-        batch, positions, channels: of the input.
-        fold: whether a line may hold the channels of several positions, to fill warps.
-    """
-    repeats = 1
-    while fold and 0 < repeats * channels < _WARP and positions % (2 * repeats) == 0 < positions:
-        repeats *= 2
-    rows, line = positions // repeats, repeats * channels
-    across = max(1, launch.ceil_div(line, _WARP) * batch)
-    wanted = launch.ceil_div(8 * launch.multiprocessors(), across)
-    chunks = max(1, min(wanted, rows // _LEAST_ROWS))
-    chunk = launch.ceil_div(rows, chunks) if rows else 1
-    return _Table(batch, rows, line, chunk, launch.ceil_div(rows, chunk))
+
+def _left(parts: Array) -> tuple[Parts, Parts] | None:
+    """Return partial sums (2, parts, channels) as the gradients of gamma and beta, if they may."""
+    _, count, channels = parts.shape
+    if not parts_are_left() or count > _MOST_PARTS:
+        return None
+    beta_grad = Parts(parts.reshape(-1), 0, channels, count, (channels,), add_up)
+    return replace(beta_grad, first=count * channels), beta_grad
 
 
 def _warps(g: Groups) -> int:
@@ -170,11 +182,16 @@ def _warps(g: Groups) -> int:
     return launch.ceil_div(g.batch * g.groups * _WARP, _SMALL_BLOCK)
 
 
+def _lanes(g: Groups) -> int:
+    """Return how many threads share a row."""
+    lanes = 1 if g.members <= 4 else 8 if g.members <= 32 else _WARP
+    return lanes if g.members <= 1024 else _BLOCK
+
+
 def _launch_rows(kernel: Kernel, g: Groups, dtype: Any, *arrays: Array | None) -> None:
     rows = g.batch * g.groups
     many = launch.multiprocessors() * _SMALL_BLOCK
-    lanes = 1 if g.members <= 4 else 8 if g.members <= 32 else _WARP
-    lanes = lanes if g.members <= 1024 else _BLOCK
+    lanes = _lanes(g)
     block = lanes if lanes == _BLOCK else _SMALL_BLOCK if rows * lanes >= many else _WARP
     grid = launch.ceil_div(rows * lanes, block)
     types = {"T": dtype, "S": launch.accumulator(dtype)}

@@ -1,4 +1,7 @@
-"""Recurrences over whole sequences: a product and a kernel of kernels/recurrent.cu a step."""
+"""Recurrences over whole sequences, on kernels/sequence.cu where one launch takes all steps.
+
+Else each step is a product and a kernel of kernels/recurrent.cu.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,15 @@ Array = Any
 _STEP = Kernel("recurrent.cu", "recurrent_step")
 _STEP_BACKWARD = Kernel("recurrent.cu", "recurrent_step_backward")
 
+_SEQUENCE = Kernel("sequence.cu", "recurrent_sequence")
+_SEQUENCE_BACKWARD = Kernel("sequence.cu", "recurrent_sequence_backward")
+
 _BLOCK = 128
+_WARP = 32
+_MOST_UNITS, _MOST_THREADS = 256, 512  # of a block that has all steps of a sample
+_LEAST_PRODUCTS = 16  # of a thread, for a gate
+# Each sample reads the kernel anew: beyond so many a multiprocessor, products of all are faster.
+_MOST_SAMPLES = 4
 
 
 def recurrent_forward(
@@ -34,13 +45,20 @@ def recurrent_forward(
     units = kernel.shape[0]
     x, mask = launch.contiguous(x), _bytes(mask)
     h_states = launch.empty((steps + 1, batch, units), x.dtype)
-    h_states[0] = h
     c_states = None if c is None else launch.empty(h_states.shape, x.dtype)
-    if c_states is not None:
-        c_states[0] = c
     shape = (steps, batch, 4 * units)
     gates = None if cell == "simple_rnn" else launch.empty(shape, x.dtype)
     options: Any = {"types": {"T": x.dtype}, "CELL": cell.upper()}
+    if _takes_all_steps(batch, units):
+        given = (_contiguous(array) for array in (x, kernel, bias, h, c))
+        _SEQUENCE(
+            batch, _threads(units), steps, batch, units, _columns(units), *given, mask, gates,
+            h_states, c_states, **options,
+        )  # fmt: skip
+        return h_states, c_states, gates
+    h_states[0] = h
+    if c_states is not None:
+        c_states[0] = c
     size = batch * units
     grid = launch.blocks_for(size, _BLOCK)
     for t in range(steps):
@@ -70,11 +88,20 @@ def recurrent_backward(
     dtype = h_grads.dtype
     x_grad = launch.empty((steps, batch, kernel.shape[1]), dtype)
     product_grad = launch.empty(x_grad.shape, dtype) if cell == "gru" else None
+    options: Any = {"types": {"T": dtype}, "CELL": cell.upper()}
+    if _takes_all_steps(batch, units):
+        first_h_grad = launch.empty((batch, units), dtype)
+        first_c_grad = None if c_grad is None else launch.empty((batch, units), dtype)
+        _SEQUENCE_BACKWARD(
+            batch, _threads(units), steps, batch, units, h_grads, _contiguous(c_grad),
+            launch.contiguous(kernel), h_states, c_states, gates, mask, x_grad, product_grad,
+            first_h_grad, first_c_grad, **options,
+        )  # fmt: skip
+        return x_grad, product_grad, first_h_grad, first_c_grad
     carried = launch.empty((batch, units), dtype)
     carried.fill(0)
     if c_grad is not None:
         c_grad = launch.contiguous(c_grad).copy()
-    options: Any = {"types": {"T": dtype}, "CELL": cell.upper()}
     size, product = batch * units, None
     grid = launch.blocks_for(size, _BLOCK)
     for t in reversed(range(steps)):
@@ -86,6 +113,26 @@ def recurrent_backward(
         grads = x_grad if product_grad is None else product_grad
         product = matmul(grads[t], kernel, None, False, True, None)
     return x_grad, product_grad, carried if product is None else carried + product, c_grad
+
+
+def _takes_all_steps(batch: int, units: int) -> bool:
+    """Return whether one launch takes all steps, a block for each sample."""
+    return 0 < units <= _MOST_UNITS and batch <= _MOST_SAMPLES * launch.multiprocessors()
+
+
+def _columns(units: int) -> int:
+    """Return the units, rounded up to whole warps."""
+    return launch.ceil_div(units, _WARP) * _WARP
+
+
+def _threads(units: int) -> int:
+    """Return the threads of a sample: some slices of the products of each unit."""
+    columns = _columns(units)
+    return columns * max(1, min(_MOST_THREADS // columns, units // _LEAST_PRODUCTS))
+
+
+def _contiguous(array: Array | None) -> Array | None:
+    return None if array is None else launch.contiguous(array)
 
 
 def _at(array: Array | None, t: int) -> Array | None:

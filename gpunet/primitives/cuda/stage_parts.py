@@ -10,7 +10,8 @@ import numpy as np
 
 from gpunet.primitives import launch
 from gpunet.primitives.cuda import conv_pool, conv_pool_small, convolution
-from gpunet.primitives.cuda.step import add_up, finish_gradients, segments_of
+from gpunet.primitives.cuda.step import add_up, finish_all
+from gpunet.primitives.cuda.weight_products import later_parts_shape, weight_parts_later
 from gpunet.primitives.partial_sums import Parts, parts_are_left
 from gpunet.primitives.stages import Stage, StageGeometry
 
@@ -54,6 +55,8 @@ class Places:
         """Return the place for a stage's partial sums; None if it has none."""
         if g.is_dense or g.pool.pool_size not in ((1, 1), conv_pool.POOL_SIZE):
             return None
+        if g.pool.pool_size == (1, 1) and (later := _later(x, g, stage.bias is not None)):
+            return self.add(*later)
         kernels = conv_pool_small if _is_small(g, x) else convolution
         return self.add(*kernels.weight_parts_shape(x, g.conv, stage.bias is not None))
 
@@ -77,11 +80,20 @@ def write_parts(
         given = (*given, launch.contiguous(indices))
     arguments = given, x, g.conv, stage.activation, stage.bias is not None, partial
     if indices is None:
-        convolution.backward_weight_parts(*arguments)
+        later = _later(x, g, stage.bias is not None)
+        write = weight_parts_later if later else convolution.backward_weight_parts
+        write(*arguments)
     elif _is_small(g, x):
         conv_pool_small.backward_weight_parts(*arguments)
     else:
         convolution.backward_weight_parts(*arguments, conv_pool.WEIGHT_GRAD)
+
+
+def _later(x: Array, g: StageGeometry, with_bias: bool) -> tuple[int, int, int] | None:
+    """Return the shape of partial sums that may wait for those of other layers, or None."""
+    if not parts_are_left():
+        return None
+    return later_parts_shape(math.prod(g.conv.output_shape), x, g.conv, with_bias)
 
 
 def _is_small(g: StageGeometry, x: Array) -> bool:
@@ -128,7 +140,7 @@ def _added(buffer: Array, parts: Sequence[Parts]) -> list[Array]:
     flat = launch.empty((ends[-1],), buffer.dtype)
     begins = [0, *ends[:-1]]
     failed = launch.empty((3,), np.int64)  # ignored
-    finish_gradients(flat, buffer, segments_of(list(zip(begins, parts, strict=True))), failed)
+    finish_all(flat, list(zip(begins, parts, strict=True)), (), failed)
     return [
         flat[begin:end].reshape(part.shape)
         for begin, end, part in zip(begins, ends, parts, strict=True)

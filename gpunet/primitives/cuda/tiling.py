@@ -15,7 +15,9 @@ from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.reduction import sum_rows
 from gpunet.primitives.precision import precision_of
 
-__all__ = ["Plan", "Tiling", "finish", "new_partial", "plan_product", "vector"]
+__all__ = [
+    "Plan", "Tiling", "finish", "new_partial", "plan_product", "plan_small_product", "vector",
+]  # fmt: skip
 
 Array = Any
 
@@ -54,6 +56,7 @@ _SMALL = (
     Tiling(32, 32, 16, 2, 4),
     Tiling(32, 32, 16, 4, 2),  # taken only where 4 rows belong together
 )
+_TOGETHER = Tiling(32, 32, 16, 2, 4)  # of small products in one launch
 _SLICED = (Tiling(32, 32, 64, 4, 4, 4), Tiling(16, 32, 64, 4, 4, 8), Tiling(16, 16, 64, 4, 2, 8))
 
 # Values of k that an instruction of tensor cores adds up: the least that a slice has of a tile.
@@ -83,7 +86,7 @@ class Plan(NamedTuple):
 
 def plan_product(
     rows: int, columns: int, length: int, groups: int, dtype: Any, vector_a: int,
-    rows_together: int = 1, summed_later: bool = False,
+    rows_together: int = 1, summed_later: bool = False, may_split: bool = True,
 ) -> Plan:  # fmt: skip
     """Return how to make `groups` results of (rows, columns), each sum of `length` products.
 
@@ -96,6 +99,7 @@ def plan_product(
         rows_together: neighbouring rows of the result that one thread shall make, at most 4.
         summed_later: whether another kernel adds up the parts of splits anyway, so that they cost
             no launch.
+        may_split: whether a sum may be divided among blocks.
 
     Raises:
         OverflowError: a size is more than the kernels can count.
@@ -111,6 +115,7 @@ def plan_product(
         candidates += _SLICED + _LARGE + (_LARGEST if vector_a > 1 else ())
     candidates = tuple(tiling for tiling in candidates if tiling.thread_m >= rows_together)
     precision, launch_cost = precision_of(dtype), 0 if summed_later else _LAUNCH
+    launch_cost = launch_cost if may_split else 1 << 60
     return _plan(
         (rows, columns, length, groups),
         candidates,
@@ -118,6 +123,15 @@ def plan_product(
         launch_cost,
         launch.multiprocessors(),
     )
+
+
+def plan_small_product(rows: int, columns: int, length: int, dtype: Any) -> Plan:
+    """Return how to make a result of (rows, columns) beside others: its tiling is that of all.
+
+    Another kernel adds up the parts of splits. Arguments are those of `plan_product`.
+    """
+    sizes, processors = (rows, columns, length, 1), launch.multiprocessors()
+    return _plan(sizes, (_TOGETHER,), precision_of(dtype), 0, processors)
 
 
 @lru_cache(maxsize=4096)

@@ -56,7 +56,7 @@ def squares_are_finite(gradients: Array) -> bool:
     failed = launch.empty((3,), np.int64)
     failed.fill(0)
     flat = launch.contiguous(gradients).reshape(-1)
-    finish_gradients(flat, None, (Segment(0, flat.size),), failed)
+    finish_gradients(flat, [], (Segment(0, flat.size),), failed)
     return not bool(failed[1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from gpunet.primitives.fast.memory import flat
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
 
-__all__ = ["bias_backward", "matmul"]
+__all__ = [
+    "bias_backward", "dense_backward_weight", "dense_each", "dense_each_backward_input", "matmul",
+]  # fmt: skip
 
 Array = Any
 
@@ -43,6 +46,33 @@ def bias_backward(output_grad: Array) -> Array:
         return reference.bias_backward(output_grad)
     total = np.empty(channels, np.float32)
     run(_sum_rows, -(-channels // _COLUMNS), rows, channels, flat(output_grad), total)
+    return total
+
+
+def dense_backward_weight(
+    output_grad: Array, x: Array, with_bias: bool
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias."""
+    kernel_grad = matmul(x, output_grad, None, True, False, None)
+    return kernel_grad, bias_backward(output_grad) if with_bias else None
+
+
+def dense_each(
+    x: Array, kernels: Sequence[Array], biases: Sequence[Array | None]
+) -> tuple[Array, ...]:
+    """Return ``x @ kernel + bias`` of several layers."""
+    pairs = zip(kernels, biases, strict=True)
+    return tuple([matmul(x, kernel, bias, False, False, None) for kernel, bias in pairs])
+
+
+def dense_each_backward_input(output_grads: Sequence[Array], kernels: Sequence[Array]) -> Array:
+    """Return the gradient of the input of `dense_each`."""
+    total, *others = [
+        matmul(grad, kernel, None, False, True, None)
+        for grad, kernel in zip(output_grads, kernels, strict=True)
+    ]
+    for product in others:
+        total += product
     return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.reference.activation import activate_into
 from gpunet.primitives.reference.blocks import Array, blocks_of, per_block
 
-__all__ = ["add_bias_and_activate", "bias_backward", "matmul"]
+__all__ = [
+    "add_bias_and_activate", "bias_backward", "dense_backward_weight", "dense_each",
+    "dense_each_backward_input", "matmul",
+]  # fmt: skip
 
 _ROWS = 1024  # summed at a time by `bias_backward`, so that rounding errors stay small
 
@@ -38,6 +42,33 @@ def bias_backward(output_grad: Array) -> Array:
     for part in blocks_of(len(rows), _ROWS):
         ones = np.ones(part.stop - part.start, rows.dtype)
         total += finish_before_fork(np.matmul, ones, rows[part])
+    return total
+
+
+def dense_backward_weight(
+    output_grad: Array, x: Array, with_bias: bool
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the kernel and of the bias."""
+    kernel_grad = matmul(x, output_grad, None, True, False, None)
+    return kernel_grad, bias_backward(output_grad) if with_bias else None
+
+
+def dense_each(
+    x: Array, kernels: Sequence[Array], biases: Sequence[Array | None]
+) -> tuple[Array, ...]:
+    """Return ``x @ kernel + bias`` of several layers."""
+    pairs = zip(kernels, biases, strict=True)
+    return tuple([matmul(x, kernel, bias, False, False, None) for kernel, bias in pairs])
+
+
+def dense_each_backward_input(output_grads: Sequence[Array], kernels: Sequence[Array]) -> Array:
+    """Return the gradient of the input of `dense_each`."""
+    total, *others = [
+        matmul(grad, kernel, None, False, True, None)
+        for grad, kernel in zip(output_grads, kernels, strict=True)
+    ]
+    for product in others:
+        total += product
     return total
 
 

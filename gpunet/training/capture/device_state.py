@@ -10,8 +10,8 @@ from gpunet import random
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.primitives import launch as launcher
-from gpunet.primitives.cuda.step import Scored, Segment, finish_gradients, segments_of
-from gpunet.primitives.partial_sums import Parts
+from gpunet.primitives.cuda.step import Scored, Segment, Update, finish_all, set_updates
+from gpunet.primitives.partial_sums import Parts, run_deferred
 from gpunet.training.capture.errors import CaptureError
 from gpunet.training.state import TrainingState, Updates
 
@@ -80,30 +80,23 @@ class DeviceState(TrainingState):
     counters: Counters
 
     def finish(self, losses: Array, correct: Array | None, size: int) -> None:
-        """Add up gradients in parts, note what is not finite, add to the totals, and count.
-
-        One kernel does it, unless parts are in several buffers.
-        """
-        in_parts: dict[int, list[tuple[int, Parts]]] = {}
+        """Add up gradients in parts, note what is not finite, add to the totals, and count."""
+        run_deferred()
+        in_parts: list[tuple[int, Parts]] = []
         others = []
-        for parameter, segment in zip(
-            self.parameters.trainable, self.parameters.segments, strict=True
-        ):
+        laid_out, counters = self.parameters, self.counters
+        for parameter, segment in zip(laid_out.trainable, laid_out.segments, strict=True):
             if parameter.parts is None:
                 others.append(Segment(segment.offset, parameter.size))
             else:
-                group = in_parts.setdefault(id(parameter.parts.buffer), [])
-                group.append((segment.offset, parameter.parts))
+                in_parts.append((segment.offset, parameter.parts))
                 parameter.parts = None
-        *first, last = in_parts.values() or [[]]
-        gradients, counters = self.parameters.gradients, self.counters
-        for group in first:
-            finish_gradients(gradients, group[0][1].buffer, segments_of(group), counters.failed)
+        gradients = laid_out.gradients
         increments = np.array(counters.increments(size), np.int64)
-        finish_gradients(
+        finish_all(
             gradients,
-            last[0][1].buffer if last else None,
-            (*segments_of(last), *others) or (Segment(0, 0),),
+            in_parts,
+            others,
             counters.failed,
             Scored(
                 losses.astype(gradients.dtype, copy=False),
@@ -118,11 +111,28 @@ class DeviceState(TrainingState):
     def update(self, updates: Updates) -> None:
         """Change the weights, unless a step has failed; count the updates left out."""
         failed, parameters = self.counters.failed, self.parameters
-        bad = (failed[:2] != 0).any() if updates or not parameters.trainable else None
-        for parameter, value in updates:
-            kept = parameter.value
-            kept[...] = get_array_module(kept).where(bad, kept, value)
+        self._set(updates)
         if parameters.trainable:
             self.optimizer.step(parameters.values, parameters.gradients, skip=failed, counted=True)
         else:
-            failed[2:] += bad
+            failed[2:] += (failed[:2] != 0).any()
+
+    def _set(self, updates: Updates) -> None:
+        """Set what layers registered, by one launch unless a weight is among it twice."""
+        places = self.parameters.places()
+        pending: dict[int, Update] = {}
+        for parameter, value, momentum in updates:
+            place = places[id(parameter)]
+            if place in pending:
+                self._launch(pending)
+            array = launcher.contiguous(value.astype(parameter.dtype, copy=False))
+            if array.shape != parameter.shape:
+                array = launcher.contiguous(
+                    get_array_module(array).broadcast_to(array, parameter.shape)
+                )
+            pending[place] = Update(place, array, momentum)
+        self._launch(pending)
+
+    def _launch(self, pending: dict[int, Update]) -> None:
+        set_updates(self.parameters.buffer, list(pending.values()), self.counters.failed)
+        pending.clear()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import cuda, reference
+from gpunet.primitives.activation_table import as_activation
+from gpunet.primitives.cuda import channels
 from tests.support.doors import Doors
 from tests.support.doors import reference as reference_doors
 
@@ -21,6 +23,8 @@ SIZES: list[tuple[Shape, int]] = [
     ((37, 1, 10), 1),  # rows: 8 lanes to each
     ((300, 1, 3), 1),  # one lane
     ((5, 1, 130), 1),  # a warp
+    ((70, 1, 512), 1),  # as many as one kernel has for all gradients
+    ((9, 1, 600), 1),
     ((3, 1, 1501), 1),  # a block
     ((700, 1, 40), 4),  # many rows, several to a sample
     ((1, 50, 40), 40),  # columns: one group to each, in chunks of rows
@@ -29,6 +33,7 @@ SIZES: list[tuple[Shape, int]] = [
     ((1, 1000, 70), 70),
     ((3, 20, 12), 4),  # groups of several columns
     ((2, 130, 40), 2),
+    ((2, 530, 6), 2),  # the last chunk has fewer rows
     ((2, 96, 12), 12),  # instance normalization
     ((0, 4, 6), 3),
 ]
@@ -93,6 +98,35 @@ def there_and_back(rng: np.random.Generator, shape: Shape, groups: int) -> Argum
     return [*args, rng.normal(size=shape)], options
 
 
+def fused(rng: np.random.Generator, shape: Shape, activation: str, added: bool) -> Arguments:
+    drawn = rng.normal(size=(2, *shape))
+    args = [values(rng, shape), rng.uniform(0.5, 1.5, shape[-1]), rng.normal(size=shape[-1])]
+    return [*args, drawn[0] if added else None, drawn[1]], {"activation": activation}
+
+
+def channels_by_kernels(
+    x: Any, gamma: Any, beta: Any, added: Any, output_grad: Any, activation: str
+) -> list[Any]:
+    """Return a normalization with an activation, and all of its gradients."""
+    chosen = as_activation(activation)
+    y, mean, variance = channels.channels_forward(x, gamma, beta, 1e-3, added, chosen)
+    grads = channels.channels_backward(
+        output_grad, x, gamma, mean, variance, 1e-3, y, chosen, added is not None
+    )
+    return [y, *grads]
+
+
+def channels_by_numpy(
+    x: Any, gamma: Any, beta: Any, added: Any, output_grad: Any, activation: str
+) -> list[Any]:
+    options = {"groups": x.shape[-1], "epsilon": 1e-3}
+    y, mean, variance = reference_doors.normalize_forward(x, gamma, beta, **options, centered=True)
+    y = reference_doors.activate(y if added is None else y + added, activation)
+    grad = reference_doors.activate_backward(output_grad, y, activation)
+    grads = reference_doors.normalize_backward(grad, x, gamma, mean, variance, **options)
+    return [y, *grads, None if added is None else grad]
+
+
 WEIGHTS = ("gamma beta", "", "gamma", "beta")
 
 CASES = [
@@ -123,6 +157,19 @@ CASES = [
         )
     ),
     Case("normalize_forward", "views", strided, terms=12),
+    *(
+        Case(
+            "channels", f"{shape}-{activation}-{'added' if added else 'alone'}",
+            partial(fused, shape=shape, activation=activation, added=added),
+            terms=shape[1], dtypes=dtypes,
+            function=channels_by_kernels, oracle=channels_by_numpy,
+        )
+        for shape, activation, added, dtypes in (
+            ((1, 50, 40), "relu", True, ("float32", "float64")),
+            ((1, 300, 5), "tanh", False, ("float32",)),
+            ((1, 1000, 70), "leaky_relu", True, ("float32",)),
+        )
+    ),
     *(Case("moving_averages", f"{n}", partial(averages, count=n)) for n in (1, 300)),
     *(
         Case(

@@ -45,6 +45,10 @@ def stack(
     ], {**options, "activation": "tanh"}
 
 
+def dense(rng: np.random.Generator, rows: int, inputs: int, units: int, bias: bool) -> Arguments:
+    return [rng.normal(size=(rows, units)), rng.normal(size=(rows, inputs))], {"with_bias": bias}
+
+
 def views(rng: np.random.Generator) -> Arguments:
     return [rng.normal(size=(12, 9)).T, rng.normal(size=(12, 8))[:, ::-1]], {}
 
@@ -119,6 +123,21 @@ MATMULS = [
             ((3, 37, 36), 20, {}),  # several tiles each
             ((3, 37, 36), 300, {}),
             *(((2, 13, 16), 4000, options) for options in TRANSPOSES),  # split sums
+        )
+    ),
+    *(
+        Case(
+            "dense_backward_weight",
+            f"{rows}x{inputs}x{units}-{'bias' if bias else 'no bias'}",
+            partial(dense, rows=rows, inputs=inputs, units=units, bias=bias),
+            terms=rows,
+            dtypes=dtypes,
+        )
+        for rows, inputs, units, bias, dtypes in (
+            (7, 5, 3, True, ("float32", "float64", "float16")),
+            (130, 68, 32, True, ("float32",)),
+            (40, 33, 66, False, ("float32",)),
+            (1, 4, 1, True, ("float32",)),
         )
     ),
     Case("matmul", "views", views, terms=12),

@@ -13,8 +13,9 @@ from .cases import Arguments, Case
 ALL = ("float32", "float64", "float16", "bfloat16")
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 
-# Time steps, batch and units: fewer than a warp, some rows more than a tile, two blocks.
-SIZES = ((1, 1, 1), (3, 7, 5), (2, 3, 50), (4, 13, 17))
+# Time steps, batch and units: fewer than a warp, one slice of the products or several, uneven ones,
+# and more units than one launch takes for all steps.
+SIZES = ((1, 1, 1), (3, 7, 5), (2, 3, 50), (4, 3, 17), (3, 2, 170), (3, 4, 260))
 
 
 def forward(

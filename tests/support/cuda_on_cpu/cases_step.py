@@ -12,14 +12,16 @@ from gpunet.primitives.cuda.step import Scored, Segment
 
 from .cases import Arguments, Array, Case
 
-# Three weights with parts, of which the second fills blocks to the end; one without is looked at.
+# Weights with parts, of which the second fills blocks to the end; one without is looked at. The
+# last ones have arrays of their own, as many as a launch takes.
 SEGMENTS = (
     Segment(0, 300, 7, 400, 3),
     Segment(320, 512, 2000, 513, 5),
     Segment(832, 1, 5000, 1, 9),
     Segment(840, 70),
+    *(Segment(920 + 8 * k, 5, k % 3, 7, 2, k) for k in range(1, step.MOST_ARRAYS)),
 )
-FLAT, PARTS = 920, 5100
+FLAT, PARTS, SMALL = 1200, 5100, 16
 
 SINGLE = ("float32",)
 NINE = [(16, "uint8"), (8, "uint8"), (4, "uint8"), (2, "uint8"), (1, "uint8"), (7, "int64"),
@@ -27,12 +29,13 @@ NINE = [(16, "uint8"), (8, "uint8"), (4, "uint8"), (2, "uint8"), (1, "uint8"), (
 
 
 def finish_by_numpy(
-    gradients: Array, parts: Array, segments: Any, failed: Array, *given: Any, **options: Any
-) -> None:
-    for destination, size, first, stride, count in segments:
+    gradients: Array, parts: list[Array], segments: Any, failed: Array, *given: Any,
+    **options: Any,
+) -> None:  # fmt: skip
+    for destination, size, first, stride, count, number in segments:
         if count:
             places = first + stride * np.arange(count)[:, None] + np.arange(size)
-            gradients[destination : destination + size] = parts[places].sum(axis=0)
+            gradients[destination : destination + size] = parts[number][places].sum(axis=0)
         found = gradients[destination : destination + size]
         # Here all is float64: large numbers are in cases whose element type lacks their squares.
         if not np.abs(found).max() <= np.sqrt(np.finfo(np.float32).max):
@@ -45,7 +48,7 @@ def finish_by_numpy(
             failed[0] = 1
 
 
-def finish(gradients: Array, parts: Array, segments: Any, failed: Array, *given: Any) -> None:
+def finish(gradients: Array, parts: list[Array], segments: Any, failed: Array, *given: Any) -> None:
     if not given:
         step.finish_gradients(gradients, parts, segments, failed)
         return
@@ -65,7 +68,8 @@ def make(
     with_hits: bool = True,
     bad: str = "",
 ) -> Arguments:
-    gradients, parts = rng.normal(size=FLAT), rng.normal(size=PARTS)
+    gradients, parts = rng.normal(size=FLAT), [rng.normal(size=PARTS)]
+    parts += [rng.normal(size=SMALL) for _ in range(1, step.MOST_ARRAYS)]
     losses = rng.random(samples)
     if bad == "loss":
         losses[-1] = np.inf
@@ -74,7 +78,7 @@ def make(
     if bad.startswith("square"):
         gradients[901] = -2e19 if bad == "square" else 1e160
     if bad == "part":
-        parts[2000 + 513 * 4 + 511] = np.inf
+        parts[0][2000 + 513 * 4 + 511] = np.inf
     arguments = [gradients, parts, SEGMENTS, np.zeros(3, np.int64)]
     if scored:
         hits = rng.integers(0, 2, samples).astype(np.uint8) if with_hits else None
@@ -116,6 +120,38 @@ def make_arrays(
     return [made, order, np.array([first]), count], {}
 
 
+def update_by_numpy(weights: Array, updates: Any, failed: Array) -> None:
+    for destination, value, momentum in [] if failed[:2].any() else updates:
+        kept = weights[destination : destination + value.size]
+        kept[...] = kept * momentum + value.reshape(-1) * (1 - momentum) if momentum else value.flat
+
+
+def make_updates(rng: np.random.Generator, count: int, failed: int = 2) -> Arguments:
+    """Return new values of weights, of one element to several blocks of them."""
+    sizes = [(3, 100), (1,), (256,), (), (5, 7)]
+    updates, end = [], 1
+    for number in range(count):
+        value = rng.normal(size=sizes[number % len(sizes)])
+        updates.append(step.Update(end, np.asarray(value), (0.0, 0.9, 0.5)[number % 3]))
+        end += value.size + 2
+    flags = np.zeros(3, np.int64)
+    flags[failed] = 1
+    weights = rng.normal(size=end)
+    weights[1] = np.nan  # is not averaged in without momentum
+    return [weights, updates, flags], {}
+
+
+def _set(label: str, **options: Any) -> Case:
+    return Case(
+        "set_updates",
+        label,
+        partial(make_updates, **options),
+        in_place=(0,),
+        function=step.set_updates,
+        oracle=update_by_numpy,
+    )
+
+
 def _finish(
     label: str,
     scored: bool = True,
@@ -154,6 +190,10 @@ CASES = [
     *(_finish(f"bad {bad}", bad=bad) for bad in ("loss", "gradient", "part")),
     _finish("bad square", bad="square", dtypes=SINGLE),
     _finish("bad square of float64", bad="square of float64", dtypes=("float64",)),
+    _set("two", count=2),
+    _set("more than a launch takes", count=step.MOST_ARRAYS + 3),
+    _set("the loss failed", count=3, failed=0),
+    _set("a gradient failed", count=3, failed=1),
     _gather("images", 50, [((28, 28, 1), "float"), ((10,), "float")], 20, 30),
     _gather("bytes", 9, [((5, 3), "uint8"), ((), "int64")], 0, 9, dtypes=SINGLE),
     _gather("labels longer", 9, [((2,), "float"), ((1030,), "float")], 8, 1),

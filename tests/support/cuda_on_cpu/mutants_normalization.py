@@ -7,26 +7,27 @@ from .mutants import Mutant
 __all__ = ["MUTANTS"]
 
 _COLUMNS, _ROWS = "normalization.cu", "row_normalization.cu"
-_FORWARD, _BACKWARD = "normalize_forward", "normalize_backward"
+_SHARED, _CHANNELS = "columns.cuh", "channels.cu"
+_FORWARD, _BACKWARD, _FUSED = "normalize_forward", "normalize_backward", "channels"
 
 MUTANTS = [
     Mutant(
         "no barrier before the sums are read",
-        _COLUMNS,
+        _SHARED,
         _FORWARD,
         "= value;\n    __syncthreads();\n    A sum = 0;",
         "= value;\n    A sum = 0;",
     ),
     Mutant(
         "no barrier before the sums are written again",
-        _COLUMNS,
+        _SHARED,
         _FORWARD,
         "__syncthreads();  // what is in it has been read",
         "",
     ),
     Mutant(
         "a chunk past the rows of its sample",
-        _COLUMNS,
+        _SHARED,
         _FORWARD,
         "end = min(first + chunk, (sample + 1) * rows);",
         "end = first + chunk;",
@@ -125,5 +126,103 @@ MUTANTS = [
         _BACKWARD,
         "if (mean == nullptr) sum = 0;",
         "",
+    ),
+    Mutant(
+        "a channel's columns in other places left out",
+        _CHANNELS,
+        _FORWARD,
+        "at < line; at += channels) {\n                sum +=",
+        "at < channels; at += channels) {\n                sum +=",
+    ),
+    Mutant(
+        "each chunk counted as a whole one",
+        _CHANNELS,
+        _FORWARD,
+        "const A weight = A(min(chunk, rows - part * chunk));",
+        "const A weight = A(chunk);",
+    ),
+    Mutant(
+        "the spread of the chunks' means left out",
+        _CHANNELS,
+        _FORWARD,
+        "return squares[at] + weight * apart * apart;",
+        "return squares[at];",
+    ),
+    Mutant(
+        "nothing added",
+        _CHANNELS,
+        _FUSED,
+        "if (added != nullptr) value += widen(added[i]);",
+        "",
+    ),
+    Mutant(
+        "activated before the sum",
+        _CHANNELS,
+        _FUSED,
+        "if (added != nullptr) value += widen(added[i]);\n            y[i] = narrow<T>("
+        "activate(value, A(FUSED_OPTION)));",
+        "value = activate(value, A(FUSED_OPTION));\n            "
+        "if (added != nullptr) value += widen(added[i]);\n            y[i] = narrow<T>(value);",
+    ),
+    Mutant(
+        "the gradient after the activation added up",
+        _CHANNELS,
+        _FUSED,
+        "            const A grad = before_activation(output_grad, output, i);\n"
+        "            sum += grad;",
+        "            const A grad = widen(output_grad[i]);\n            sum += grad;",
+    ),
+    Mutant(
+        "the gradient after the activation passed on",
+        _CHANNELS,
+        _FUSED,
+        "added_grad[i] = narrow<T>(grad);",
+        "added_grad[i] = output_grad[i];",
+    ),
+    Mutant(
+        "the gradient of gamma without the factor of a channel",
+        _CHANNELS,
+        _BACKWARD,
+        "const A shift = sum / own.count() * factor;",
+        "const A shift = sum / own.count() * scale;",
+    ),
+    Mutant(
+        "the last chunk of gradients left out",
+        _CHANNELS,
+        _BACKWARD,
+        "part < chunks; part += WARPS",
+        "part + 1 < chunks; part += WARPS",
+    ),
+    Mutant(
+        "no barrier before the rows of a block are added",
+        _ROWS,
+        _BACKWARD,
+        "    __syncthreads();\n    for (int64 i = threadIdx.x; i < 2 * members;",
+        "    for (int64 i = threadIdx.x; i < 2 * members;",
+    ),
+    Mutant(
+        "a row past the end added",
+        _ROWS,
+        _BACKWARD,
+        "const int64 end = row < rows ? members : 0;",
+        "const int64 end = members;",
+    ),
+    Mutant(
+        "gamma in its own gradient",
+        _ROWS,
+        _BACKWARD,
+        "            betas[i] += grad;\n"
+        "            gammas[i] += grad * z;\n"
+        "            const A weighted = grad * (gamma == nullptr ? A(1) : widen(gamma[i]));",
+        "            const A weighted = grad * (gamma == nullptr ? A(1) : widen(gamma[i]));\n"
+        "            betas[i] += grad;\n"
+        "            gammas[i] += weighted * z;",
+    ),
+    Mutant(
+        "the last row of a block left out",
+        _ROWS,
+        _BACKWARD,
+        "row < at_once; ++row) {\n            total",
+        "row + 1 < at_once; ++row) {\n            total",
     ),
 ]
