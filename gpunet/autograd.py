@@ -235,7 +235,7 @@ class Parameter(Tensor):
     def accumulate(self, grad: Array | Parts) -> None:
         """Add to `grad`, in place where it is part of a model's flat buffer."""
         if self.stale and parts_are_left() and _may_be_left(grad, self.grad):
-            grad = Parts.of_whole(grad)  # type: ignore[arg-type]
+            grad = Parts.of_whole(grad)
         if isinstance(grad, Parts):
             if self.stale:
                 self.parts, self.stale = grad, False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,13 @@ def dense(
 
     def backward(output_grad: Array) -> Any:
         row_grad = primitives.activate_backward(output_grad.reshape(y.shape), y, activation)
-        grads = functools.cache(
+        grads: Callable[[], tuple[Array, Any]] = functools.cache(
             lambda: primitives.dense_backward_weight(row_grad, rows, with_bias=bias is not None)
         )
         return (
             lambda: primitives.matmul(row_grad, matrix, transpose_b=True).reshape(x.shape),
             lambda: grads()[0].reshape(kernel.shape),
-            lambda: grads()[1].reshape(bias.shape),
+            lambda: None if bias is None else grads()[1].reshape(bias.shape),
         )
 
     return y.reshape(*x.shape[:-axes], *units), backward

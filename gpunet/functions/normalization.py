@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunet import primitives
 from gpunet.autograd import Array, Tensor, differentiable, on_symbols
+from gpunet.primitives import Activation
 
 __all__ = [
     "batch_normalization",
@@ -25,9 +26,10 @@ _EPSILON = 1e-7  # keras.config.epsilon()
 
 @on_symbols
 def normalize_batch(
-    x: Any, gamma: Any = None, beta: Any = None, axis: int = -1, epsilon: float = 1e-3
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `x` normalized by the batch's own means and variances, and these.
+    x: Any, gamma: Any = None, beta: Any = None, axis: int = -1, epsilon: float = 1e-3, *,
+    added: Any = None, activation: str | Activation | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return ``activation(normalized + added)``, the batch's own means and its variances.
 
     Each element along `axis` has a mean and a variance over all other axes (Ioffe and Szegedy,
     "Batch normalization", 2015). The gradient of the result goes through both; the means and
@@ -38,6 +40,9 @@ def normalize_batch(
         gamma, beta: factors and what is added, (channels,), or None.
         axis: of the channels.
         epsilon: added to the variances.
+        added: of the shape of `x`, such as a residual; or None.
+        activation: a name of `primitives.OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or
+            None.
 
     Raises:
         TypeError, ValueError: shapes or types do not fit.
@@ -48,25 +53,37 @@ def normalize_batch(
     ([[-1.0], [1.0]], array([2.]), array([1.]))
     """
     moments: list[Array] = []
-    y = _normalize_batch(x, gamma, beta, axis=axis, epsilon=epsilon, moments=moments)
+    options = {"axis": axis, "epsilon": epsilon, "activation": activation, "moments": moments}
+    y = _normalize_batch(x, gamma, beta, added, **options)
     mean, variance = moments
     return y, Tensor(mean), Tensor(variance)
 
 
 @differentiable
 def _normalize_batch(
-    x: Array,
-    gamma: Array | None,
-    beta: Array | None,
-    *,
-    axis: int,
-    epsilon: float,
-    moments: list[Array],
-) -> Result:
+    x: Array, gamma: Array | None, beta: Array | None, added: Array | None, *,
+    axis: int, epsilon: float, activation: str | Activation | None, moments: list[Array],
+) -> Result:  # fmt: skip
     view = _View(x.shape, (axis,), 0, "normalize_batch")
-    y, backward, found = _normalized(x, gamma, beta, view, view.channels, epsilon)
-    moments += [array.reshape(-1) for array in found if array is not None]
-    return y, backward
+    rows = view.of(x)[0]
+    options: dict[str, Any] = {"epsilon": epsilon, "activation": activation}
+    residual = None if added is None else view.of(added)[0]
+    y, mean, variance = primitives.normalize_channels(rows, gamma, beta, residual, **options)
+    moments += [mean, variance]
+
+    def backward(output_grad: Array) -> Any:
+        input_grad, gamma_grad, beta_grad, added_grad = primitives.normalize_channels_backward(
+            view.of(output_grad)[0], rows, gamma, mean, variance, **options, output=y,
+            with_added=added is not None,
+        )  # fmt: skip
+        return (
+            view.back(input_grad),
+            None if gamma is None else gamma_grad,
+            None if beta is None else beta_grad,
+            None if added_grad is None else view.back(added_grad),
+        )
+
+    return view.back(y), backward
 
 
 @differentiable
@@ -147,7 +164,7 @@ def layer_normalization(
            [-1.,  1.]])
     """
     view = _View(x.shape, axis, None, "layer_normalization")
-    return _normalized(x, gamma, beta, view, 1, _epsilon(epsilon))[:2]
+    return _normalized(x, gamma, beta, view, 1, _epsilon(epsilon))
 
 
 @differentiable
@@ -172,7 +189,7 @@ def rms_normalization(
            [ 1., -1.]])
     """
     view = _View(x.shape, axis, None, "rms_normalization")
-    return _normalized(x, scale, None, view, 1, _epsilon(epsilon), centered=False)[:2]
+    return _normalized(x, scale, None, view, 1, _epsilon(epsilon), centered=False)
 
 
 @differentiable
@@ -203,7 +220,7 @@ def group_normalization(
     array([[-1.,  1., -1.,  1.]])
     """
     view = _View(x.shape, (axis,), 1, "group_normalization")
-    return _normalized(x, gamma, beta, view, groups, epsilon)[:2]
+    return _normalized(x, gamma, beta, view, groups, epsilon)
 
 
 def _normalized(
@@ -214,8 +231,8 @@ def _normalized(
     groups: int,
     epsilon: float,
     centered: bool = True,
-) -> tuple[Array, Callable[[Array], Any], tuple[Array | None, Array]]:
-    """Return the value, the closure, and the means and variances of a normalization."""
+) -> Result:
+    """Return the value and the closure of a normalization."""
     options: dict[str, Any] = {"groups": groups, "epsilon": epsilon}
     inputs, weight = view.of(x), None if gamma is None else gamma.reshape(-1)
     shift = None if beta is None else beta.reshape(-1)
@@ -233,7 +250,7 @@ def _normalized(
             None if beta is None else beta_grad.reshape(beta.shape),
         )
 
-    return view.back(y), backward, (mean, variance)
+    return view.back(y), backward
 
 
 class _View:

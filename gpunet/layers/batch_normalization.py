@@ -9,8 +9,9 @@ from gpunet import functions, initializers, primitives
 from gpunet.arguments import boolean, check_number, integer
 from gpunet.autograd import Parameter, Tensor
 from gpunet.backend import asarray, get_array_module
-from gpunet.layers.layer import Shape, is_frozen
+from gpunet.layers.layer import Shape, is_frozen, is_training
 from gpunet.layers.normalization import NormalizationLayer, broadcast_shape, known_sizes_along
+from gpunet.layers.roles import Normalize, Role, Scale
 
 __all__ = ["BatchNormalization"]
 
@@ -112,27 +113,67 @@ class BatchNormalization(NormalizationLayer):
         return self.add_weight(shape, initializer, name=name, trainable=False)
 
     def call(self, x: Any, training: bool = False, mask: Any = None) -> Any:
+        return self.normalize(x, training, mask)
+
+    def normalize(
+        self, x: Any, training: bool, mask: Any = None, added: Any = None, activation: Any = None
+    ) -> Any:
+        """Return the output, with what fusion puts after it.
+
+        Arguments:
+            x, training, mask: as in a call.
+            added: a tensor of the shape of `x`, or None.
+            activation: an `Activation` that primitives can fuse, or None.
+        """
+        if training and not is_frozen() and mask is None and not self.renorm:
+            y, mean, variance = functions.normalize_batch(
+                x, self.gamma, self.beta, self.axis, self.epsilon, added=added,
+                activation=activation,
+            )  # fmt: skip
+            self._count_batch(mean, variance)
+            return y
+        y = self._normalized_otherwise(x, training, mask)
+        y = y if added is None else y + added
+        return y if activation is None else functions.activate(y, activation)
+
+    def _normalized_otherwise(self, x: Any, training: bool, mask: Any) -> Any:
+        """Return the output by given statistics, of elements under a mask, or renormalized."""
         if mask is not None:
             mask = _as_mask(mask, x)
-        gamma, beta = self.gamma, self.beta
         if not training or is_frozen():
             return functions.batch_normalization(
-                x, self.moving_mean, self.moving_variance, self.axis, beta, gamma, self.epsilon
-            )
-        if mask is not None:
+                x, self.moving_mean, self.moving_variance, self.axis, self.beta, self.gamma,
+                self.epsilon,
+            )  # fmt: skip
+        beta, gamma = (None, None) if self.renorm else (self.beta, self.gamma)
+        if mask is None:
+            y, mean, variance = functions.normalize_batch(x, gamma, beta, self.axis, self.epsilon)
+        else:
             mean, variance = self._moments_where(mask, x)
             y = functions.batch_normalization(
-                x, mean, variance, self.axis, None if self.renorm else beta,
-                None if self.renorm else gamma, self.epsilon,
-            )  # fmt: skip
-        else:
-            weights = (None, None) if self.renorm else (gamma, beta)
-            y, mean, variance = functions.normalize_batch(x, *weights, self.axis, self.epsilon)
+                x, mean, variance, self.axis, beta, gamma, self.epsilon
+            )
         if self.renorm:
             return self._renormalized(y, mean.value, variance.value)
+        self._count_batch(mean, variance)
+        return y
+
+    def _count_batch(self, mean: Any, variance: Any) -> None:
         self.add_update(self.moving_mean, mean, self.momentum)
         self.add_update(self.moving_variance, variance, self.momentum)
-        return y
+
+    def factor_and_offset(self) -> tuple[Any, Any]:
+        """Return what the last axis is multiplied by at inference, and what is added to it."""
+        factor = (self.moving_variance.value + self.epsilon) ** -0.5
+        if self.gamma is not None:
+            factor = factor * self.gamma.value
+        offset = -self.moving_mean.value * factor
+        return factor, offset if self.beta is None else offset + self.beta.value
+
+    def fusion_role(self) -> Role | None:
+        if self.axis not in (-1, len(self.input_shape or ()) - 1):
+            return None
+        return Normalize() if is_training() else Scale()
 
     def _moments_where(self, mask: Any, x: Any) -> tuple[Any, Any]:
         """Return the means and variances of the elements where a mask is true."""

@@ -7,7 +7,8 @@ from typing import Any
 from gpunet import activations, functions, regularizers
 from gpunet.arguments import positive_integer
 from gpunet.layers.convolution import ConvolutionLayer
-from gpunet.layers.layer import Shape
+from gpunet.layers.layer import Shape, is_training
+from gpunet.layers.roles import Depthwise, Role
 
 __all__ = ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"]
 
@@ -98,6 +99,11 @@ class DepthwiseConv2D(_DepthwiseConv):
     """
 
     rank = 2
+
+    def fusion_role(self) -> Role | None:
+        if self.channels_first or is_training():
+            return None
+        return Depthwise(self.activation, self.strides, self.padding, self.dilation_rate)  # type: ignore[arg-type]
 
 
 class _SeparableConv(_Depthwise):

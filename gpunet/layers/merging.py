@@ -10,6 +10,7 @@ from gpunet import functions
 from gpunet.arguments import integer
 from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer, Shape
+from gpunet.layers.roles import Role, Sum
 
 __all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"]
 
@@ -102,6 +103,9 @@ class Add(_Merge):
     def combine(self, x: Any, y: Any) -> Any:
         return x + y
 
+    def fusion_role(self) -> Role | None:
+        return Sum()
+
 
 class Subtract(_Merge):
     """The first of two inputs less the second."""
@@ -124,6 +128,9 @@ class Average(_Merge):
 
     def combine(self, x: Any, y: Any) -> Any:
         return x + y
+
+    def fusion_role(self) -> Role | None:
+        return Sum()
 
     def call(self, inputs: Any) -> Any:
         return super().call(inputs) / len(inputs)

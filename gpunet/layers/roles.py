@@ -12,11 +12,15 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "Apply",
+    "Depthwise",
     "Flat",
+    "Normalize",
     "Pass",
     "Pool",
     "Product",
     "Role",
+    "Scale",
+    "Sum",
     "attribute_was_set",
     "attributes_version",
     "role_of",
@@ -54,7 +58,28 @@ class Pass(NamedTuple):
     """The input is returned, now."""
 
 
-Role = Product | Pool | Apply | Flat | Pass
+class Depthwise(NamedTuple):
+    """A convolution of each channel of images by itself."""
+
+    activation: Any
+    strides: tuple[int, int]
+    padding: Any
+    dilation: tuple[int, int]
+
+
+class Normalize(NamedTuple):
+    """Normalization of the last axis by the statistics of the batch, with `layer.normalize`."""
+
+
+class Scale(NamedTuple):
+    """A factor and an offset for each element of the last axis, by `layer.factor_and_offset`."""
+
+
+class Sum(NamedTuple):
+    """The sum of the inputs."""
+
+
+Role = Apply | Depthwise | Flat | Normalize | Pass | Pool | Product | Scale | Sum
 
 
 def role_of(layer: Any) -> Role | None:

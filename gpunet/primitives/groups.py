@@ -16,6 +16,12 @@ class Groups(NamedTuple):
     members: int  # channels of a group
     epsilon: float  # added to variances
 
+    @classmethod
+    def of_channels(cls, shape: tuple[int, int], epsilon: float) -> Groups:
+        """Return those of (rows, channels), where each channel has one mean."""
+        rows, channels = shape
+        return cls(1, rows, channels, 1, epsilon)
+
     @property
     def channels(self) -> int:
         return self.groups * self.members

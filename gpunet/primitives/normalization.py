@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.primitives.checks import check_same_dtype, check_same_shape, check_shape
+from gpunet.primitives.activation_table import Activation, as_fused
+from gpunet.primitives.checks import (
+    check_has_output,
+    check_same_dtype,
+    check_same_shape,
+    check_shape,
+)
 from gpunet.primitives.groups import Groups
 from gpunet.primitives.twins import twins_of
 
-__all__ = ["moving_averages", "normalize_backward", "normalize_forward", "normalize_inference"]
+__all__ = [
+    "moving_averages", "normalize_backward", "normalize_channels", "normalize_channels_backward",
+    "normalize_forward", "normalize_inference",
+]  # fmt: skip
 
 Array = Any
 
@@ -125,6 +134,76 @@ def normalize_inference(
     return twins.normalize_inference(x, mean, variance, gamma, beta, float(epsilon))
 
 
+def normalize_channels(
+    x: Array, gamma: Array | None, beta: Array | None, added: Array | None = None, *,
+    epsilon: float, activation: str | Activation | None = None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return ``activation(normalized + added)``, the means and the variances of the channels.
+
+    That is `normalize_forward` of a batch, as batch normalization does it, with what often follows:
+    a residual is added, and an activation applied.
+
+    Arguments:
+        x: (rows, channels), where each row is a position of a sample.
+        gamma, beta: (channels,), or None for 1 and 0.
+        added: of the shape of `x`, or None.
+        epsilon: added to the variances.
+        activation: a name of `OUTPUT_ACTIVATIONS`, an `Activation` of such a name, or None.
+
+    Returns:
+        The result, like `x`; means and variances (channels,).
+
+    Raises:
+        TypeError, ValueError: types or shapes do not fit, or the activation is unknown.
+
+    >>> import numpy as np
+    >>> normalize_channels(np.array([[1.0], [3.0]]), None, None, epsilon=0.0, activation="relu")
+    (array([[0.],
+           [1.]]), array([2.]), array([1.]))
+    """
+    where = "normalize_channels"
+    twins = twins_of(where, x, gamma, beta, added)
+    _check_rows(where, x)
+    _check_weights(where, x, gamma=gamma, beta=beta)
+    if added is not None:
+        check_same_shape(where, x, added)
+        check_same_dtype(where, x, added=added)
+    return twins.normalize_channels(x, gamma, beta, added, float(epsilon), as_fused(activation))
+
+
+def normalize_channels_backward(
+    output_grad: Array, x: Array, gamma: Array | None, mean: Array, variance: Array, *,
+    epsilon: float, activation: str | Activation | None = None, output: Array | None = None,
+    with_added: bool = False,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """Return the gradients of the input, gamma, beta and what was added, in `normalize_channels`.
+
+    Arguments:
+        output_grad: gradient of the result, (rows, channels).
+        x, gamma, epsilon, activation: as in `normalize_channels`.
+        mean, variance, output: its results; the output may be None without an activation.
+        with_added: whether to return the gradient of what was added, else None.
+
+    Raises:
+        TypeError, ValueError: types or shapes do not fit.
+    """
+    where = "normalize_channels_backward"
+    chosen = as_fused(activation)
+    twins = twins_of(where, output_grad, x, gamma, mean, variance, output)
+    _check_rows(where, x)
+    check_same_shape(where, x, output_grad)
+    check_same_dtype(where, x, output_grad=output_grad)
+    _check_weights(where, x, gamma=gamma)
+    for name, array in (("mean", mean), ("variance", variance)):
+        check_shape(where, name, array.shape, x.shape[1:])
+    if chosen is not None:
+        check_has_output(output, chosen)
+        check_same_shape(where, x, output)
+    return twins.normalize_channels_backward(
+        output_grad, x, gamma, mean, variance, float(epsilon), chosen, output, bool(with_added)
+    )
+
+
 def moving_averages(
     mean: Array, variance: Array, moving_mean: Array, moving_variance: Array, *, momentum: float
 ) -> tuple[Array, Array]:
@@ -148,6 +227,14 @@ def moving_averages(
     check_same_dtype(where, moving_mean, moving_variance=moving_variance)
     check_same_shape(where, mean, variance, moving_mean, moving_variance)
     return twins.moving_averages(mean, variance, moving_mean, moving_variance, float(momentum))
+
+
+def _check_rows(where: str, x: Array) -> None:
+    if x.ndim != 2 or not len(x):
+        raise ValueError(
+            f"{where}: expected x of shape (rows, channels) with at least one row, received "
+            f"{x.shape}."
+        )
 
 
 def _groups(where: str, x: Array, groups: int, epsilon: float) -> Groups:

@@ -30,6 +30,16 @@ def averages(variance: Any = ROW, moving: Any = ROW) -> Any:
     return primitives.moving_averages(ROW, variance, ROW, moving, momentum=0.5)
 
 
+def channels(x: Any = X[0], added: Any = None, activation: Any = None) -> Any:
+    options = {"epsilon": 0.1, "activation": activation}
+    return primitives.normalize_channels(x, None, None, added, **options)
+
+
+def channels_backward(mean: Any = ROW, output: Any = None, activation: Any = None) -> Any:
+    options = {"epsilon": 0.1, "activation": activation, "output": output}
+    return primitives.normalize_channels_backward(X[0], X[0], None, mean, ROW + 1, **options)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -46,6 +56,12 @@ def averages(variance: Any = ROW, moving: Any = ROW) -> Any:
         (lambda: backward(variance=np.zeros((1, 2))), ValueError, r"variance of shape \(2, 1\)"),
         (lambda: inference(np.zeros(())), ValueError, "received a number"),
         (lambda: inference(mean=ROW[1:]), ValueError, r"mean of shape \(4,\)"),
+        (lambda: channels(X), ValueError, r"x of shape \(rows, channels\).*received \(2, 3, 4\)"),
+        (lambda: channels(X[0, :0]), ValueError, r"at least one row, received \(0, 4\)"),
+        (lambda: channels(added=X[0, :2]), ValueError, "arrays of one shape"),
+        (lambda: channels(activation="gelu"), ValueError, "gelu"),
+        (lambda: channels_backward(ROW[1:]), ValueError, r"mean of shape \(4,\)"),
+        (lambda: channels_backward(activation="relu"), ValueError, "needs output"),
         (lambda: averages(ROW.astype("f")), TypeError, "variance of float32"),
         (lambda: averages(moving=ROW[:2]), ValueError, "arrays of one shape"),
     ],

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from gpunet.primitives import launch
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.cuda.channels import channels_backward, channels_forward, is_of_channels
 from gpunet.primitives.cuda.columns import COLUMNS, column_moments, table_of
 from gpunet.primitives.cuda.reduction import sum_rows
@@ -17,7 +18,10 @@ from gpunet.primitives.groups import Groups
 from gpunet.primitives.launch import Kernel
 from gpunet.primitives.partial_sums import Parts, parts_are_left
 
-__all__ = ["moving_averages", "normalize_backward", "normalize_forward", "normalize_inference"]
+__all__ = [
+    "moving_averages", "normalize_backward", "normalize_channels", "normalize_channels_backward",
+    "normalize_forward", "normalize_inference",
+]  # fmt: skip
 
 Array = Any
 
@@ -106,6 +110,30 @@ def normalize_backward(
     if not comes_along:
         sum_rows(parts.reshape(-1, g.channels), weight_grads)
     return input_grad, weight_grads[1], weight_grads[0]
+
+
+def normalize_channels(
+    x: Array, gamma: Array | None, beta: Array | None, added: Array | None, epsilon: float,
+    activation: Activation | None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return ``activation(normalized + added)``, the means and the variances of the channels."""
+    x, gamma, beta, added = _contiguous(x, gamma, beta, added)
+    y, mean, variance = channels_forward(x[None], gamma, beta, epsilon, added, activation)
+    return y[0], mean[0], variance[0]
+
+
+def normalize_channels_backward(
+    output_grad: Array, x: Array, gamma: Array | None, mean: Array, variance: Array,
+    epsilon: float, activation: Activation | None, output: Array | None, with_added: bool,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """Return the gradients of the input, of gamma, of beta and of what was added, or None."""
+    output_grad, x, gamma, output = _contiguous(output_grad, x, gamma, output)
+    input_grad, *others = channels_backward(
+        output_grad, x[None], gamma, mean, variance, epsilon, output, activation, with_added
+    )
+    added_grad = others[2]
+    shaped = None if added_grad is None else added_grad.reshape(x.shape)
+    return input_grad.reshape(x.shape), others[0], others[1], shaped
 
 
 def normalize_inference(

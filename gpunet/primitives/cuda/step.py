@@ -83,7 +83,8 @@ def segments_of(parts: Sequence[tuple[int, Parts]]) -> tuple[list[Array], tuple[
         parts: each with its destination, an element of the flat buffer.
     """
     numbers: dict[int, int] = {}
-    arrays, segments = [], []
+    arrays: list[Array] = []
+    segments = []
     for destination, part in parts:
         if id(part.buffer) not in numbers:
             numbers[id(part.buffer)] = len(arrays)

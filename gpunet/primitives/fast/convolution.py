@@ -136,23 +136,27 @@ def conv2d_backward_input(
         grad = activations.activate_backward(output_grad, output, activation)
         return depthwise.backward_input(grad, kernel, g)
     turned = turned_geometry(g)
-    phases = None if turned is not None else strided.phases(g)
-    if not supports(g, kernel) or turned is phases is None:
+    phases = strided.phases(g) if turned is None else None
+    if not supports(g, kernel) or (turned is None and phases is None):
         return reference.conv2d_backward_input(output_grad, kernel, g, activation, output)
     grad = activations.activate_backward(output_grad, output, activation)
     input_grad = empty(g.input_shape, kernel.dtype)
-    if phases is not None:
-        return strided.fill(input_grad, phases, g.strides, lambda p: _phase(p, grad, kernel))
+    if turned is None:
+        assert phases is not None
+        strided.fill(input_grad, phases, g.strides, lambda p, g: _phase(p, g, grad, kernel))
+        return input_grad
     weights = kernel[::-1, ::-1].swapaxes(2, 3)
     multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)
     return input_grad
 
 
-def _phase(phase: strided.Phase, output_grad: Array, kernel: Array) -> Array:
+def _phase(
+    phase: strided.Phase, g: Conv2DGeometry, output_grad: Array, kernel: Array
+) -> Array:  # fmt: skip
     """Return the gradient of the input pixels of one phase."""
-    y = empty(phase.geometry.output_shape, kernel.dtype)
+    y = empty(g.output_shape, kernel.dtype)
     weights = kernel[phase.taps][::-1, ::-1].swapaxes(2, 3)
-    p = plan(phase.geometry, (1, 1), False)
+    p = plan(g, (1, 1), False)
     multiply(p, output_grad[:, *phase.read], weights, None, y, NO_BYTES)
     return y
 

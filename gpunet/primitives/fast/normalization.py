@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.primitives import reference
+from gpunet.primitives.activation_table import Activation
+from gpunet.primitives.fast.convolution import activated, before_activation, is_relu
 from gpunet.primitives.fast.elementwise import LEAST_TASK
-from gpunet.primitives.fast.memory import flat, workspace
+from gpunet.primitives.fast.memory import NO_FLOATS, flat, workspace
 from gpunet.primitives.fast.normalization_kernels import (
     column_grads,
     column_moments,
@@ -28,7 +30,10 @@ from gpunet.primitives.fast.threads import run
 from gpunet.primitives.groups import Groups
 from gpunet.primitives.reference.memory import empty
 
-__all__ = ["normalize_backward", "normalize_forward", "normalize_inference"]
+__all__ = [
+    "normalize_backward", "normalize_channels", "normalize_channels_backward", "normalize_forward",
+    "normalize_inference",
+]  # fmt: skip
 
 Array = Any
 
@@ -45,12 +50,7 @@ def normalize_forward(
         return reference.normalize_forward(x, gamma, beta, g, centered)
     if g.positions == 1:
         return _rows_forward(x, gamma, beta, g, centered)
-    table = _table(g)
-    mean, variance = _moments(flat(x), g, table, centered)
-    scale = _inverse_root(variance, g.epsilon)
-    y = _apply(flat(x), table, g, mean, _per_channel(scale, gamma, g), beta)
-    means = mean.astype(np.float32) if centered else None
-    return y.reshape(x.shape), means, variance.astype(np.float32)
+    return _columns_forward(x, gamma, beta, g, centered, NO_FLOATS, False)
 
 
 def normalize_backward(
@@ -66,34 +66,40 @@ def normalize_backward(
         return reference.normalize_backward(output_grad, x, gamma, mean, variance, g)
     if g.positions == 1:
         return _rows_backward(output_grad, x, gamma, mean, variance, g)
-    table, x_shape = _table(g), x.shape
-    x, output_grad = flat(x), flat(output_grad)
-    means = np.zeros_like(variance) if mean is None else mean
-    wide_mean = table.widened(_per_channel(means, None, g))
-    parts = _parts(table)
-    run(
-        column_grads, table.tasks, table.rows, table.line, table.chunk, table.chunks, output_grad,
-        x, wide_mean, parts,
-    )  # fmt: skip
-    # (batch, what is summed, groups, members)
-    sums = table.of_parts(parts).sum((1, 3)).reshape(g.batch, 2, g.groups, g.members)
-    scale = _inverse_root(variance, g.epsilon)
-    grads, products = sums[:, 0], sums[:, 1] * scale[:, :, None]
-    weights = _weights(gamma, 1, g).reshape(g.groups, g.members)
-    grad_mean = (grads * weights).sum(2) / g.size if mean is not None else np.zeros_like(scale)
-    product_mean = (products * weights).sum(2) / g.size
-    input_grad = empty((x.size,), np.float32)
-    run(
-        columns_backward, table.tasks, table.rows, table.line, table.chunk, table.chunks,
-        output_grad, x, wide_mean, table.widened(_per_channel(scale, gamma, g)),
-        table.widened(_per_channel(-scale * scale * product_mean, None, g)),
-        table.widened(_per_channel(-scale * grad_mean, None, g)), input_grad,
-    )  # fmt: skip
-    return (
-        input_grad.reshape(x_shape),
-        products.sum(0).reshape(-1).astype(np.float32),
-        grads.sum(0).reshape(-1).astype(np.float32),
+    return _columns_backward(output_grad, x, gamma, mean, variance, g, NO_FLOATS, NO_FLOATS)
+
+
+def normalize_channels(
+    x: Array, gamma: Array | None, beta: Array | None, added: Array | None, epsilon: float,
+    activation: Activation | None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return ``activation(normalized + added)``, the means and the variances of the channels."""
+    if x.dtype != np.float32 or x.size == 0:
+        return reference.normalize_channels(x, gamma, beta, added, epsilon, activation)
+    residual = NO_FLOATS if added is None else flat(added)
+    y, mean, variance = _columns_forward(
+        x, gamma, beta, Groups.of_channels(x.shape, epsilon), True, residual, is_relu(activation)
     )
+    assert mean is not None
+    return activated(y, activation), mean[0], variance[0]
+
+
+def normalize_channels_backward(
+    output_grad: Array, x: Array, gamma: Array | None, mean: Array, variance: Array,
+    epsilon: float, activation: Activation | None, output: Array | None, with_added: bool,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """Return the gradients of the input, of gamma, of beta and of what was added, or None."""
+    if x.dtype != np.float32 or x.size == 0:
+        return reference.normalize_channels_backward(
+            output_grad, x, gamma, mean, variance, epsilon, activation, output, with_added
+        )
+    grad, positive, relu = before_activation(output_grad, output, activation)
+    added_grad = empty(x.shape, np.float32) if with_added and relu else None
+    grads = _columns_backward(
+        grad, x, gamma, mean[None], variance[None], Groups.of_channels(x.shape, epsilon),
+        flat(positive), NO_FLOATS if added_grad is None else added_grad.reshape(-1),
+    )  # fmt: skip
+    return *grads, grad if with_added and added_grad is None else added_grad
 
 
 def normalize_inference(
@@ -189,15 +195,69 @@ def _moments(x: Array, g: Groups, table: _Table, centered: bool) -> tuple[Array,
     return mean, squares.sum((1, 2, 4)) / g.size
 
 
+def _columns_forward(
+    x: Array, gamma: Array | None, beta: Array | None, g: Groups, centered: bool, added: Array,
+    relu: bool,
+) -> tuple[Array, Array | None, Array]:  # fmt: skip
+    """Return the normalized input after adding another and relu, the means and the variances."""
+    table = _table(g)
+    mean, variance = _moments(flat(x), g, table, centered)
+    scale = _inverse_root(variance, g.epsilon)
+    scales = _per_channel(scale, gamma, g)
+    y = _apply(flat(x), table, g, mean, scales, beta, added, relu)
+    means = mean.astype(np.float32) if centered else None
+    return y.reshape(x.shape), means, variance.astype(np.float32)
+
+
+def _columns_backward(
+    output_grad: Array, x: Array, gamma: Array | None, mean: Array | None, variance: Array,
+    g: Groups, output: Array, added_grad: Array,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return the gradients of the input, of gamma and of beta; write that of what was added.
+
+    Where `output` is given, relu was applied, and gradients count where it is positive.
+    """
+    table, x_shape = _table(g), x.shape
+    x, output_grad = flat(x), flat(output_grad)
+    means = np.zeros_like(variance) if mean is None else mean
+    wide_mean = table.widened(_per_channel(means, None, g))
+    parts = _parts(table)
+    run(
+        column_grads, table.tasks, table.rows, table.line, table.chunk, table.chunks, output_grad,
+        output, x, wide_mean, parts,
+    )  # fmt: skip
+    # (batch, what is summed, groups, members)
+    sums = table.of_parts(parts).sum((1, 3)).reshape(g.batch, 2, g.groups, g.members)
+    scale = _inverse_root(variance, g.epsilon)
+    grads, products = sums[:, 0], sums[:, 1] * scale[:, :, None]
+    weights = _weights(gamma, 1, g).reshape(g.groups, g.members)
+    grad_mean = (grads * weights).sum(2) / g.size if mean is not None else np.zeros_like(scale)
+    product_mean = (products * weights).sum(2) / g.size
+    input_grad = empty((x.size,), np.float32)
+    run(
+        columns_backward, table.tasks, table.rows, table.line, table.chunk, table.chunks,
+        output_grad, output, x, wide_mean, table.widened(_per_channel(scale, gamma, g)),
+        table.widened(_per_channel(-scale * scale * product_mean, None, g)),
+        table.widened(_per_channel(-scale * grad_mean, None, g)), input_grad, added_grad,
+    )  # fmt: skip
+    return (
+        input_grad.reshape(x_shape),
+        products.sum(0).reshape(-1).astype(np.float32),
+        grads.sum(0).reshape(-1).astype(np.float32),
+    )
+
+
 def _apply(
-    x: Array, table: _Table, g: Groups, mean: Array, scale: Array, beta: Array | None
-) -> Array:
+    x: Array, table: _Table, g: Groups, mean: Array, scale: Array, beta: Array | None,
+    added: Array = NO_FLOATS, relu: bool = False,
+) -> Array:  # fmt: skip
     """Return ``(x - mean) * scale + beta``; means are of groups, scales of channels."""
     y = empty((x.size,), np.float32)
     shift = np.broadcast_to(_weights(beta, 0, g), (g.batch, g.channels))
     run(
         columns_forward, table.tasks, table.rows, table.line, table.chunk, table.chunks, x,
-        table.widened(_per_channel(mean, None, g)), table.widened(scale), table.widened(shift), y,
+        table.widened(_per_channel(mean, None, g)), table.widened(scale), table.widened(shift),
+        added, relu, y,
     )  # fmt: skip
     return y
 

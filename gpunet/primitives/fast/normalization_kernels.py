@@ -18,6 +18,8 @@ from gpunet.primitives.fast.simd import (
     splat,
     store,
     take_task,
+    where_beats,
+    where_positive,
 )
 
 __all__ = [
@@ -109,9 +111,14 @@ def columns_forward(
     mean: FloatsIn,
     scale: FloatsIn,
     shift: FloatsIn,
+    added: FloatsIn,
+    relu: bool,
     y: Floats,
 ) -> None:
-    """Write ``(x - mean) * scale + shift``, of which each sample has a row."""
+    """Write ``(x - mean) * scale + shift + added``, after relu if it is wanted.
+
+    Each sample has a row of means, scales and shifts; `added` may be empty.
+    """
     whole, minus, zero = line // LANES * LANES, splat(-_ONE, LANES), splat(_ZERO, LANES)
     task = take_task(counters)
     while task < tasks:
@@ -126,10 +133,17 @@ def columns_forward(
                     multiply_add(apart, load(scale, own + j, LANES), zero),
                     load(shift, own + j, LANES),
                 )
+                if added.size:
+                    value = add(value, load(added, start + j, LANES))
+                if relu:
+                    value = where_beats(value, zero, value, zero)
                 store(y, start + j, value)
             for j in range(whole, line):
                 value = (get(x, start + j) - get(mean, own + j)) * get(scale, own + j)
-                put(y, start + j, value + get(shift, own + j))
+                value += get(shift, own + j)
+                if added.size:
+                    value += get(added, start + j)
+                put(y, start + j, _ZERO if relu and value <= 0 else value)
         task = take_task(counters)
 
 
@@ -143,12 +157,17 @@ def column_grads(
     chunk: int,
     chunks: int,
     output_grad: FloatsIn,
+    output: FloatsIn,
     x: FloatsIn,
     mean: FloatsIn,
     parts: Floats,
 ) -> None:
-    """Write the sums of columns of chunks: of gradients, then of ``output_grad * (x - mean)``."""
+    """Write the sums of columns of chunks: of gradients, then of ``output_grad * (x - mean)``.
+
+    Where `output` is given, gradients are 0 where it is not positive.
+    """
     whole, minus = line // LANES * LANES, splat(-_ONE, LANES)
+    zero = splat(_ZERO, LANES)
     task = take_task(counters)
     while task < tasks:
         sample, first = task // chunks, task % chunks * chunk
@@ -156,14 +175,20 @@ def column_grads(
         _fill(parts, at, 2 * line)
         for i in range(first, min(first + chunk, rows)):
             start = (sample * rows + i) * line
-            _add_to(parts, at, output_grad, start, line)
             for j in range(0, whole, LANES):
                 apart = multiply_add(load(mean, own + j, LANES), minus, load(x, start + j, LANES))
-                total = load(parts, at + line + j, LANES)
-                total = multiply_add(load(output_grad, start + j, LANES), apart, total)
+                grad = load(output_grad, start + j, LANES)
+                if output.size:
+                    grad = where_positive(load(output, start + j, LANES), grad, zero)
+                store(parts, at + j, add(load(parts, at + j, LANES), grad))
+                total = multiply_add(grad, apart, load(parts, at + line + j, LANES))
                 store(parts, at + line + j, total)
             for j in range(whole, line):
-                product = get(output_grad, start + j) * (get(x, start + j) - get(mean, own + j))
+                grad = get(output_grad, start + j)
+                if output.size and not get(output, start + j) > 0:
+                    grad = _ZERO
+                put(parts, at + j, get(parts, at + j) + grad)
+                product = grad * (get(x, start + j) - get(mean, own + j))
                 put(parts, at + line + j, get(parts, at + line + j) + product)
         task = take_task(counters)
 
@@ -178,15 +203,22 @@ def columns_backward(
     chunk: int,
     chunks: int,
     output_grad: FloatsIn,
+    output: FloatsIn,
     x: FloatsIn,
     mean: FloatsIn,
     scale: FloatsIn,
     slope: FloatsIn,
     shift: FloatsIn,
     input_grad: Floats,
+    added_grad: Floats,
 ) -> None:
-    """Write ``output_grad * scale + (x - mean) * slope + shift``; a sample has a row of each."""
+    """Write ``grad * scale + (x - mean) * slope + shift``; a sample has a row of each.
+
+    The gradient is that of the output, or where `output` is given, 0 where that is not positive;
+    it is written to `added_grad` too, unless that is empty.
+    """
     whole, minus = line // LANES * LANES, splat(-_ONE, LANES)
+    zero = splat(_ZERO, LANES)
     task = take_task(counters)
     while task < tasks:
         sample, first = task // chunks, task % chunks * chunk
@@ -198,12 +230,20 @@ def columns_backward(
                 value = load(shift, own + j, LANES)
                 value = multiply_add(apart, load(slope, own + j, LANES), value)
                 grad = load(output_grad, start + j, LANES)
+                if output.size:
+                    grad = where_positive(load(output, start + j, LANES), grad, zero)
+                if added_grad.size:
+                    store(added_grad, start + j, grad)
                 store(input_grad, start + j, multiply_add(grad, load(scale, own + j, LANES), value))
             for j in range(whole, line):
                 value = (get(x, start + j) - get(mean, own + j)) * get(slope, own + j)
                 value = value + get(shift, own + j)
-                value = get(output_grad, start + j) * get(scale, own + j) + value
-                put(input_grad, start + j, value)
+                grad = get(output_grad, start + j)
+                if output.size and not get(output, start + j) > 0:
+                    grad = _ZERO
+                if added_grad.size:
+                    put(added_grad, start + j, grad)
+                put(input_grad, start + j, grad * get(scale, own + j) + value)
         task = take_task(counters)
 
 

@@ -38,7 +38,7 @@ class _Axis(NamedTuple):
     first: int
     size: int
     taps: slice
-    count: int  # taps
+    reached: int  # by how many taps
     read: slice
     length: int  # of what is read
     padding: tuple[int, int]
@@ -54,10 +54,10 @@ def phases(g: Conv2DGeometry) -> list[Phase] | None:
     for row in _along(g, 0):
         for column in _along(g, 1):
             sizes = (images, row.length, column.length, g.kernel_shape[3])
-            kernel_shape = (row.count, column.count, g.kernel_shape[3], channels)
+            kernel_shape = (row.reached, column.reached, g.kernel_shape[3], channels)
             result = (images, row.size, column.size, channels)
             geometry = None
-            if row.count and column.count and row.length and column.length:
+            if row.reached and column.reached and row.length and column.length:
                 padding = (row.padding, column.padding)
                 geometry = Conv2DGeometry(
                     sizes, kernel_shape, result, (1, 1), padding, (1, 1), 1
@@ -93,17 +93,17 @@ def _along(g: Conv2DGeometry, axis: int) -> list[_Axis]:
 
 def fill(
     input_grad: Array, phases: list[Phase], strides: tuple[int, int],
-    gradient: Callable[[Phase], Array],
-) -> Array:  # fmt: skip
-    """Write the gradients of all phases to the pixels that they belong to; return `input_grad`."""
+    gradient: Callable[[Phase, Conv2DGeometry], Array],
+) -> None:  # fmt: skip
+    """Write the gradients of all phases to the pixels that they belong to."""
     images, height, width, channels = input_grad.shape
     for phase in phases:
-        part = NO_FLOATS if phase.geometry is None else gradient(phase).reshape(-1)
+        g = phase.geometry
+        part = NO_FLOATS if g is None else gradient(phase, g).reshape(-1)
         run(
             _spread, images * phase.size[0], phase.size[0], phase.size[1], channels, *phase.first,
             *strides, height, width, part, input_grad.reshape(-1),
         )  # fmt: skip
-    return input_grad
 
 
 @kernel

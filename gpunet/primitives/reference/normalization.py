@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.groups import Groups
+from gpunet.primitives.reference.activation import activate, activate_backward
 from gpunet.primitives.reference.blocks import Array
 
-__all__ = ["moving_averages", "normalize_backward", "normalize_forward", "normalize_inference"]
+__all__ = [
+    "moving_averages", "normalize_backward", "normalize_channels", "normalize_channels_backward",
+    "normalize_forward", "normalize_inference",
+]  # fmt: skip
 
 
 def normalize_forward(
@@ -68,6 +73,32 @@ def normalize_inference(
     if beta is not None:
         y += beta
     return y
+
+
+def normalize_channels(
+    x: Array, gamma: Array | None, beta: Array | None, added: Array | None, epsilon: float,
+    activation: Activation | None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Return ``activation(normalized + added)``, the means and the variances of the channels."""
+    g = Groups.of_channels(x.shape, epsilon)
+    y, mean, variance = normalize_forward(x, gamma, beta, g, True)
+    if added is not None:
+        y += added
+    if activation is not None:
+        y = activate(y, activation)
+    assert mean is not None
+    return y, mean[0], variance[0]
+
+
+def normalize_channels_backward(
+    output_grad: Array, x: Array, gamma: Array | None, mean: Array, variance: Array,
+    epsilon: float, activation: Activation | None, output: Array | None, with_added: bool,
+) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
+    """Return the gradients of the input, of gamma, of beta and of what was added, or None."""
+    grad = activate_backward(output_grad, output, activation)
+    g = Groups.of_channels(x.shape, epsilon)
+    grads = normalize_backward(grad, x, gamma, mean[None], variance[None], g)
+    return *grads, grad if with_added else None
 
 
 def moving_averages(

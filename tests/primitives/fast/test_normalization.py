@@ -14,7 +14,10 @@ from tests.support.fast_arrays import EPSILON, Array, lay_out, layouts, numbers,
 
 fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
-CHECKED = ("normalize_backward", "normalize_forward", "normalize_inference")
+CHECKED = (
+    "normalize_backward", "normalize_channels", "normalize_channels_backward", "normalize_forward",
+    "normalize_inference",
+)  # fmt: skip
 
 members = st.sampled_from([1, 2, 5, 16, 21, 70])
 
@@ -65,6 +68,41 @@ def test_groups(case: Any, centered: bool, weights: bool, layout: str, seed: int
     )
     for one, other in zip(found, expected, strict=True):
         close(one, other, terms)
+
+
+@settings(max_examples=100)
+@given(
+    rows=st.sampled_from([1, 2, 7, 48, 300]), channels=members, weights=st.booleans(),
+    added=st.booleans(), activation=st.sampled_from([None, "relu", "tanh"]), layout=layouts,
+    seed=seeds,
+)  # fmt: skip
+def test_channels(
+    rows: int, channels: int, weights: bool, added: bool, activation: Any, layout: str, seed: int
+) -> None:
+    """Of relu's gradient the reference takes the sign from the output that was found."""
+    x, output_grad, other = numbers(seed, (3, rows, channels))
+    gamma, beta = numbers(seed + 2, (2, channels)) if weights else (None, None)
+    given = [x, gamma, beta, other if added else None]
+    wide = [None if array is None else array.astype(np.float64) for array in given]
+    laid = [None if array is None else lay_out(array, layout) for array in given]
+    options = {"epsilon": 0.5, "activation": activation}
+    found = fast.normalize_channels(*laid, **options)
+    expected = reference.normalize_channels(*wide, **options)
+    for one, other in zip(found, expected, strict=True):
+        close(one, other, rows)
+    options["with_added"] = added
+    y = found[0] if activation == "relu" else expected[0]  # one decides for both
+    found = fast.normalize_channels_backward(
+        lay_out(output_grad, layout), laid[0], laid[1], *found[1:], output=found[0], **options
+    )
+    expected = reference.normalize_channels_backward(
+        output_grad.astype(np.float64), wide[0], wide[1], *expected[1:],
+        output=y.astype(np.float64), **options,
+    )  # fmt: skip
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            close(one, other, rows)
 
 
 @pytest.mark.parametrize("positions", [1, 4096])

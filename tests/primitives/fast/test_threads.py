@@ -61,7 +61,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         return fast.normalize_backward(x, x, None, ones, ones, groups=groups, epsilon=1e-3)
 
     options = {"pool_size": 3, "strides": 2}
-    heads = numbers(11, (3, 150, 4, 20))
+    heads, table = numbers(11, (3, 150, 4, 20)), flat.reshape(-1, 10)
     attended, log_sums = fast.attention_forward(heads, heads, heads, causal=True)
     stages = [
         Stage(kernel, bias, "relu", pool_size=(2, 2)),
@@ -111,6 +111,20 @@ def calls() -> dict[str, Callable[[], Any]]:
         ),
         "normalize_backward": lambda: normalize_backward((1, 30_000, 10), 10),
         "normalize_backward, of rows": lambda: normalize_backward((6000, 1, 50), 1),
+        "normalize_channels": lambda: fast.normalize_channels(
+            table, None, None, table, epsilon=1e-3, activation="relu"
+        ),
+        "normalize_channels_backward": lambda: fast.normalize_channels_backward(
+            table,
+            table,
+            None,
+            table[0],
+            table[1] ** 2,
+            epsilon=1e-3,
+            activation="relu",
+            output=table,
+            with_added=True,
+        ),
         "normalize_inference": lambda: fast.normalize_inference(
             flat.reshape(-1, 10), None, np.ones(10, np.float32), None, None, epsilon=1e-3
         ),

@@ -104,6 +104,21 @@ def fused(rng: np.random.Generator, shape: Shape, activation: str, added: bool) 
     return [*args, drawn[0] if added else None, drawn[1]], {"activation": activation}
 
 
+def of_channels(rng: np.random.Generator, shape: tuple[int, int], activation: Any) -> Arguments:
+    args = [values(rng, shape), rng.uniform(0.5, 1.5, shape[-1]), rng.normal(size=shape[-1])]
+    options = {"epsilon": 1e-3, "activation": activation}
+    return [*args, rng.normal(size=shape)], options
+
+
+def of_channels_backward(
+    rng: np.random.Generator, shape: tuple[int, int], activation: Any
+) -> Arguments:
+    (x, gamma, beta, added), options = of_channels(rng, shape, activation)
+    y, mean, variance = reference_doors.normalize_channels(x, gamma, beta, added, **options)
+    options |= {"output": y, "with_added": True}
+    return [rng.normal(size=shape), x, gamma, mean, variance], options
+
+
 def channels_by_kernels(
     x: Any, gamma: Any, beta: Any, added: Any, output_grad: Any, activation: str
 ) -> list[Any]:
@@ -169,6 +184,14 @@ CASES = [
             ((1, 300, 5), "tanh", False, ("float32",)),
             ((1, 1000, 70), "leaky_relu", True, ("float32",)),
         )
+    ),
+    *(
+        Case(
+            f"normalize_channels{way}", f"{shape}-{activation or 'linear'}",
+            partial(make, shape=shape, activation=activation), terms=shape[0],
+        )
+        for shape, activation in (((50, 40), "relu"), ((1, 3), None), ((64, 16), None))
+        for way, make in (("", of_channels), ("_backward", of_channels_backward))
     ),
     *(Case("moving_averages", f"{n}", partial(averages, count=n)) for n in (1, 300)),
     *(
