@@ -91,7 +91,7 @@ def _load_jpeg(path: Path) -> LabelledImages:
     return decoded
 
 
-def _read_decoded(path: Path, source: Bytes) -> LabelledImages | None:
+def _read_decoded(path: Path, source: np.ndarray) -> LabelledImages | None:
     """Return cached images, None where there are none of this source."""
     images = Expected("uint8", ("images", _SIZE, _SIZE, 3))
     labels = Expected("uint8", ("images", 1))
@@ -107,7 +107,7 @@ def _read_decoded(path: Path, source: Bytes) -> LabelledImages | None:
     return (x_train, y_train), (x_test, y_test)
 
 
-def _write_decoded(path: Path, data: LabelledImages, source: Bytes) -> bool:
+def _write_decoded(path: Path, data: LabelledImages, source: np.ndarray) -> bool:
     """Write images to a cache file, at once; return whether its folder may be written."""
     (x_train, y_train), (x_test, y_test) = data
     arrays = {"source": source, "x_train": x_train, "y_train": y_train}

@@ -61,9 +61,9 @@ def load_data(
     if not text:
         raise ValueError(f"The text file {path} is empty.")
     code_points = np.array(list(text)).view(np.uint32)
-    characters, ids = np.unique(code_points, return_inverse=True)
+    characters, places = np.unique(code_points, return_inverse=True)
+    ids: Ids = places.astype(np.int32)
     split = math.floor(len(ids) * (1 - float(share)))
-    ids = ids.astype(np.int32)
     return (ids[:split], ids[split:]), [chr(point) for point in characters]
 
 
