@@ -12,7 +12,14 @@ import numpy as np
 
 from gpunet import random
 from gpunet.arguments import boolean, integer, positive_integer
-from gpunet.utils.workers import call_ahead, core_count, item_keys, iterate_ahead, pass_seed
+from gpunet.utils.workers import (
+    THREAD_NAME,
+    call_ahead,
+    core_count,
+    item_keys,
+    iterate_ahead,
+    pass_seed,
+)
 
 __all__ = ["Dataset", "ShuffledDataset", "collate", "seed_of"]
 
@@ -85,7 +92,7 @@ class Dataset:
                 for numbered in enumerate(self):
                     yield call(seed, numbered)
                 return
-            threads = ThreadPoolExecutor(workers, "gpunet data")
+            threads = ThreadPoolExecutor(workers, THREAD_NAME)
             results = call_ahead(lambda n: call(seed, n), enumerate(self), threads, 2 * workers)
             with contextlib.closing(results):
                 yield from results

@@ -15,7 +15,7 @@ from gpunet import random
 from gpunet.arguments import boolean, check_choice, plain, positive_integer
 from gpunet.utils.dataset import ShuffledDataset, collate, seed_of
 from gpunet.utils.numerical import to_categorical
-from gpunet.utils.workers import call_ahead, core_count
+from gpunet.utils.workers import THREAD_NAME, call_ahead, core_count
 
 __all__ = ["FileDataset", "Selection", "datasets_of_files"]
 
@@ -74,7 +74,7 @@ class FileDataset(ShuffledDataset):
 
         def read(order: np.ndarray) -> Iterator[Any]:
             workers = min(_MOST_THREADS, core_count())
-            executor = ThreadPoolExecutor(workers, "gpunet data")
+            executor = ThreadPoolExecutor(workers, THREAD_NAME)
             contents = call_ahead(
                 lambda i: load(paths[i]), order.tolist(), executor, 2 * (batch_size or workers)
             )

@@ -28,8 +28,11 @@ def normalize(x: Any, axis: int | None = -1, order: Any = 2) -> np.ndarray:
            [0. , 0. ]])
     """
     array = to_numpy(x)
-    norms = np.linalg.norm(array, order, axis, keepdims=axis is not None)
-    return array / np.where(norms == 0, 1, norms).astype(np.result_type(norms))
+    if axis is None:
+        array = array.reshape(-1)
+    norms = np.linalg.norm(array, order, axis if axis is not None else 0, keepdims=True)
+    norms[norms == 0] = 1
+    return (array / norms).reshape(np.shape(x))
 
 
 def to_categorical(y: Any, num_classes: int | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gpunet.arguments import boolean, positive_integer
-from gpunet.utils.workers import call_ahead, item_keys, pass_seed
+from gpunet.utils.workers import THREAD_NAME, call_ahead, item_keys, pass_seed
 
 __all__ = ["PyDataset", "Sequence"]
 
@@ -138,7 +138,7 @@ class PyDataset:
             )
             batches = call_ahead(_batch_of_process, order, executor, self.max_queue_size)
         else:
-            executor = ThreadPoolExecutor(self.workers, "gpunet data")
+            executor = ThreadPoolExecutor(self.workers, THREAD_NAME)
             batches = call_ahead(
                 lambda index: _batch(self, seed, index), order, executor, self.max_queue_size
             )

@@ -99,7 +99,8 @@ def _sizes(left: Any, right: Any, total: int) -> tuple[int, int]:
     other = _count(right, "right_size", total)
     lefts = total - (other or 0) if count is None else count
     rights = total - lefts if other is None else other
-    if lefts + rights > total:
+    shares = isinstance(plain(left), float) and isinstance(plain(right), float)
+    if lefts + rights > total or (shares and left + right > 1):
         raise ValueError(
             f"split_dataset: left_size={left!r} and right_size={right!r} are more than the {total} "
             "samples."

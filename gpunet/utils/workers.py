@@ -15,10 +15,12 @@ import numpy as np
 
 from gpunet import random
 
-__all__ = ["call_ahead", "core_count", "item_keys", "iterate_ahead", "pass_seed"]
+__all__ = ["THREAD_NAME", "call_ahead", "core_count", "item_keys", "iterate_ahead", "pass_seed"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+THREAD_NAME = "gpunet data"
 
 _END: Any = object()
 _SALT = 0x9E3779B97F4A7C15  # keeps the keys of data apart from those of other draws
@@ -70,7 +72,7 @@ def iterate_ahead(items: Iterable[Item], ahead: int) -> Generator[Item]:
     """Yield the items of an iterable, which another thread reads up to `ahead` before."""
     iterator = iter(items)
     results = call_ahead(
-        lambda _: next(iterator, _END), itertools.count(), ThreadPoolExecutor(1), ahead
+        lambda _: next(iterator, _END), itertools.count(), ThreadPoolExecutor(1, THREAD_NAME), ahead
     )
     try:
         yield from itertools.takewhile(lambda item: item is not _END, results)
