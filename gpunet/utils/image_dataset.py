@@ -51,7 +51,8 @@ def image_dataset_from_directory(
         label_mode: ``"int"`` for int32 (batch,), ``"categorical"`` for one-hot float32 (batch,
             classes), ``"binary"`` for float32 (batch, 1) of two classes, None for no labels.
         class_names: the subfolders to read, in the order of their labels.
-        color_mode: ``"rgb"``, ``"rgba"`` or ``"grayscale"``, for 3, 4 and 1 channels.
+        color_mode: ``"rgb"``, ``"rgba"`` or ``"grayscale"``, for 3, 4 and 1 channels. Pillow makes
+            colors gray; TensorFlow's numbers differ by 1 in places.
         batch_size: images in a batch; None yields images one by one.
         image_size: the height and width that all images are resized to.
         shuffle: whether the images come in another order in each epoch. The set for validation of

@@ -44,6 +44,7 @@ _KERNELS: dict[str, _Kernel] = {
     "gaussian": (1.5, _gaussian),
     "mitchellcubic": (2.0, _cubic(1 / 3, 1 / 3)),
 }
+_SMOOTHING = ("gaussian", "mitchellcubic")  # change an axis that keeps its size
 INTERPOLATIONS = (*_KERNELS, "nearest", "area")
 
 
@@ -62,8 +63,10 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
     array([0.  , 0.25, 0.75, 1.  ], dtype=float32)
     """
     result = np.asarray(image, np.float32)
+    if result.shape[:2] == size:
+        return result
     for axis in (1, 0):
-        if result.shape[axis] != size[axis]:
+        if result.shape[axis] != size[axis] or interpolation in _SMOOTHING:
             result = _resize_axis(result, axis, size[axis], interpolation)
     return result
 
@@ -85,8 +88,8 @@ def _taps(old: int, new: int, interpolation: str) -> tuple[np.ndarray, np.ndarra
     """
     scale = old / new
     if interpolation == "nearest":
-        places = np.floor((np.arange(new) + 0.5) * scale).astype(np.intp)
-        return np.minimum(places, old - 1)[:, np.newaxis], np.ones((new, 1), np.float32)
+        places = (2 * np.arange(new) + 1) * old // (2 * new)
+        return places[:, np.newaxis], np.ones((new, 1), np.float32)
     if interpolation == "area":
         start = np.arange(new)[:, np.newaxis] * scale
         indexes = np.floor(start).astype(np.intp) + np.arange(int(np.ceil(scale)) + 1)
@@ -118,11 +121,15 @@ def crop_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, sli
 
 def resize_with_padding(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """Return an image resized without distortion to fit into a size, with zeros around it."""
-    height, width = image.shape[:2]
-    ratio = max(height / size[0], width / size[1])
-    inner = (max(1, int(height / ratio)), max(1, int(width / ratio)))
-    resized = resize(image, inner, interpolation)
-    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    (height, width), (new_height, new_width) = image.shape[:2], size
+    if height * new_width > width * new_height:  # it fills the height
+        rows, columns = new_height, max(1, width * new_height // height)
+    else:
+        rows, columns = max(1, height * new_width // width), new_width
+    resized = resize(image, (rows, columns), interpolation)
+    # The place is that of the size before it is rounded down.
+    top = max(0, (new_height * width - height * new_width) // (2 * width))
+    left = max(0, (new_width * height - width * new_height) // (2 * height))
     padded = np.zeros((*size, image.shape[2]), np.float32)
-    padded[top : top + inner[0], left : left + inner[1]] = resized
+    padded[top : top + rows, left : left + columns] = resized
     return padded

@@ -231,6 +231,21 @@ def test_each_interpolation_keeps_constants(interpolation: str, size: tuple[int,
     np.testing.assert_allclose(resized, 3, rtol=1e-5)
 
 
+def test_places_are_exact_where_floats_are_not() -> None:
+    """(5 + 1/2) 36 / 33 is 6, and 21 / (21 / 39) is 39: TensorFlow gives 38 columns there."""
+    line = np.arange(36.0).reshape(1, 36, 1)
+    assert resize(line, (1, 33), "nearest")[0, 5, 0] == 6
+    padded = resize_with_padding(np.ones((6, 21, 1)), (14, 39), "bilinear")
+    assert padded[1:12].min() > 0.99
+    assert padded[[0, 12, 13]].max() == 0
+
+
+def test_an_image_of_the_right_size_stays() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
+    for interpolation in INTERPOLATIONS:
+        np.testing.assert_array_equal(resize(image, (5, 4), interpolation), image)
+
+
 def test_crops_and_padding_keep_the_aspect_ratio() -> None:
     assert crop_box((340, 500), (200, 200)) == (slice(0, 340), slice(80, 420))
     assert crop_box((500, 340), (10, 20)) == (slice(165, 335), slice(0, 340))
