@@ -75,6 +75,7 @@ def test_workers_keep_order_and_bits_and_the_seed(options: dict[str, Any]) -> No
     assert random.get_state() == (7, 0)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and 3.13
 def test_processes_give_the_same_bits() -> None:
     random.seed(7)
     expected = list(Noise(3, workers=0).read())
@@ -144,6 +145,7 @@ def test_an_error_of_a_worker_is_raised_with_the_index(options: dict[str, Any]) 
     assert data_threads() == []  # while the error still holds its frames
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and 3.13
 def test_an_error_of_a_process_is_raised_with_the_index() -> None:
     with pytest.raises(OSError, match=r"image_3\.png is damaged") as caught:
         list(Broken(workers=1, use_multiprocessing=True).read())
@@ -267,14 +269,15 @@ def test_a_data_set_without_batches_is_an_error() -> None:
         small_model().fit(Noise(0), verbose=0)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+class Killed(PyDataset):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        os._exit(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12 and 3.13
 def test_a_killed_process_is_an_error() -> None:
-    class Killed(PyDataset):
-        def __len__(self) -> int:
-            return 2
-
-        def __getitem__(self, index: int) -> Any:
-            os._exit(1)
-
     with pytest.raises(Exception, match="terminated abruptly"):
         list(Killed(workers=1, use_multiprocessing=True).read())
