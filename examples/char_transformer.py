@@ -1,19 +1,19 @@
 """Train a small transformer to write like Shakespeare, one character at a time.
 
-python examples/char_transformer.py tinyshakespeare.txt
-python examples/char_transformer.py tinyshakespeare.txt --steps 2000 --prompt "ROMEO:"
+python examples/char_transformer.py
+python examples/char_transformer.py other.txt --steps 2000 --prompt "ROMEO:"
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gpunet
+from gpunet.datasets import shakespeare
 from gpunet.layers import Dense, Embedding, Input, Layer, LayerNormalization, MultiHeadAttention
 from gpunet.models import Model
 
@@ -44,21 +44,18 @@ def main() -> None:
     args = parse_arguments()
     gpunet.random.seed(args.seed)
     try:
-        text = Path(args.text).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        (train, test), characters = shakespeare.load_data(args.text)
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f"No text. {error}")
-    characters = sorted(set(text))
-    numbers = np.array([characters.index(c) for c in text])  # of all characters, in order
-    split = len(numbers) * 9 // 10
-    if len(numbers) - split <= TIME:
-        sys.exit(f"The text needs more than {10 * TIME} characters, it has {len(numbers)}.")
+    if len(test) <= TIME:
+        sys.exit(f"The text is too short: it needs more than {10 * TIME} characters.")
 
     model = build_model(len(characters))
     model.compile("adam", "sparse_categorical_crossentropy")
     model.optimizer.learning_rate = 3e-3
-    x, y = windows(numbers[:split], args.steps * args.batch_size, args.seed)
+    x, y = windows(train, args.steps * args.batch_size, args.seed)
     model.fit(x, y, batch_size=args.batch_size, shuffle=False)
-    loss = model.evaluate(*windows(numbers[split:], 200, args.seed), verbose=0)
+    loss = model.evaluate(*windows(test, 200, args.seed), verbose=0)
     print(f"Loss on text not seen: {loss:.3f} a character")
     print(args.prompt + write(model, characters, args.prompt, args.length, args.seed))
 
@@ -82,7 +79,7 @@ def write(model: Model, characters: list[str], prompt: str, length: int, seed: i
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("text", help="a file of text, such as tinyshakespeare.txt")
+    parser.add_argument("text", nargs="?", help="a text file; by default Shakespeare's plays")
     parser.add_argument("--steps", type=int, default=500, help="batches to train on")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--prompt", default="ROMEO:", help="what the model goes on from")

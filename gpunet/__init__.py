@@ -13,6 +13,7 @@ from gpunet import (
     metrics,
     models,
     optimizers,
+    preprocessing,
     primitives,
     random,
     regularizers,
@@ -33,6 +34,6 @@ __all__ = [
     "Input", "Model", "Parameter", "Sequential", "Tensor", "__version__", "activations", "autograd",
     "backend", "callbacks", "check_gradients", "datasets", "differentiable", "functions",
     "get_precision", "grad", "initializers", "layers", "losses", "metrics", "models", "no_grad",
-    "optimizers", "primitives", "profile", "random", "regularizers", "require_gpu", "set_precision",
-    "use_backend", "utils", "value_and_grad", "warmup",
+    "optimizers", "preprocessing", "primitives", "profile", "random", "regularizers", "require_gpu",
+    "set_precision", "use_backend", "utils", "value_and_grad", "warmup",
 ]  # fmt: skip

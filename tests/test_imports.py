@@ -30,6 +30,7 @@ FLOORS = [
         "losses",
         "metrics",
         "optimizers",
+        "preprocessing",
         "regularizers",
         "utils",
     ],

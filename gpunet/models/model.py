@@ -166,7 +166,8 @@ class Model(Preparation):
             callbacks: instances of `gpunet.callbacks.Callback`.
             validation_split: share of the samples, from the end, to validate with.
             validation_data: ``(x, y)``, ``(x, y, sample_weight)``, or an iterable of such batches.
-            shuffle: whether the samples of arrays are shuffled in each epoch.
+            shuffle: whether the samples of arrays, or the batches of a `gpunet.utils.PyDataset`,
+                come in another order in each epoch.
             class_weight: a factor for the loss of the samples of a class, by its number.
             sample_weight: a factor for the loss of each sample; of several outputs a list or a
                 dictionary likewise.

@@ -94,14 +94,15 @@ class DataAdapter:
             batch_size: samples in a batch, 32 by default; an iterable sets it itself. By default
                 evaluations and predictions may join batches.
             steps: batches in an epoch, all by default.
-            shuffle: whether the rows of arrays come in a new order in each epoch.
+            shuffle: whether the rows of arrays, and the batches of a `PyDataset`, come in a new
+                order in each epoch.
             whole: whether arrays are one batch.
         """
         if steps is not None:
             positive_integer(steps, "the number of steps", self.where)
         if not isinstance(x, Batch) and self._is_iterable_of_batches(x, y):
             self._check_alone(batch_size, sample_weight)
-            return IterableBatches(x, steps, self)
+            return IterableBatches(x, steps, self, shuffle=shuffle)
         data = x if isinstance(x, Batch) else self.flatten(x, y, sample_weight)
         free = batch_size is None
         size = 32 if free else positive_integer(batch_size, "batch_size", self.where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from gpunet import primitives, random
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
+from gpunet.utils.py_dataset import PyDataset
 
 __all__ = ["ArrayBatches", "Batch", "Batches", "IterableBatches", "Rows"]
 
@@ -69,6 +70,9 @@ class Batches:
     def params(self) -> dict[str, Any]:
         """Return the `params` of callbacks."""
         return {"steps": self.steps}
+
+    def close(self) -> None:
+        """End the workers of an epoch that was left early; the next epoch starts others."""
 
     def joined(self, samples: int) -> Iterator[tuple[Batch, list[int]]]:
         """Yield the batches of an epoch with their sizes, several of up to `samples` as one."""
@@ -191,21 +195,29 @@ class IterableBatches(Batches):
 
     An iterator continues where the epoch before it ended; other iterables start again in each
     epoch. A sequence's ``on_epoch_begin()`` and ``on_epoch_end()`` are called where it has them.
+    The workers of a `gpunet.utils.PyDataset` read ahead within an epoch, and end with it.
 
     Arguments:
         batches: yields ``(x, y)``, ``(x, y, sample_weight)``, or x alone in `predict`.
         steps: batches in an epoch; by default the length, where there is one.
         adapter: a `gpunet.training.adapter.DataAdapter`: makes a batch of what is yielded.
+        shuffle: whether the batches of a `PyDataset` come in a new order in each epoch.
     """
 
-    def __init__(self, batches: Iterable[Any], steps: int | None, adapter: Any) -> None:
+    def __init__(
+        self, batches: Iterable[Any], steps: int | None, adapter: Any, *, shuffle: bool = False
+    ) -> None:
         self.batches, self.adapter, self.role = batches, adapter, adapter.role
-        self.is_sequence = hasattr(batches, "__getitem__") and hasattr(batches, "__len__")
+        self.shuffle = shuffle
+        self.is_sequence = isinstance(batches, PyDataset) or (
+            hasattr(batches, "__getitem__") and hasattr(batches, "__len__")
+        )
         self.iterator: Iterator[Any] | None = None
         if not self.is_sequence and iter(batches) is batches:
             self.iterator = iter(batches)
         self.steps = _length(batches, self.role) if steps is None else steps
-        self._next: tuple[Batch, Iterator[Any]] | None = None  # read ahead, of the epoch to come
+        self._next: tuple[Batch, Generator[Any]] | None = None  # read ahead, of the epoch to come
+        self._open_items: Generator[Any] | None = None  # of the last epoch
 
     @property
     def structure(self) -> Any:
@@ -231,15 +243,27 @@ class IterableBatches(Batches):
         for item in itertools.islice(iterator, left):
             step += 1
             yield self._prepared(item, step)
+        self.close()
         self._check_end(step)
         self._call_hook("on_epoch_end")
 
-    def _open(self) -> Iterator[Any]:
+    def close(self) -> None:
+        if self._open_items is not None:
+            self._open_items.close()
+
+    def _open(self) -> Generator[Any]:
         self._call_hook("on_epoch_begin")
+        self._open_items = self._items()
+        return self._open_items
+
+    def _items(self) -> Generator[Any]:
+        """Return the items of an epoch."""
+        if isinstance(self.batches, PyDataset):
+            return self.batches.read(self._shuffled(self.batches.num_batches))
         if self.iterator is not None:
             return self._checked(self.iterator)
         if self.is_sequence and not hasattr(self.batches, "__iter__"):
-            return self._items()
+            return self._indexed()
         return self._checked(iter(self.batches))
 
     def _call_hook(self, name: str) -> None:
@@ -247,7 +271,11 @@ class IterableBatches(Batches):
         if callable(hook):
             hook()
 
-    def _checked(self, iterator: Iterator[Any]) -> Iterator[Any]:
+    def _shuffled(self, count: int | None) -> np.ndarray | None:
+        """Return the order of an epoch, None for the order of the indexes."""
+        return random.permutation(count) if self.shuffle and count else None
+
+    def _checked(self, iterator: Iterator[Any]) -> Generator[Any]:
         try:
             # `yield from` would close the user's generator, which may be continued later.
             for item in iterator:  # noqa: UP028
@@ -258,8 +286,12 @@ class IterableBatches(Batches):
                     f"The generator of the {self.role} raised StopIteration: end it by return."
                 ) from error
             raise
+        finally:
+            close = getattr(iterator, "close", None)
+            if self.iterator is None and callable(close):
+                close()
 
-    def _items(self) -> Iterator[Any]:
+    def _indexed(self) -> Generator[Any]:
         """Yield the items of a sequence by their indexes."""
         data: Any = self.batches
         for index in itertools.count():
@@ -298,6 +330,8 @@ class IterableBatches(Batches):
 
 def _length(batches: Any, role: str) -> int | None:
     """Return the number of batches, or None where an iterable does not know it."""
+    if isinstance(batches, PyDataset):
+        return batches.num_batches
     if not hasattr(batches, "__len__"):
         return None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,7 @@ def train_epoch(
         use_precision(model.precision),
         fresh_metrics(model, restore=nested),
         scores.active(),
+        closing(batches),
     ):
         try:
             train(steps or model, batches, listeners, scores)
@@ -155,7 +157,7 @@ def evaluate(model: Any, batches: Batches, listeners: CallbackList) -> dict[str,
     tell, number = listeners.wants_test_batches, 0
     model.stop_evaluating = False
     listeners.on_test_begin()
-    with fresh_metrics(model, restore=nested), scores.active():
+    with fresh_metrics(model, restore=nested), scores.active(), closing(batches):
         for batch, sizes in batches.joined(samples):
             if tell:
                 listeners.on_test_batch_begin(number)
@@ -215,19 +217,20 @@ def predict(model: Any, batches: Batches, listeners: CallbackList) -> Any:
     structure, number = None, 0
     model.stop_predicting = False
     listeners.on_predict_begin()
-    for batch, sizes in batches.joined(samples):
-        listeners.on_predict_batch_begin(number)
-        with memory_for(batch.size), use_precision(model.precision):
-            outputs = predict_batch(model, batch, batches.structure)
-        structure, flat = outputs, flatten(outputs)
-        rows = rows or [_Rows(total) for _ in flat]
-        parts = [row.add(part, batch.size) for row, part in zip(rows, flat, strict=True)]
-        for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
-            part = pack(structure, [part[start : start + size] for part in parts])
-            listeners.on_predict_batch_end(number, {"outputs": part, "size": size})
-            number += 1
-        if model.stop_predicting:
-            break
+    with closing(batches):
+        for batch, sizes in batches.joined(samples):
+            listeners.on_predict_batch_begin(number)
+            with memory_for(batch.size), use_precision(model.precision):
+                outputs = predict_batch(model, batch, batches.structure)
+            structure, flat = outputs, flatten(outputs)
+            rows = rows or [_Rows(total) for _ in flat]
+            parts = [row.add(part, batch.size) for row, part in zip(rows, flat, strict=True)]
+            for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+                part = pack(structure, [part[start : start + size] for part in parts])
+                listeners.on_predict_batch_end(number, {"outputs": part, "size": size})
+                number += 1
+            if model.stop_predicting:
+                break
     listeners.on_predict_end()
     return pack(structure, [row.all() for row in rows])
 

@@ -1,4 +1,4 @@
-"""Small functions around training data."""
+"""Labels and rows as numbers to train with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,30 @@ import numpy as np
 
 from gpunet.backend import to_numpy
 
-__all__ = ["to_categorical"]
+__all__ = ["normalize", "to_categorical"]
+
+
+def normalize(x: Any, axis: int | None = -1, order: Any = 2) -> np.ndarray:
+    """Return an array divided by its norms along an axis; rows of zeros stay zeros.
+
+    Arguments:
+        x: an array or a list.
+        axis: the axis of each norm; None for one norm of all numbers.
+        order: of the norm, such as 1, 2 or `numpy.inf`.
+
+    Raises:
+        ValueError: NumPy knows no such norm, or there is no such axis.
+
+    >>> normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    array = to_numpy(x)
+    if axis is None:
+        array = array.reshape(-1)
+    norms = np.linalg.norm(array, order, axis if axis is not None else 0, keepdims=True)
+    norms[norms == 0] = 1
+    return (array / norms).reshape(np.shape(x))
 
 
 def to_categorical(y: Any, num_classes: int | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""gpunet.utils."""
+"""gpunet.utils.to_categorical."""
 
 from __future__ import annotations
 
