@@ -12,6 +12,7 @@ from gpunet.layers.depthwise import *
 from gpunet.layers.einsum import *
 from gpunet.layers.embedding import *
 from gpunet.layers.global_pooling import *
+from gpunet.layers.image_preprocessing import *
 from gpunet.layers.input import *
 from gpunet.layers.lambdas import *
 from gpunet.layers.layer import Layer as Layer
