@@ -5,6 +5,7 @@ from gpunet.layers.activation import *
 from gpunet.layers.attention import *
 from gpunet.layers.batch_normalization import *
 from gpunet.layers.borders import *
+from gpunet.layers.categories import *
 from gpunet.layers.convolution import *
 from gpunet.layers.convolution_transpose import *
 from gpunet.layers.dense import *
