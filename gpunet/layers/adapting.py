@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.autograd import Tensor
 from gpunet.backend import to_numpy
 
-__all__ = ["as_numpy", "batches_of"]
+__all__ = ["as_numpy", "batches_of", "is_one_batch"]
 
 
 def batches_of(data: Any, where: str, steps: int | None = None) -> Iterator[np.ndarray]:
@@ -41,10 +41,8 @@ def batches_of(data: Any, where: str, steps: int | None = None) -> Iterator[np.n
 
 
 def _batches(data: Any, where: str) -> Iterator[Any]:
-    if isinstance(data, str | bytes | int | float) or _is_array(data):
-        return iter([data])
-    if isinstance(data, list | tuple):
-        return iter(data if data and _is_array(data[0]) else [list(data)] if data else [])
+    if is_one_batch(data):
+        return iter([list(data) if isinstance(data, tuple) else data])
     if hasattr(data, "__iter__"):
         return iter(data)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
@@ -53,6 +51,13 @@ def _batches(data: Any, where: str) -> Iterator[Any]:
         f"{where} expects an array, a list or an iterable of batches, received "
         f"{type(data).__name__}."
     )
+
+
+def is_one_batch(data: Any) -> bool:
+    """Return whether data are one array, or lists that make one, and not batches of them."""
+    if isinstance(data, list | tuple):
+        return not (data and _is_array(data[0]))
+    return isinstance(data, str | bytes | int | float) or _is_array(data)
 
 
 def _is_array(item: Any) -> bool:
