@@ -20,7 +20,8 @@ def batches_of(data: Any, where: str, steps: int | None = None) -> Iterator[np.n
     Arguments:
         data: an array or tensor, which is one batch; a list of numbers, strings or lists, which
             makes one; or an iterable of batches (a list of arrays, a generator, or an object with
-            a length and batches by index). Of a batch that is a tuple, as (x, y), the first counts.
+            a length and batches by index). Of a batch that is a tuple, as (x, y), the first counts;
+            batches without an element are passed over.
         where: the method, for messages.
         steps: the most batches that are read; None for all.
 
@@ -34,8 +35,9 @@ def batches_of(data: Any, where: str, steps: int | None = None) -> Iterator[np.n
     empty = True
     for batch in islice(batches, steps):
         x = as_numpy(batch[0] if isinstance(batch, tuple) and _is_array(batch[0]) else batch, where)
-        empty = empty and x.size == 0
-        yield x
+        if x.size:
+            empty = False
+            yield x
     if empty:
         raise ValueError(f"{where} expects data, received none: give at least one batch.")
 

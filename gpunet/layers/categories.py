@@ -99,7 +99,7 @@ def encode(
     if mode == "int":
         return indices.astype(dtype)
     xp, x = get_array_module(indices), indices.reshape(indices.shape or (1,))
-    shape = encoded_shape(x.shape, mode, depth)
+    shape: Any = encoded_shape(x.shape, mode, depth)
     rows = math.prod(shape[:-1])
     samples = x.reshape(rows, -1 if rows else 0).astype(np.int64)
     wrong = (samples < 0) | (samples > depth)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.arguments import positive_integer
+from gpunet.autograd import Tensor
 from gpunet.backend import asarray, to_numpy
 from gpunet.layers.adapting import as_numpy
 from gpunet.layers.building import name_layer
@@ -54,11 +55,11 @@ class Hashing(StringLayer):
     def depth(self) -> int | None:
         return self.num_bins
 
-    def __call__(self, x: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the categories of strings, integers or, in a model, of a symbol of integers."""
-        if is_symbolic((x,), {}) or hasattr(getattr(x, "value", x), "get"):  # of a GPU
-            return EncodingLayer.__call__(self, x, **options)
-        return super().__call__(x, **options)
+        if is_symbolic(args, kwargs) or any(isinstance(x, Tensor) for x in args):
+            return EncodingLayer.__call__(self, *args, **kwargs)
+        return super().__call__(*args, **kwargs)
 
     def call(self, x: Any) -> Any:
         value = to_numpy(getattr(x, "value", x))
@@ -99,14 +100,15 @@ class HashedCrossing(EncodingLayer):
     def depth(self) -> int | None:
         return self.num_bins
 
-    def __call__(self, x: Any, **options: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the categories for a list of features, each (batch,), (batch, 1) or one value."""
         try:
-            if is_symbolic((x,), {}):
+            if is_symbolic(args, kwargs):
                 raise TypeError(
-                    "prepares data and cannot stand in a model: call it on the features, and feed "
-                    "the result to the model."
+                    "HashedCrossing prepares data and cannot stand in a model: call it on the "
+                    "features, and feed the result to the model."
                 )
+            x = args[0] if args else None
             if not isinstance(x, list | tuple) or len(x) < 2:
                 raise ValueError("HashedCrossing expects a list of at least two features.")
             return self.call([as_numpy(each, "HashedCrossing") for each in x])

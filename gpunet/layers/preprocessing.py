@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -126,9 +127,10 @@ class Normalization(Layer):
 
     def _broadcast(self, given: np.ndarray) -> Any:
         """Return a given mean or variance as an array that the input can be combined with."""
-        sizes = list(self._kept.values())
+        sizes: Any = list(self._kept.values())
+        shape: Any = self._shape
         try:
-            wide = np.broadcast_to(given, sizes).reshape(self._shape)
+            wide = np.broadcast_to(given, sizes).reshape(shape)
         except ValueError:
             raise ValueError(
                 f"Normalization: mean and variance of shape {given.shape} do not fit the sizes "
@@ -164,9 +166,7 @@ class Normalization(Layer):
                 self.build((None, *batch.shape[1:]))
             self.check_input(batch.shape)
             others = tuple(axis for axis in range(batch.ndim) if axis not in self._kept)
-            added = int(np.prod([batch.shape[axis] for axis in others]))
-            if added == 0:
-                continue
+            added = math.prod(batch.shape[axis] for axis in others)
             average = batch.mean(axis=others, dtype=np.float64)
             variance = batch.astype(np.float64).var(axis=others)
             # Chan, Golub and LeVeque, "Updating formulae", 1979

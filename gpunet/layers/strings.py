@@ -24,13 +24,14 @@ class StringLayer(EncodingLayer):
     """
 
     def __call__(
-        self, x: Any, *, training: bool | None = None, mask: Any = None, **unknown: Any
+        self, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any
     ) -> Any:
         """Return ``call(x)`` for strings in an array or in nested lists."""
         try:
-            if symbolic.is_symbolic((x,), {}):
+            if symbolic.is_symbolic(args, kwargs):
                 raise TypeError(STRINGS)
-            return self.call(as_numpy(x, type(self).__name__))
+            arrays = (as_numpy(x, type(self).__name__) for x in args)
+            return self.call(*arrays, **kwargs)
         except (TypeError, ValueError) as error:
             name_layer(error, self)
             raise

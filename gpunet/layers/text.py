@@ -197,13 +197,14 @@ class TextVectorization(StringLayer):
         if self.split is None and self.ngrams is None and x.ndim < 2:
             return self._of_tokens(x)
         shape, rows = self._rows(x)
+        sizes: Any = shape
         length = self.output_sequence_length
         if length is None:
             length = max((len(row) for row in rows), default=0)
         found = np.full((len(rows), length), self.lookup.mask_index, np.int64)
         for place, row in enumerate(rows):
             found[place, : len(row)] = self.lookup.indices(row[:length])
-        return self.lookup.weighted(asarray(found.reshape(*shape, length)))
+        return self.lookup.weighted(asarray(found.reshape(*sizes, length)))
 
     def _of_tokens(self, x: np.ndarray) -> Tensor:
         """Return the result for one axis of tokens, or for one."""
