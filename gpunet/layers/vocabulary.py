@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,10 @@ class Lookup(EncodingLayer):
         self.salt = checked_salt(salt, kind)
         self.tokens: list[Any] | None = None
         self.idf_weights: np.ndarray | None = None
-        self.is_fixed = vocabulary is not None
+        self.is_fixed, self._given = vocabulary is not None, None
         if vocabulary is not None:
-            self.set_vocabulary(vocabulary, idf_weights)
+            self._given = self._listed(vocabulary)
+            self.set_vocabulary(self._given, idf_weights)
         elif idf_weights is not None:
             raise ValueError(f"{kind}: idf_weights go with a vocabulary, received them alone.")
 
@@ -129,7 +130,7 @@ class Lookup(EncodingLayer):
             ValueError: a token stands twice, there are none or too many, or weights do not fit.
         """
         kind = type(self).__name__
-        given = [self.as_token(item) for item in self._listed(vocabulary)]
+        given = self._listed(vocabulary)
         special = self.special_tokens
         complete = given[: len(special)] == special
         tokens = given[len(special) :] if complete else given
@@ -152,6 +153,7 @@ class Lookup(EncodingLayer):
         self._store(tokens, weights)
 
     def _listed(self, vocabulary: Any) -> list[Any]:
+        """Return the tokens of a sequence, an array or a file."""
         if isinstance(vocabulary, str | os.PathLike):
             path = Path(vocabulary)
             if not path.is_file():
@@ -159,9 +161,10 @@ class Lookup(EncodingLayer):
                     f"{type(self).__name__}: there is no vocabulary file {str(path)!r}: give a "
                     "path, or the tokens as a list."
                 )
-            lines = path.read_text(encoding=self.encoding).split("\n")
-            return lines[:-1] if lines[-1] == "" else lines
-        return as_numpy(vocabulary, type(self).__name__).reshape(-1).tolist()
+            items = path.read_text(encoding=self.encoding).removesuffix("\n").split("\n")
+        else:
+            items = as_numpy(vocabulary, type(self).__name__).reshape(-1).tolist()
+        return [self.as_token(item) for item in items]
 
     def _check_tokens(self, tokens: Sequence[Any]) -> None:
         kind = type(self).__name__
@@ -207,14 +210,15 @@ class Lookup(EncodingLayer):
         Raises:
             ValueError: a vocabulary was given, or there are no data.
         """
-        where = f"{type(self).__name__}.adapt"
-        whole = is_one_batch(data)
-        rows: list[list[Any]] = []
-        for batch in batches_of(data, where, steps):
-            table = [self.as_token(item) for item in batch.reshape(-1).tolist()]
-            width = batch.shape[-1] if batch.ndim > 1 else 1 if whole else max(batch.size, 1)
-            rows += [table[i : i + width] for i in range(0, len(table), max(width, 1))]
-        self.adapt_to_rows(rows)
+        self.adapt_to_rows(self._documents(data, steps))
+
+    def _documents(self, data: Any, steps: int | None) -> Iterator[list[Any]]:
+        """Yield the tokens of each row; a batch of one axis is one, the items of a list each."""
+        items_alone = is_one_batch(data)
+        for batch in batches_of(data, f"{type(self).__name__}.adapt", steps):
+            tokens = [self.as_token(item) for item in batch.reshape(-1).tolist()]
+            width = batch.shape[-1] if batch.ndim > 1 else 1 if items_alone else batch.size
+            yield from (tokens[i : i + width] for i in range(0, len(tokens), width))
 
     def adapt_to_rows(self, rows: Iterable[Sequence[Any]]) -> None:
         """Set the vocabulary by the tokens of documents."""
@@ -275,9 +279,7 @@ class Lookup(EncodingLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments; a vocabulary of a file as a list. Learned ones are no argument."""
-        config = super().get_config()
-        if config.get("vocabulary") is not None:
-            config["vocabulary"] = [self.as_token(t) for t in self._listed(config["vocabulary"])]
+        config = super().get_config() | {"vocabulary": self._given}
         return config | {"idf_weights": listed(config.get("idf_weights"))}
 
     @classmethod

@@ -113,8 +113,12 @@ def test_normalization_trains_in_a_model() -> None:
     model.fit(DATA, np.zeros((50, 1), "float32"), verbose=0)
     for found, expected in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, expected)
-    x = Input((4, 3))
-    assert Normalization()(x).shape == (None, 4, 3)
+    layer = Normalization()
+    model = Model(x := Input((4, 3)), layer(x))
+    with pytest.raises(ValueError, match="call adapt"):
+        model(DATA)
+    layer.adapt(DATA)
+    np.testing.assert_allclose(model(DATA).value, normalized(DATA, (2,)), rtol=1e-4, atol=1e-5)
     check_gradients(layer, DATA[:2].astype("float64"))
 
 
