@@ -20,6 +20,7 @@ from gpunet.functions.pooling import *
 from gpunet.functions.recurrent import *
 from gpunet.functions.reduction import *
 from gpunet.functions.regularization import *
+from gpunet.functions.resizing import *
 from gpunet.functions.shaping import *
 from gpunet.functions.softmax import *
 from gpunet.functions.spatial import *

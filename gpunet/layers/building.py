@@ -15,10 +15,15 @@ from gpunet.fork import reset_on_fork
 from gpunet.layers.tracking import describe, shallow_copy
 
 __all__ = [
-    "Shape", "as_sample_shape", "built_once", "checked_name", "name_layer", "shape_without_batch",
-    "unbuilt_on_error", "weight_dtype",
+    "STRINGS", "Shape", "as_sample_shape", "built_once", "checked_name", "name_layer",
+    "shape_without_batch", "unbuilt_on_error", "weight_dtype",
 ]  # fmt: skip
 
+STRINGS = (
+    "strings are no numbers, and cannot be the input of a model: call TextVectorization or "
+    "StringLookup on the data, ids = layer(texts), and feed these to the model, whose input is "
+    "Input(shape, dtype='int64')."
+)
 Shape = tuple[int | None, ...]  # the batch size, and any size not known yet, is None
 
 _building = reset_on_fork(threading.RLock())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import symbolic
-from gpunet.layers.building import as_sample_shape
+from gpunet.layers.building import STRINGS, as_sample_shape
 from gpunet.layers.layer import Layer
 from gpunet.symbolic import Symbol
 
@@ -54,7 +54,8 @@ class InputLayer(Layer):
         sizes = as_sample_shape(shape, "shape")
         batch = as_sample_shape(batch_size, "batch_size")
         if str(dtype or "float32") not in _DTYPES:
-            raise ValueError(f"Input: dtype must be one of {_DTYPES}, received {dtype!r}.")
+            hint = f" {STRINGS[0].upper()}{STRINGS[1:]}" if "str" in str(dtype) else ""
+            raise ValueError(f"Input: dtype must be one of {_DTYPES}, received {dtype!r}.{hint}")
         self.symbol_dtype = str(dtype or "float32")
         self.batch_shape = (*batch, *sizes)
         self.input_shape, self.given_input_shape, self.built = self.batch_shape, sizes, True

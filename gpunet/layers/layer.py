@@ -17,6 +17,7 @@ from gpunet.autograd import Array, Parameter, Tensor, no_grad
 from gpunet.backend import asarray
 from gpunet.configurable import Configurable
 from gpunet.layers.building import (
+    STRINGS,
     Shape,
     as_sample_shape,
     built_once,
@@ -399,7 +400,12 @@ class Layer(WeightOwner, Configurable):
         if hasattr(x, "dtype") and x.dtype.kind in "biu":
             keep = self.takes_integers() if keep_integers is None else keep_integers
             dtype = x.dtype if keep else dtype
-        return Tensor(asarray(x, dtype=dtype, like=like))
+        try:
+            return Tensor(asarray(x, dtype=dtype, like=like))
+        except ValueError as error:
+            if "string" in str(error):
+                raise TypeError(STRINGS) from None
+            raise
 
     def _cast(self, x: Any) -> Any:
         """Return the inputs in the dtype of the layer's own weights, if it has any."""
@@ -407,7 +413,7 @@ class Layer(WeightOwner, Configurable):
             return x
         dtype = self._weights[0].dtype
         if isinstance(x, Tensor):
-            if x.dtype == dtype or x.dtype.kind != "f":
+            if x.dtype == dtype or (x.dtype.kind != "f" and self.takes_integers()):
                 return x
             cast = functions.astype(x, dtype)
             cast.mask = x.mask

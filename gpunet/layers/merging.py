@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from gpunet import functions
@@ -12,7 +13,10 @@ from gpunet.backend import get_array_module
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.roles import Role, Sum
 
-__all__ = ["Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"]
+__all__ = [
+    "Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract", "add",
+    "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
+]  # fmt: skip
 
 
 class _Merge(Layer):
@@ -286,3 +290,38 @@ class Dot(_Merge):
 def _of_length_1(x: Any, axis: int) -> Any:
     length = functions.sqrt(functions.sum(functions.square(x), axis=axis, keepdims=True))
     return x / functions.maximum(length, 1e-6)  # Keras' l2_normalize: at least sqrt(1e-12)
+
+
+def _as_function(kind: type[_Merge], **defaults: Any) -> Callable[..., Any]:
+    """Return the function of Keras' that makes a layer of a class and calls it on the inputs.
+
+    Arguments:
+        kind: the class.
+        defaults: of the function, for arguments without a default in the class.
+
+    >>> import numpy as np
+    >>> concatenate([np.ones((2, 3)), np.ones((2, 4))], axis=-1).shape
+    (2, 7)
+    """
+
+    def merge(inputs: Any, *arguments: Any, **options: Any) -> Any:
+        return kind(*arguments, **(options if arguments else defaults | options))(inputs)
+
+    merge.__name__ = merge.__qualname__ = kind.__name__.lower()
+    merge.__doc__ = f"""Return the output of a new layer `{kind.__name__}` for a list of inputs.
+
+    Arguments:
+        inputs: as the layer takes them.
+        arguments, options: of the layer.
+    """
+    return merge
+
+
+add = _as_function(Add)
+average = _as_function(Average)
+concatenate = _as_function(Concatenate)
+dot = _as_function(Dot, axes=-1)
+maximum = _as_function(Maximum)
+minimum = _as_function(Minimum)
+multiply = _as_function(Multiply)
+subtract = _as_function(Subtract)

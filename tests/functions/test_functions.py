@@ -180,7 +180,16 @@ CASES = {
     ],
     "relu6": [((draw(9, high=9),), {}, lambda x: np.clip(x, 0, 6))],
     "rescale": [((draw(2, 3),), {"scale": 0.3, "offset": -1}, lambda x: x * 0.3 - 1)],
+    "resample": [
+        ((draw(2, 3), 1, 5), {}, None),
+        ((draw(5, 2), 0, 2, "nearest"), {}, lambda x, *_: x[[1, 3]]),
+        ((draw(7, 2), 0, 4, "bicubic"), {"antialias": True}, None),
+    ],
     "reshape": [((draw(3, 4), (2, -1)), {}, np.reshape)],
+    "resize": [
+        ((draw(2, 4, 5, 1), (2, 5)), {}, lambda x, _: (x[:, ::2] + x[:, 1::2]) / 2),
+        ((draw(4, 5, 1), (3, 2), "area"), {"pad_to_aspect_ratio": True}, None),
+    ],
     "rms_normalization": [
         ((draw(3, 4), draw(4)), {},
          lambda x, scale: scale * x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-7)),

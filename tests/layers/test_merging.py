@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet import check_gradients
+from gpunet import check_gradients, layers
 from gpunet.layers import (
     Add,
     Average,
@@ -102,3 +102,23 @@ def test_unknown_sizes_are_kept() -> None:
 def test_bad_inputs_are_refused(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("layer", "inputs", "expected"), CASES, ids=NAMES)
+def test_functions_make_a_layer_and_call_it(layer: Any, inputs: list[Any], expected: Any) -> None:
+    function = getattr(layers, type(layer).__name__.lower())
+    options = {key: item for key, item in layer.get_config().items() if key in ("axes", "axis")}
+    options |= {"normalize": True} if getattr(layer, "normalize", False) else {}
+    np.testing.assert_array_equal(function(inputs, **options).value, layer(inputs).value)
+    np.testing.assert_array_equal(
+        function(inputs, *options.values(), name="merged").value, layer(inputs).value
+    )
+    symbol = function([Input(x.shape[1:]) for x in inputs], **options)
+    assert symbol.shape == (None, *layer(inputs).shape[1:])
+
+
+def test_dot_as_a_function_sums_over_the_last_axis() -> None:
+    np.testing.assert_allclose(layers.dot([A, B]).value[:, 0], (A * B).sum(-1), rtol=1e-5)
+    assert layers.dot.__name__ == "dot" and "`Dot`" in layers.dot.__doc__
+    with pytest.raises(ValueError, match="at least 2 inputs"):
+        layers.add([A])
