@@ -31,10 +31,10 @@ class _Pooling(SpatialLayer):
         **options: Any,
     ) -> None:
         super().__init__(data_format, **options)
-        self.pool_size = shapes.integers(pool_size, "pool_size", self.rank)
+        self.pool_size = self.each_axis(pool_size, "pool_size")
         self.strides = self.pool_size
         if strides is not None:
-            self.strides = shapes.integers(strides, "strides", self.rank)
+            self.strides = self.each_axis(strides, "strides")
         self.padding = lowered(padding)
 
     def build(self, input_shape: Shape) -> None:

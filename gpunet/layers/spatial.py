@@ -7,6 +7,7 @@ from typing import Any
 from gpunet import functions
 from gpunet.arguments import check_data_format
 from gpunet.layers.layer import Layer, Shape
+from gpunet.primitives import shapes
 
 __all__ = ["SpatialLayer"]
 
@@ -25,6 +26,11 @@ class SpatialLayer(Layer):
     def __init__(self, data_format: str | None, **options: Any) -> None:
         super().__init__(**options)
         self.data_format = check_data_format(data_format, type(self).__name__)
+
+    def each_axis(self, value: Any, argument: str, minimum: int = 1) -> tuple[int, ...]:
+        """Return an argument as an integer for each axis; one integer stands for all."""
+        where = f"{type(self).__name__}: {argument}"
+        return shapes.integers(value, where, self.rank, minimum)
 
     @property
     def channels_first(self) -> bool:

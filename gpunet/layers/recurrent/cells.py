@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import activations, functions, initializers, random, regularizers
-from gpunet.arguments import boolean, number, positive_integer
+from gpunet.arguments import boolean, number, positive_integer, refuse_unsupported
 from gpunet.autograd import Tensor
 from gpunet.backend import array_module, get_array_module
 from gpunet.layers.layer import Layer, Shape, is_training
@@ -72,7 +72,7 @@ class RecurrentCell(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
-        refuse_options(
+        refuse_unsupported(
             where,
             kernel_constraint=kernel_constraint,
             recurrent_constraint=recurrent_constraint,
@@ -367,15 +367,6 @@ class GRUCell(RecurrentCell):
             for gate in (0, 1)
         )
         return z, r
-
-
-def refuse_options(where: str, **given: Any) -> None:
-    """Raise `NotImplementedError` for an option of Keras that is given and not supported."""
-    for name, value in given.items():
-        if value is not None:
-            raise NotImplementedError(
-                f"{where}: {name} is not supported, received {value!r}: leave it out, or give None."
-            )
 
 
 def check_states(states: list[Any], shapes: list[tuple[int, ...]], where: str) -> None:
