@@ -12,7 +12,7 @@ from gpunet.layers.roles import Product, Role
 from gpunet.layers.spatial import SpatialLayer
 from gpunet.primitives import shapes
 
-__all__ = ["Conv1D", "Conv2D", "Conv3D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
 
 
 class ConvolutionLayer(ProductLayer, SpatialLayer):
@@ -186,3 +186,6 @@ class Conv3D(_Conv):
     """
 
     rank = 3
+
+
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D

@@ -10,7 +10,14 @@ from gpunet.layers.convolution import ConvolutionLayer
 from gpunet.layers.layer import Shape
 from gpunet.primitives import shapes
 
-__all__ = ["Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"]
+__all__ = [
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "Convolution1DTranspose",
+    "Convolution2DTranspose",
+    "Convolution3DTranspose",
+]
 
 
 class _ConvTranspose(ConvolutionLayer):
@@ -157,3 +164,7 @@ class Conv3DTranspose(_ConvTranspose):
         # Keras has data_format before output_padding over three axes alone.
         placed = strides, padding, output_padding, data_format, dilation_rate
         super().__init__(filters, kernel_size, *placed, **options)
+
+
+Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose

@@ -9,7 +9,14 @@ from gpunet.arguments import positive_integer, refuse_unsupported
 from gpunet.layers.convolution import ConvolutionLayer
 from gpunet.layers.layer import Shape
 
-__all__ = ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"]
+__all__ = [
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
+]
 
 
 class _Depthwise(ConvolutionLayer):
@@ -220,3 +227,6 @@ class SeparableConv2D(_SeparableConv):
     """
 
     rank = 2
+
+
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D

@@ -15,6 +15,12 @@ __all__ = [
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
+    "AvgPool1D",
+    "AvgPool2D",
+    "AvgPool3D",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
@@ -145,3 +151,8 @@ class AveragePooling3D(_AveragePooling):
     """
 
     rank = 3
+
+
+AvgPool1D, MaxPool1D = AveragePooling1D, MaxPooling1D
+AvgPool2D, MaxPool2D = AveragePooling2D, MaxPooling2D
+AvgPool3D, MaxPool3D = AveragePooling3D, MaxPooling3D
