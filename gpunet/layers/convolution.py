@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import lowered, positive_integer
+from gpunet.arguments import positive_integer
 from gpunet.layers.layer import Shape
 from gpunet.layers.product import ProductLayer
 from gpunet.layers.roles import Product, Role
@@ -31,7 +31,7 @@ class ConvolutionLayer(ProductLayer, SpatialLayer):
         self.kernel_size = self.each_axis(kernel_size, "kernel_size")
         self.strides = self.each_axis(strides, "strides")
         self.dilation_rate = self.each_axis(dilation_rate, "dilation_rate")
-        self.padding = lowered(padding)
+        self.padding = self.checked_padding(padding, *("causal",) * (self.rank == 1))
 
     def window(self) -> dict[str, Any]:
         """Return the options of `functions.conv` that place the kernel."""

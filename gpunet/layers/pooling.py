@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import lowered
 from gpunet.layers.layer import Shape
 from gpunet.layers.roles import Pool, Role
 from gpunet.layers.spatial import SpatialLayer
@@ -34,14 +33,15 @@ class _Pooling(SpatialLayer):
         strides: Any = None,
         padding: Any = "valid",
         data_format: str | None = None,
+        name: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(data_format, **options)
+        super().__init__(data_format, name=name, **options)
         self.pool_size = self.each_axis(pool_size, "pool_size")
         self.strides = self.pool_size
         if strides is not None:
             self.strides = self.each_axis(strides, "strides")
-        self.padding = lowered(padding)
+        self.padding = self.checked_padding(padding)
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # a window larger than its input is told here

@@ -193,10 +193,8 @@ class RecurrentCell(Layer):
             return None
         ones = get_array_module(like.value).ones(shape, like.dtype)
         each = self.implementation == 1 and self.gates > 1
-        drawn = [
-            functions.dropout(ones, self._next_key(), rate=rate)
-            for _ in range(self.gates if each else 1)
-        ]
+        keys = (self._next_key() for _ in range(self.gates if each else 1))
+        drawn = [functions.dropout(ones, key, rate=rate) for key in keys]
         return drawn if each else drawn[0]
 
     def _next_key(self) -> Any:

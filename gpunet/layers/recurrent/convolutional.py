@@ -17,7 +17,7 @@ from gpunet.primitives import shapes
 __all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"]
 
 
-class ConvLSTMCell(LSTMCell, SpatialLayer):
+class ConvLSTMCell(LSTMCell, SpatialLayer):  # type: ignore[misc]
     """One step of `ConvLSTM2D` and its like over `rank` axes; see there.
 
     Arguments:
@@ -110,7 +110,7 @@ class ConvLSTMCell(LSTMCell, SpatialLayer):
     def multiply(self, x: Any, kernel: Any, recurrent: bool) -> Tensor:
         if recurrent:
             return functions.conv(x, kernel, padding="same")
-        placed = {"strides": self.strides, "dilation": self.dilation_rate}
+        placed: dict[str, Any] = {"strides": self.strides, "dilation": self.dilation_rate}
         return functions.conv(x, kernel, padding=self.padding, **placed)
 
     def step(self, inputs: Tensor, states: list[Tensor], masks: Masks) -> tuple[Tensor, list[Any]]:
@@ -178,7 +178,7 @@ class _ConvLSTM(RNN):
             recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
             kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
             bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout,
-            seed=seed, dtype=options.get("dtype", "float32"),
+            seed=seed, dtype=options.get("dtype"),
         )  # fmt: skip
         super().__init__(
             cell, return_sequences, return_state, go_backwards, stateful,
