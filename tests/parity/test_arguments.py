@@ -150,6 +150,14 @@ def test_the_arguments_of_calls(name: str) -> None:
     assert missing == {pair for pair in table if pair[0] == kind}
 
 
+def test_the_arguments_of_input() -> None:
+    theirs, ours = (
+        [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
+        for function in (keras.Input, gpunet.Input)
+    )
+    assert ours == theirs
+
+
 @every_class
 def test_arguments_are_in_keras_order(name: str) -> None:
     """As far as they may be given without a name."""
