@@ -17,6 +17,7 @@ from gpunet.naming import suggest
 __all__ = [
     "as_list", "boolean", "check_choice", "check_data_format", "check_function", "check_number",
     "floating", "integer", "is_number", "lowered", "number", "plain", "positive_integer",
+    "refuse_unsupported",
 ]  # fmt: skip
 
 
@@ -197,3 +198,20 @@ def check_data_format(data_format: Any, where: str) -> str:
     formats = ("channels_last", "channels_first")
     chosen = formats[0] if data_format is None else lowered(data_format)
     return check_choice(chosen, formats, "data_format", where)
+
+
+def refuse_unsupported(where: str, **given: Any) -> None:
+    """Raise `NotImplementedError` for the first argument of Keras' that is given, yet unsupported.
+
+    The values are good ones in Keras, so this is no `ValueError`; None and False, which leave a
+    feature out, are accepted.
+
+    >>> refuse_unsupported("Dense", lora_rank=4)
+    Traceback (most recent call last):
+    NotImplementedError: Dense: lora_rank=4 is not supported: leave it out, or give None.
+    """
+    for argument, value in given.items():
+        if value is not None and value is not False:
+            raise NotImplementedError(
+                f"{where}: {argument}={value!r} is not supported: leave it out, or give None."
+            )

@@ -135,6 +135,7 @@ class CallbackList(Callback):
     def __init__(
         self,
         callbacks: Callback | Iterable[Callback] | None = None,
+        *,
         model: Any = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:

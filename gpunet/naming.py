@@ -102,8 +102,8 @@ def unknown_argument(where: str, keyword: str, allowed: Iterable[str]) -> TypeEr
 def snake_case(name: str) -> str:
     """Return the default name of a class, as Keras has it.
 
-    >>> snake_case("MaxPooling2D"), snake_case("SGD")
-    ('max_pooling2d', 'sgd')
+    >>> snake_case("MaxPooling2D"), snake_case("SGD"), snake_case("ConvLSTM2D")
+    ('max_pooling2d', 'sgd', 'conv_lstm2d')
     """
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    name = re.sub(r"(.)([A-Z][a-z]+|(?<=\d)[A-Z]\d+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -16,7 +16,7 @@ from gpunet.configurable import Configurable, Registry
 
 __all__ = [
     "L1", "L1L2", "L2", "Regularizer", "activity_loss", "add_loss", "collect_losses", "deserialize",
-    "get", "penalties", "penalty", "serialize",
+    "get", "l1", "l1_l2", "l2", "penalties", "penalty", "serialize",
 ]  # fmt: skip
 
 _added: ContextVar[list[Tensor] | None] = ContextVar("added", default=None)
@@ -150,6 +150,8 @@ def _one_number(loss: Any, source: str) -> Tensor:
         )
     return loss.reshape(())
 
+
+l1, l2, l1_l2 = L1, L2, L1L2  # Keras' other names
 
 _REGISTRY = Registry("regularizer", Regularizer, globals().values(), function="(weight)")
 serialize = _REGISTRY.serialize

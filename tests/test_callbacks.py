@@ -91,7 +91,7 @@ def test_list_knows_which_batches_are_wanted(loop: str) -> None:
 
 def test_model_and_params_reach_all_callbacks() -> None:
     first, second, model = Callback(), Callback(), object()
-    listed = CallbackList([first, second], model, {"epochs": 3})
+    listed = CallbackList([first, second], model=model, params={"epochs": 3})
     assert first.model is second.model is listed.model is model
     assert first.params == second.params == listed.params == {"epochs": 3}
     assert Callback().params == {}

@@ -81,7 +81,7 @@ def train(
     after_batch: Callable[[int], None] = lambda batch: None,
 ) -> None:
     """Go through epochs of 10 batches of 32, each `seconds` long, and a validation of 60 s."""
-    listed = CallbackList([progress], None, {"epochs": epochs, "steps": steps})
+    listed = CallbackList([progress], params={"epochs": epochs, "steps": steps})
     listed.on_train_begin()
     for epoch in range(epochs):
         listed.on_epoch_begin(epoch)
@@ -235,7 +235,7 @@ def test_an_exception_leaves_the_line_and_a_clean_terminal(
 def test_evaluate_and_predict_have_one_line(loop: str, clock: Clock, terminal: Terminal) -> None:
     for stream in (terminal, io.StringIO()):
         progress = ProgressLine(1, stream)
-        listed = CallbackList([progress], None, {"steps": 4})
+        listed = CallbackList([progress], params={"steps": 4})
         getattr(listed, f"on_{loop}_begin")()
         for batch in range(4):
             clock.sleep(0.5)

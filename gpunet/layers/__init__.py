@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403
 from gpunet.layers.activation import *
+from gpunet.layers.adaptive_pooling import *
 from gpunet.layers.attention import *
 from gpunet.layers.batch_normalization import *
 from gpunet.layers.borders import *

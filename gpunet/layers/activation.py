@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from gpunet import activations, functions, regularizers
-from gpunet.arguments import check_number, integer
+from gpunet.arguments import check_number, integer, refuse_unsupported
 from gpunet.autograd import Tensor
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.roles import Apply, Role
@@ -162,6 +162,7 @@ class PReLU(_ShapeKept):
 
     Arguments:
         alpha_initializer, alpha_regularizer: of the slopes, names or instances.
+        alpha_constraint: None; constraints are not there yet.
         shared_axes: axes along which all elements have one slope, counted from 1 after the batch;
             ``[1, 2]`` leaves one for each channel of an image.
         options: those of every `Layer`.
@@ -174,10 +175,12 @@ class PReLU(_ShapeKept):
         self,
         alpha_initializer: Any = "zeros",
         alpha_regularizer: Any = None,
+        alpha_constraint: None = None,
         shared_axes: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        refuse_unsupported("PReLU", alpha_constraint=alpha_constraint)
         self.alpha_initializer = alpha_initializer
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         axes = [] if shared_axes is None else shared_axes

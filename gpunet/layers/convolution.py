@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import lowered, positive_integer
+from gpunet.arguments import positive_integer
 from gpunet.layers.layer import Shape
 from gpunet.layers.product import ProductLayer
 from gpunet.layers.roles import Product, Role
 from gpunet.layers.spatial import SpatialLayer
 from gpunet.primitives import shapes
 
-__all__ = ["Conv1D", "Conv2D", "Conv3D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
 
 
 class ConvolutionLayer(ProductLayer, SpatialLayer):
@@ -28,10 +28,10 @@ class ConvolutionLayer(ProductLayer, SpatialLayer):
         self, kernel_size: Any, strides: Any, padding: Any, dilation_rate: Any, **options: Any
     ) -> None:
         super().__init__(**options)
-        self.kernel_size = shapes.integers(kernel_size, "kernel_size", self.rank)
-        self.strides = shapes.integers(strides, "strides", self.rank)
-        self.dilation_rate = shapes.integers(dilation_rate, "dilation_rate", self.rank)
-        self.padding = lowered(padding)
+        self.kernel_size = self.each_axis(kernel_size, "kernel_size")
+        self.strides = self.each_axis(strides, "strides")
+        self.dilation_rate = self.each_axis(dilation_rate, "dilation_rate")
+        self.padding = self.checked_padding(padding, *("causal",) * (self.rank == 1))
 
     def window(self) -> dict[str, Any]:
         """Return the options of `functions.conv` that place the kernel."""
@@ -69,12 +69,20 @@ class _Conv(ConvolutionLayer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: None = None,
+        bias_constraint: None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             kernel_size, strides, padding, dilation_rate,
             activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer, data_format=data_format, **options,
+            bias_initializer=bias_initializer, data_format=data_format,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint, **options,
         )  # fmt: skip
         name = type(self).__name__
         self.filters = positive_integer(filters, "filters", name)
@@ -117,8 +125,8 @@ class Conv1D(_Conv):
             an integer or ((before, after),).
         data_format: 'channels_last' or 'channels_first'.
         groups: the channels are split into this many groups with filters of their own.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, and all that follow: as in `ProductLayer`.
+        options: those of every `Layer`.
 
     >>> Conv1D(32, 3, padding="causal").compute_output_shape((None, 10, 4))
     (None, 10, 32)
@@ -142,8 +150,8 @@ class Conv2D(_Conv):
         data_format: 'channels_last' or 'channels_first'.
         dilation_rate: in pixels; the distance of the kernel's taps.
         groups: the channels are split into this many groups with filters of their own.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, and all that follow: as in `ProductLayer`.
+        options: those of every `Layer`.
 
     >>> Conv2D(32, (3, 3), activation="relu").compute_output_shape((None, 28, 28, 1))
     (None, 26, 26, 32)
@@ -170,11 +178,14 @@ class Conv3D(_Conv):
             (before, after) for each.
         data_format: 'channels_last' or 'channels_first'.
         groups: the channels are split into this many groups with filters of their own.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, and all that follow: as in `ProductLayer`.
+        options: those of every `Layer`.
 
     >>> Conv3D(8, 3).compute_output_shape((None, 8, 8, 8, 1))
     (None, 6, 6, 6, 8)
     """
 
     rank = 3
+
+
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D

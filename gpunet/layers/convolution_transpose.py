@@ -10,7 +10,14 @@ from gpunet.layers.convolution import ConvolutionLayer
 from gpunet.layers.layer import Shape
 from gpunet.primitives import shapes
 
-__all__ = ["Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"]
+__all__ = [
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "Convolution1DTranspose",
+    "Convolution2DTranspose",
+    "Convolution3DTranspose",
+]
 
 
 class _ConvTranspose(ConvolutionLayer):
@@ -27,19 +34,27 @@ class _ConvTranspose(ConvolutionLayer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: None = None,
+        bias_constraint: None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             kernel_size, strides, padding, dilation_rate,
             activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer, data_format=data_format, **options,
+            bias_initializer=bias_initializer, data_format=data_format,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint, **options,
         )  # fmt: skip
         name = type(self).__name__
         self.filters = positive_integer(filters, "filters", name)
         check_choice(self.padding, ("valid", "same"), "padding", name)
         self.output_padding = output_padding
         if output_padding is not None:
-            self.output_padding = shapes.integers(output_padding, "output_padding", self.rank, 0)
+            self.output_padding = self.each_axis(output_padding, "output_padding", 0)
             if any(a >= s for a, s in zip(self.output_padding, self.strides, strict=True)):
                 raise ValueError(
                     f"{name}: output_padding must be less than strides along each axis, received "
@@ -84,8 +99,8 @@ class Conv1DTranspose(_ConvTranspose):
         padding: 'valid' or 'same'; 'same' makes length * strides steps.
         output_padding: None, or steps added to the shortest output; less than `strides`.
         data_format: 'channels_last' or 'channels_first'.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, and all that follow: as in `ProductLayer`.
+        options: those of every `Layer`.
 
     >>> Conv1DTranspose(8, 3, strides=2, padding="same").compute_output_shape((None, 5, 4))
     (None, 10, 8)
@@ -105,8 +120,8 @@ class Conv2DTranspose(_ConvTranspose):
         padding: 'valid' or 'same'; 'same' makes size * strides pixels.
         output_padding: None, or pixels added to the shortest output; less than `strides`.
         data_format: 'channels_last' or 'channels_first'.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, and all that follow: as in `ProductLayer`.
+        options: those of every `Layer`.
 
     >>> Conv2DTranspose(8, 3, strides=2, padding="same").compute_output_shape((None, 7, 7, 4))
     (None, 14, 14, 8)
@@ -126,11 +141,30 @@ class Conv3DTranspose(_ConvTranspose):
         padding: 'valid' or 'same'; 'same' makes size * strides elements.
         output_padding: None, or elements added to the shortest output; less than `strides`.
         data_format: 'channels_last' or 'channels_first'.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, and all that follow: as in `ProductLayer`.
+        options: those of every `Layer`.
 
     >>> Conv3DTranspose(8, 2, strides=2).compute_output_shape((None, 4, 4, 4, 3))
     (None, 8, 8, 8, 8)
     """
 
     rank = 3
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        output_padding: Any = None,
+        dilation_rate: Any = 1,
+        **options: Any,
+    ) -> None:
+        # Keras has data_format before output_padding over three axes alone.
+        placed = strides, padding, output_padding, data_format, dilation_rate
+        super().__init__(filters, kernel_size, *placed, **options)
+
+
+Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from gpunet import activations, functions
-from gpunet.arguments import positive_integer
+from gpunet.arguments import positive_integer, refuse_unsupported
 from gpunet.layers.layer import Layer, Shape
 from gpunet.layers.product import ProductLayer
 from gpunet.layers.roles import Apply, Product, Role
@@ -19,8 +19,11 @@ class Dense(ProductLayer):
 
     Arguments:
         units: size of the output's last axis.
-        activation, use_bias, kernel_initializer, bias_initializer: as in `ProductLayer`.
-        options: regularizers, and those of every `Layer`.
+        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+        bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: as in
+            `ProductLayer`.
+        lora_rank, lora_alpha, quantization_config: None; they are not supported.
+        options: those of every `Layer`.
 
     >>> Dense(4, activation="relu", input_shape=(8,))
     <Dense 'dense'>
@@ -35,9 +38,26 @@ class Dense(ProductLayer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: None = None,
+        bias_constraint: None = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
         **options: Any,
     ) -> None:
-        super().__init__(activation, use_bias, kernel_initializer, bias_initializer, **options)
+        super().__init__(
+            activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **options,
+        )  # fmt: skip
+        refuse_unsupported(
+            "Dense",
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            quantization_config=quantization_config,
+        )
         self.units = positive_integer(units, "units", "Dense")
 
     def build(self, input_shape: Shape) -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, functions, regularizers
-from gpunet.arguments import positive_integer
+from gpunet.arguments import positive_integer, refuse_unsupported
 from gpunet.layers.convolution import ConvolutionLayer
 from gpunet.layers.layer import Shape, is_training
 from gpunet.layers.roles import Depthwise, Role
 
-__all__ = ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"]
+__all__ = [
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
+]
 
 
 class _Depthwise(ConvolutionLayer):
@@ -39,14 +46,21 @@ class _DepthwiseConv(_Depthwise):
         depthwise_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: None = None,
+        bias_constraint: None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             depth_multiplier, data_format, kernel_size=kernel_size, strides=strides,
             padding=padding, dilation_rate=dilation_rate, activation=activation, use_bias=use_bias,
             kernel_initializer=depthwise_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=depthwise_regularizer, **options,
+            kernel_regularizer=depthwise_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=None,
+            bias_constraint=bias_constraint, **options,
         )  # fmt: skip
+        refuse_unsupported(type(self).__name__, depthwise_constraint=depthwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
         channels = self.known_channels(input_shape)
@@ -70,9 +84,11 @@ class DepthwiseConv1D(_DepthwiseConv):
     Arguments:
         kernel_size, strides, padding, data_format, dilation_rate: as in `Conv1D`.
         depth_multiplier: filters of each channel.
-        activation, use_bias, bias_initializer: as in `ProductLayer`.
+        activation, use_bias, bias_initializer, bias_regularizer, activity_regularizer: as in
+            `ProductLayer`.
         depthwise_initializer, depthwise_regularizer: of the kernel.
-        options: ``bias_regularizer``, and those of every `Layer`.
+        depthwise_constraint, and other constraints: None; constraints are not there yet.
+        options: those of every `Layer`.
 
     >>> DepthwiseConv1D(3, depth_multiplier=2).compute_output_shape((None, 10, 4))
     (None, 8, 8)
@@ -90,9 +106,11 @@ class DepthwiseConv2D(_DepthwiseConv):
     Arguments:
         kernel_size, strides, padding, data_format, dilation_rate: as in `Conv2D`.
         depth_multiplier: filters of each channel.
-        activation, use_bias, bias_initializer: as in `ProductLayer`.
+        activation, use_bias, bias_initializer, bias_regularizer, activity_regularizer: as in
+            `ProductLayer`.
         depthwise_initializer, depthwise_regularizer: of the kernel.
-        options: ``bias_regularizer``, and those of every `Layer`.
+        depthwise_constraint, and other constraints: None; constraints are not there yet.
+        options: those of every `Layer`.
 
     >>> DepthwiseConv2D(3, padding="same").compute_output_shape((None, 28, 28, 8))
     (None, 28, 28, 8)
@@ -123,14 +141,26 @@ class _SeparableConv(_Depthwise):
         bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
         pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: None = None,
+        pointwise_constraint: None = None,
+        bias_constraint: None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             depth_multiplier, data_format, kernel_size=kernel_size, strides=strides,
             padding=padding, dilation_rate=dilation_rate, activation=activation, use_bias=use_bias,
             kernel_initializer=pointwise_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=pointwise_regularizer, **options,
+            kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=None,
+            bias_constraint=bias_constraint, **options,
         )  # fmt: skip
+        refuse_unsupported(
+            type(self).__name__,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+        )
         self.filters = positive_integer(filters, "filters", type(self).__name__)
         self.depthwise_initializer = depthwise_initializer
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
@@ -166,12 +196,14 @@ class SeparableConv1D(_SeparableConv):
         filters: number of output channels.
         kernel_size, strides, padding, data_format, dilation_rate: as in `Conv1D`.
         depth_multiplier: filters of each channel in the depthwise convolution.
-        activation, use_bias, bias_initializer: as in `ProductLayer`.
+        activation, use_bias, bias_initializer, bias_regularizer, activity_regularizer: as in
+            `ProductLayer`.
         depthwise_initializer, depthwise_regularizer: of the kernel (length, channels,
             depth_multiplier).
         pointwise_initializer, pointwise_regularizer: of the kernel (1, channels *
             depth_multiplier, filters).
-        options: ``bias_regularizer``, and those of every `Layer`.
+        depthwise_constraint, and other constraints: None; constraints are not there yet.
+        options: those of every `Layer`.
 
     >>> SeparableConv1D(16, 3).compute_output_shape((None, 10, 4))
     (None, 8, 16)
@@ -187,15 +219,20 @@ class SeparableConv2D(_SeparableConv):
         filters: number of output channels.
         kernel_size, strides, padding, data_format, dilation_rate: as in `Conv2D`.
         depth_multiplier: filters of each channel in the depthwise convolution.
-        activation, use_bias, bias_initializer: as in `ProductLayer`.
+        activation, use_bias, bias_initializer, bias_regularizer, activity_regularizer: as in
+            `ProductLayer`.
         depthwise_initializer, depthwise_regularizer: of the kernel (height, width, channels,
             depth_multiplier).
         pointwise_initializer, pointwise_regularizer: of the kernel (1, 1, channels *
             depth_multiplier, filters).
-        options: ``bias_regularizer``, and those of every `Layer`.
+        depthwise_constraint, and other constraints: None; constraints are not there yet.
+        options: those of every `Layer`.
 
     >>> SeparableConv2D(16, 3, padding="same").compute_output_shape((None, 28, 28, 8))
     (None, 28, 28, 16)
     """
 
     rank = 2
+
+
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D

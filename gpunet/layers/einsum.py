@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpunet import activations, functions, initializers, regularizers
-from gpunet.arguments import positive_integer
+from gpunet.arguments import positive_integer, refuse_unsupported
 from gpunet.layers.layer import Layer, Shape
-from gpunet.layers.product import refuse_unsupported
 
 __all__ = ["EinsumDense"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions, regularizers
-from gpunet.arguments import boolean, positive_integer
+from gpunet.arguments import boolean, positive_integer, refuse_unsupported
 from gpunet.layers.layer import Layer, Shape
-from gpunet.layers.product import refuse_unsupported
 
 __all__ = ["Embedding"]
 

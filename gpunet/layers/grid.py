@@ -9,7 +9,7 @@ from gpunet.arguments import positive_integer
 from gpunet.layers.layer import Shape
 from gpunet.layers.spatial import SpatialLayer
 
-__all__ = ["GridLayer", "each_axis", "in_pairs"]
+__all__ = ["GridLayer", "in_pairs"]
 
 
 class GridLayer(SpatialLayer):
@@ -38,19 +38,6 @@ class GridLayer(SpatialLayer):
 
     def check_input(self, shape: Shape) -> None:
         self.compute_output_shape(shape)
-
-
-def each_axis(value: Any, rank: int, argument: str, where: str) -> tuple[int, ...]:
-    """Return one positive integer for each axis, from one for all or a list.
-
-    >>> each_axis(2, 3, "size", "UpSampling3D")
-    (2, 2, 2)
-    """
-    several = isinstance(value, list | tuple)
-    if several and len(value) != rank:
-        raise ValueError(f"{where}: {argument} must hold {rank} integers, received {value!r}.")
-    sizes = value if several else [value] * rank
-    return tuple(positive_integer(size, argument, where) for size in sizes)
 
 
 def in_pairs(value: Any, rank: int, argument: str, where: str) -> tuple[tuple[int, int], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import symbolic
+from gpunet.arguments import refuse_unsupported
 from gpunet.layers.building import STRINGS, as_sample_shape
 from gpunet.layers.layer import Layer
 from gpunet.symbolic import Symbol
@@ -21,6 +22,7 @@ class InputLayer(Layer):
         shape: of one sample, without the batch; sizes that are not known are None.
         batch_size: None where it is not known, or may vary.
         dtype: of the data: 'float32', 'float64', an integer type or 'bool'.
+        sparse, ragged, input_tensor, optional: None or False; they are not supported.
         batch_shape: the batch size and the shape, in place of both.
         name: for messages, and to give data by name.
         input_shape: an older name of `shape`.
@@ -31,12 +33,19 @@ class InputLayer(Layer):
         shape: Any = None,
         batch_size: int | None = None,
         dtype: Any = None,
+        sparse: None = None,
+        ragged: None = None,
         batch_shape: Any = None,
+        input_tensor: None = None,
+        optional: bool = False,
         name: str | None = None,
         *,
         input_shape: Any = None,
     ) -> None:
         super().__init__(name=name or "input")
+        refuse_unsupported(
+            "Input", sparse=sparse, ragged=ragged, input_tensor=input_tensor, optional=optional
+        )
         shape = input_shape if shape is None else shape
         self.named_by_user = name is not None
         if (shape is None) == (batch_shape is None):
@@ -71,18 +80,25 @@ def Input(
     shape: Any = None,
     batch_size: int | None = None,
     dtype: Any = None,
+    sparse: None = None,
+    ragged: None = None,
     batch_shape: Any = None,
     name: str | None = None,
+    tensor: None = None,
+    optional: bool = False,
 ) -> Symbol:
     """Return the symbol of a model's input, to call layers on, or to stand first in a `Sequential`.
 
     Arguments:
         shape, batch_size, dtype, batch_shape, name: as in `InputLayer`.
+        sparse, ragged, tensor, optional: None or False; they are not supported.
 
     >>> Input((28, 28, 1)).shape
     (None, 28, 28, 1)
     """
-    layer = InputLayer(shape, batch_size, dtype, batch_shape, name)
+    layer = InputLayer(
+        shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name
+    )
     like = Symbol(layer.batch_shape, layer.symbol_dtype)
     symbol = symbolic.record(layer, (), {}, like)
     symbol.name = layer.name

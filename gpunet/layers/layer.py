@@ -52,7 +52,7 @@ class Layer(WeightOwner, Configurable):
         input_dim: for samples of one axis, in place of ``input_shape=(input_dim,)``.
         name: for messages, `summary()` and the paths of weights; by default after the class.
         trainable: False to exclude the layer's weights from training.
-        dtype: of the weights, 'float32' or 'float64'.
+        dtype: of the weights, 'float32', which None stands for, or 'float64'.
         activity_regularizer: a name or instance of `gpunet.regularizers`, or a function of the
             output; its result, divided by the batch size, is added to the loss that is trained.
 
@@ -100,7 +100,7 @@ class Layer(WeightOwner, Configurable):
         input_dim: int | None = None,
         name: str | None = None,
         trainable: bool = True,
-        dtype: Any = "float32",
+        dtype: Any = None,
         activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:

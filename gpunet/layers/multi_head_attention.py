@@ -7,13 +7,12 @@ import string
 from typing import Any
 
 from gpunet import functions, regularizers
-from gpunet.arguments import boolean, integer, positive_integer
+from gpunet.arguments import boolean, integer, positive_integer, refuse_unsupported
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.layers.attention import HIDDEN, as_bools, both, causal_mask
 from gpunet.layers.einsum import EinsumDense
 from gpunet.layers.layer import Layer, Shape
-from gpunet.layers.product import refuse_unsupported
 from gpunet.layers.regularization import Dropout
 
 __all__ = ["GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttention"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import lowered
 from gpunet.layers.layer import Shape
 from gpunet.layers.roles import Pool, Role
 from gpunet.layers.spatial import SpatialLayer
@@ -15,6 +14,12 @@ __all__ = [
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
+    "AvgPool1D",
+    "AvgPool2D",
+    "AvgPool3D",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
@@ -28,14 +33,15 @@ class _Pooling(SpatialLayer):
         strides: Any = None,
         padding: Any = "valid",
         data_format: str | None = None,
+        name: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(data_format, **options)
-        self.pool_size = shapes.integers(pool_size, "pool_size", self.rank)
+        super().__init__(data_format, name=name, **options)
+        self.pool_size = self.each_axis(pool_size, "pool_size")
         self.strides = self.pool_size
         if strides is not None:
-            self.strides = shapes.integers(strides, "strides", self.rank)
-        self.padding = lowered(padding)
+            self.strides = self.each_axis(strides, "strides")
+        self.padding = self.checked_padding(padding)
 
     def build(self, input_shape: Shape) -> None:
         self.compute_output_shape(input_shape)  # a window larger than its input is told here
@@ -145,3 +151,8 @@ class AveragePooling3D(_AveragePooling):
     """
 
     rank = 3
+
+
+AvgPool1D, MaxPool1D = AveragePooling1D, MaxPooling1D
+AvgPool2D, MaxPool2D = AveragePooling2D, MaxPooling2D
+AvgPool3D, MaxPool3D = AveragePooling3D, MaxPooling3D

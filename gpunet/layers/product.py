@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import activations, regularizers
-from gpunet.arguments import boolean
+from gpunet.arguments import boolean, refuse_unsupported
 from gpunet.layers.layer import Layer
 
-__all__ = ["ProductLayer", "refuse_unsupported"]
+__all__ = ["ProductLayer"]
 
 
 class ProductLayer(Layer):
@@ -20,6 +20,8 @@ class ProductLayer(Layer):
         kernel_initializer, bias_initializer: names or instances of `gpunet.initializers`.
         kernel_regularizer, bias_regularizer: names or instances of `gpunet.regularizers`,
             functions, or None.
+        activity_regularizer: of the output, as in `Layer`.
+        kernel_constraint, bias_constraint: None; constraints are not there yet.
         options: those of every `Layer`.
     """
 
@@ -29,18 +31,25 @@ class ProductLayer(Layer):
         use_bias: bool,
         kernel_initializer: Any,
         bias_initializer: Any,
-        *,
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
+        kernel_regularizer: Any,
+        bias_regularizer: Any,
+        activity_regularizer: Any,
+        kernel_constraint: None,
+        bias_constraint: None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(activity_regularizer=activity_regularizer, **options)
         self.activation = activations.get(activation)
         self.use_bias = boolean(use_bias, "use_bias", type(self).__name__)
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        refuse_unsupported(
+            type(self).__name__,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
 
     def add_kernel(
         self, shape: tuple[int, ...], outputs: int | None = None, name: str = "kernel"
@@ -57,18 +66,4 @@ class ProductLayer(Layer):
             size = shape[-1] if outputs is None else outputs
             self.bias = self.add_weight(
                 (size,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer
-            )
-
-
-def refuse_unsupported(where: str, **given: Any) -> None:
-    """Raise `ValueError` for the first of Keras' arguments that is given and not supported.
-
-    >>> refuse_unsupported("Dense", lora_rank=4)
-    Traceback (most recent call last):
-    ValueError: Dense: lora_rank=4 is not supported, only None: leave it out.
-    """
-    for argument, value in given.items():
-        if value is not None and value is not False:
-            raise ValueError(
-                f"{where}: {argument}={value!r} is not supported, only None: leave it out."
             )

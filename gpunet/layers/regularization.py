@@ -201,9 +201,15 @@ class _SpatialDropout(_Noise):
     rank: ClassVar[int]
 
     def __init__(
-        self, rate: float, data_format: Any = None, seed: int | None = None, **options: Any
+        self,
+        rate: float,
+        data_format: Any = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **options: Any,
     ) -> None:
-        super().__init__(rate, seed, **options)
+        super().__init__(rate, seed, name=name, dtype=dtype, **options)
         self.rate = self.amount
         self.data_format = check_data_format(data_format, type(self).__name__)
 
@@ -230,8 +236,15 @@ class SpatialDropout1D(_SpatialDropout):
 
     rank = 1
 
-    def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
-        super().__init__(rate, None, seed, **options)
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(rate, None, seed, name, dtype, **options)
 
     fusion_role = _Noise.fusion_role
 

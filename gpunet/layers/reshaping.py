@@ -59,7 +59,7 @@ class Reshape(Layer):
 class Flatten(Layer):
     """Make each sample one row: (batch, height, width, channels) to (batch, features)."""
 
-    def __init__(self, data_format: str = "channels_last", **options: Any) -> None:
+    def __init__(self, data_format: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.data_format = check_data_format(data_format, "Flatten")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import check_data_format
+from gpunet.arguments import check_data_format, lowered
 from gpunet.layers.layer import Layer, Shape
+from gpunet.primitives import shapes
 
 __all__ = ["SpatialLayer"]
 
@@ -25,6 +26,21 @@ class SpatialLayer(Layer):
     def __init__(self, data_format: str | None, **options: Any) -> None:
         super().__init__(**options)
         self.data_format = check_data_format(data_format, type(self).__name__)
+
+    def each_axis(self, value: Any, argument: str, minimum: int = 1) -> tuple[int, ...]:
+        """Return an argument as an integer for each axis; one integer stands for all."""
+        where = f"{type(self).__name__}: {argument}"
+        return shapes.integers(value, where, self.rank, minimum)
+
+    def checked_padding(self, padding: Any, *others: str) -> Any:
+        """Return 'valid', 'same', or numbers of elements, or another name that is allowed."""
+        found = lowered(padding)
+        if found not in others:
+            try:
+                shapes.split_padding(found, self.rank)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{type(self).__name__}: {error}") from None
+        return found
 
     @property
     def channels_first(self) -> bool:
@@ -81,6 +97,8 @@ class SpatialLayer(Layer):
                 f"{type(self).__name__} was built for inputs of {expected} channels, received "
                 f"{shape[axis]}: shape {tuple(shape)}, data_format={self.data_format!r}."
             )
+        if tuple(shape[1:]) != tuple(self.input_shape[1:]):
+            self.compute_output_shape(shape)  # a window larger than other inputs is told here
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_rank(input_shape)

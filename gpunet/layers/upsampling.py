@@ -7,7 +7,7 @@ from typing import Any
 from gpunet import functions
 from gpunet.arguments import check_choice, lowered, positive_integer
 from gpunet.functions.upsampling import INTERPOLATIONS
-from gpunet.layers.grid import GridLayer, each_axis
+from gpunet.layers.grid import GridLayer
 
 __all__ = ["UpSampling1D", "UpSampling2D", "UpSampling3D"]
 
@@ -17,7 +17,7 @@ class _UpSampling(GridLayer):
 
     def __init__(self, size: Any, data_format: Any = None, **options: Any) -> None:
         super().__init__(data_format, **options)
-        self.size = each_axis(size, self.rank, "size", type(self).__name__)
+        self.size = self.each_axis(size, "size")
 
     def output_size(self, position: int, size: int) -> int:
         return size * self.size[position]

@@ -45,6 +45,7 @@ class AUC(Metric):
         name: str = "auc",
         dtype: Any = None,
         thresholds: Sequence[float] | None = None,
+        *,
         from_logits: bool = False,
     ) -> None:
         super().__init__(dtype, name)

@@ -94,6 +94,7 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
         name: str = "sparse_categorical_crossentropy",
         dtype: Any = None,
         from_logits: bool = False,
+        *,
         axis: int = -1,
     ) -> None:
         options = {"from_logits": from_logits, "axis": axis}

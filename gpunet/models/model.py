@@ -275,7 +275,7 @@ class Model(Preparation):
         if not self._defines("train_step"):
             self._lay_out_parameters()
             self._warn_if_nothing_trains()
-        logs = loops.train_epoch(self, None, batches, CallbackList([], self))
+        logs = loops.train_epoch(self, None, batches, CallbackList([], model=self))
         return as_result(logs, return_dict)
 
     # Evaluating and predicting
@@ -318,7 +318,7 @@ class Model(Preparation):
         self._check_compiled("test_on_batch")
         return_dict = boolean(return_dict, "return_dict", "test_on_batch")
         batches = DataAdapter(self, "test_on_batch").batches(x, y, sample_weight, whole=True)
-        scores = loops.evaluate(self, batches, CallbackList([], self))
+        scores = loops.evaluate(self, batches, CallbackList([], model=self))
         return as_result(scores, return_dict)
 
     def predict(
@@ -354,7 +354,7 @@ class Model(Preparation):
         """Yield callbacks of `evaluate` or `predict`, with the progress line before them."""
         with closing(ProgressLine(verbose)) as progress:
             params = {"verbose": verbose} | batches.params()
-            yield CallbackList([progress, *callbacks], self, params)
+            yield CallbackList([progress, *callbacks], model=self, params=params)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the model's outputs for one batch of inputs, as `predict` does."""

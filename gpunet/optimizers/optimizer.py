@@ -67,6 +67,7 @@ class Optimizer(Configurable):
         self,
         learning_rate: Any = 0.01,
         weight_decay: float | None = None,
+        *,
         name: str | None = None,
         **unknown: Any,
     ) -> None:

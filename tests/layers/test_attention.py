@@ -183,7 +183,7 @@ def test_a_transformer_block_trains() -> None:
         (lambda: layers.MultiHeadAttention(2, 4, flash_attention=True), ValueError, "in tiles"),
         (
             lambda: layers.MultiHeadAttention(2, 4, kernel_constraint="max_norm"),
-            ValueError,
+            NotImplementedError,
             "kernel_constraint='max_norm' is not supported",
         ),
         (

@@ -73,7 +73,7 @@ def test_unknown_sizes_and_the_kernel_s_fans() -> None:
 def test_bad_arguments(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         layers.EinsumDense(*arguments)
-    with pytest.raises(ValueError, match="lora_rank=4 is not supported"):
+    with pytest.raises(NotImplementedError, match="lora_rank=4 is not supported"):
         layers.EinsumDense("ab,bc->ac", 3, lora_rank=4)
 
 

@@ -264,9 +264,9 @@ def test_bad_arguments_are_told_when_the_layer_is_made(make, error, message):
         make()
 
 
-def test_a_bad_padding_is_told_when_the_layer_is_built():
-    with pytest.raises(ValueError, match=r"'conv2d'.*did you mean 'same'"):
-        Conv2D(3, 3, padding="sam")(images(1, 5, 5, 1))
+def test_a_bad_padding_is_told_when_the_layer_is_made():
+    with pytest.raises(ValueError, match=r"Conv2D: .*did you mean 'same'"):
+        Conv2D(3, 3, padding="sam")
 
 
 def test_a_call_that_leaves_the_tape_is_told():

@@ -87,6 +87,14 @@ def cases() -> Iterator[Case]:
         yield "Conv1D", {"filters": 3, "kernel_size": 3, "activation": "relu", **options}, (2, 9, 2)
     yield "Conv2D", {"filters": 3, "kernel_size": 2, "activation": "gelu"}, (2, 5, 6, 2)
     yield "SeparableConv2D", {"filters": 3, "kernel_size": 2, "activation": "tanh"}, (2, 5, 6, 2)
+    for rank in (1, 2, 3):
+        for kind in ("Average", "Max"):
+            for data_format in ("channels_last", "channels_first"):
+                options = {"output_size": drawn(rng, rank, 1, 9), "data_format": data_format}
+                at = shape(rng, rank, 3, data_format)
+                yield f"Adaptive{kind}Pooling{rank}D", options, at
+            even = (2, *(6, 4, 8)[:rank], 3)
+            yield f"Adaptive{kind}Pooling{rank}D", {"output_size": (3, 4, 2)[:rank]}, even
 
 
 CASES = list(cases())
@@ -118,6 +126,17 @@ def test_values_and_gradients(name: str, options: dict[str, Any], at: tuple[int,
     np.testing.assert_allclose(our_x.grad, their_x.grad.numpy(), **bound)
     for mine, weight in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_allclose(mine.grad, weight.value.grad.numpy(), **bound)
+
+
+@pytest.mark.parametrize("kind", ["avg", "max"])
+@pytest.mark.parametrize("sizes", [((7,), (3,)), ((5, 8), (7, 3)), ((3, 5, 4), (2, 2, 3))])
+def test_adaptive_pooling_is_pytorchs(kind: str, sizes: Any) -> None:
+    before, after = sizes
+    x = np.random.default_rng(4).standard_normal((2, 3, *before)).astype("float32")
+    theirs = getattr(torch.nn.functional, f"adaptive_{kind}_pool{len(before)}d")
+    name = f"Adaptive{'Average' if kind == 'avg' else 'Max'}Pooling{len(before)}D"
+    ours = getattr(layers, name)(after, "channels_first")
+    np.testing.assert_allclose(ours(x).numpy(), theirs(torch.tensor(x), after), **CLOSE)
 
 
 def test_average_pooling_same_counts_no_padding() -> None:

@@ -289,3 +289,37 @@ def test_the_same_script_trains_alike(name):
         np.testing.assert_allclose(values, expected[key], rtol=1e-4, err_msg=key)
     for a, b in zip(ours_after, after, strict=True):
         np.testing.assert_allclose(a, b, atol=3e-5)
+
+
+CONVOLUTIONS = {
+    "plain": {},
+    "same": {"padding": "same", "return_sequences": True, "return_state": True},
+    "strided": {"strides": 2, "go_backwards": True, "return_sequences": True},
+    "first": {"data_format": "channels_first", "return_state": True, "go_backwards": True},
+    "dilated": {"dilation_rate": 2, "use_bias": False, "activation": "relu"},
+}
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_convolutional_memory(rank, case):
+    options = {"kernel_size": (2, 3, 2)[:rank], **CONVOLUTIONS[case]}
+    at = (2, 3, 2, *(4, 6, 4)[:rank]) if case == "first" else (2, 3, *(4, 6, 4)[:rank], 2)
+    x = np.random.default_rng(rank).standard_normal(at).astype("float32")
+    for mask in (None, [[1, 0, 1], [0, 1, 1]]):
+        compare(lambda layers: getattr(layers, f"ConvLSTM{rank}D")(3, **options), x, mask)
+
+
+def test_states_of_convolutional_memory():
+    draw = np.random.default_rng(4)
+    x = draw.standard_normal((2, 3, 5, 6, 2)).astype("float32")
+    states = [draw.standard_normal((2, 4, 4, 3)).astype("float32") for _ in range(2)]
+    compare(lambda layers: layers.ConvLSTM2D(3, (2, 3), return_state=True), x, states=states)
+    ours, theirs = (ls.ConvLSTM2D(3, (2, 3), stateful=True) for ls in (gpunet.layers, keras.layers))
+    ours.build(x.shape)
+    theirs.build(x.shape)
+    drawn_weights(theirs)
+    ours.set_weights(theirs.get_weights())
+    for _ in range(3):
+        a, b = ours(x).numpy(), theirs(torch.tensor(x)).detach().numpy()
+        np.testing.assert_allclose(a, b, atol=1e-5)

@@ -136,6 +136,20 @@ def of_any_rank() -> Model:
     return Model(x, Dense(3, activation="softmax")(layers.Concatenate()(ends)))
 
 
+def of_given_size() -> Model:
+    """Pooling to a size, where it divides the input's and where not, and convolutional memory."""
+    x = Input(X.shape[1:])
+    ends = []
+    for rank, shape, size in ((1, (36, 2), 5), (2, (6, 6, 2), (3, 4)), (3, (4, 6, 3, 1), 2)):
+        average = getattr(layers, f"AdaptiveAveragePooling{rank}D")
+        largest = getattr(layers, f"AdaptiveMaxPooling{rank}D")
+        memory = getattr(layers, f"ConvLSTM{rank}D")
+        y = largest(size)(average((3, 6, 3)[:rank])(Reshape(shape)(x)))
+        y = Reshape((1, *y.shape[1:]))(y)
+        ends.append(Flatten()(memory(2, 2, padding="same", recurrent_dropout=0.1, seed=rank)(y)))
+    return Model(x, Dense(3, activation="softmax")(layers.Concatenate()(ends)))
+
+
 class Mixed(Model):
     """A model of one's own, by operators, functions, NumPy's functions and indexing."""
 
@@ -244,10 +258,13 @@ def preparing() -> Model:
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
     "merging": merging, "normalizing": normalizing, "of sequences": of_sequences,
-    "of any rank": of_any_rank, "recurrent": recurrent, "attending": attending,
-    "preparing": preparing,
+    "of any rank": of_any_rank, "of given size": of_given_size, "recurrent": recurrent,
+    "attending": attending, "preparing": preparing,
 }  # fmt: skip
 USED_LAYERS = {
+    "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D",
+    "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "ConvLSTM1D",
+    "ConvLSTM2D", "ConvLSTM3D",
     "Activation", "ActivityRegularization", "Add", "AdditiveAttention", "AlphaDropout", "Attention",
     "Average", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "BatchNormalization",
     "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403
 from gpunet.layers.recurrent.cells import *
+from gpunet.layers.recurrent.convolutional import *
 from gpunet.layers.recurrent.rnn import *
 from gpunet.layers.recurrent.sequences import *
 from gpunet.layers.recurrent.stacked import *

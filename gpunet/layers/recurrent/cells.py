@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import activations, functions, initializers, random, regularizers
-from gpunet.arguments import boolean, number, positive_integer
+from gpunet.arguments import boolean, number, positive_integer, refuse_unsupported
 from gpunet.autograd import Tensor
 from gpunet.backend import array_module, get_array_module
 from gpunet.layers.layer import Layer, Shape, is_training
@@ -72,7 +72,7 @@ class RecurrentCell(Layer):
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
-        refuse_options(
+        refuse_unsupported(
             where,
             kernel_constraint=kernel_constraint,
             recurrent_constraint=recurrent_constraint,
@@ -137,10 +137,14 @@ class RecurrentCell(Layer):
     def call(self, inputs: Any, states: Any) -> Any:  # type: ignore[override]
         is_list = isinstance(states, list | tuple)
         given = list(states) if is_list else [states]
-        check_states(given, [(len(inputs), self.units)] * self.state_count, type(self).__name__)
+        check_states(given, [self.state_shape(inputs)] * self.state_count, type(self).__name__)
         given = [self._as_tensor(state) for state in given]
         output, after = self.step(inputs, given, self.dropout_masks(inputs))
         return output, (after if is_list else after[0])
+
+    def state_shape(self, inputs: Any) -> tuple[int, ...]:
+        """Return the shape of each state beside inputs of one time step."""
+        return inputs.shape[0], self.units
 
     def step(self, inputs: Tensor, states: list[Tensor], masks: Masks) -> tuple[Tensor, list[Any]]:
         """Return the output and the next states.
@@ -152,18 +156,24 @@ class RecurrentCell(Layer):
         """
         raise NotImplementedError
 
+    def multiply(self, x: Any, kernel: Any, recurrent: bool) -> Tensor:
+        """Return the product with (some columns of) the kernel or the recurrent kernel."""
+        return functions.matmul(x, kernel)
+
     def project(self, x: Any, kernel: Any, mask: Any) -> Tensor:
-        """Return ``x @ kernel``, with x times the mask, or times one for each gate."""
+        """Return the product with x times the mask, or times one for each gate."""
+        recurrent = kernel is self.recurrent_kernel
         if not isinstance(mask, list):
-            return functions.matmul(x if mask is None else x * mask, kernel)
+            return self.multiply(x if mask is None else x * mask, kernel, recurrent)
         parts = [self._columns(kernel, gate) for gate in range(self.gates)]
-        products = [functions.matmul(x * m, part) for m, part in zip(mask, parts, strict=True)]
+        pairs = zip(mask, parts, strict=True)
+        products = [self.multiply(x * factors, part, recurrent) for factors, part in pairs]
         return functions.concatenate(products, axis=-1)
 
     def _columns(self, x: Any, first: int, stop: int | None = None) -> Any:
         """Return the columns of a gate, or of several."""
         stop = first + 1 if stop is None else stop
-        return x[:, first * self.units : stop * self.units]
+        return x[..., first * self.units : stop * self.units]
 
     def dropout_masks(self, inputs: Any) -> Masks:
         """Draw factors of the inputs and the states; None where nothing is dropped now.
@@ -173,7 +183,7 @@ class RecurrentCell(Layer):
         """
         if not is_training() or not (self.dropout or self.recurrent_dropout):
             return None
-        sizes = inputs.shape, (inputs.shape[0], self.units)
+        sizes = inputs.shape, self.state_shape(inputs)
         rates = self.dropout, self.recurrent_dropout
         first, second = (self._draw(inputs, s, r) for s, r in zip(sizes, rates, strict=True))
         return first, second
@@ -183,10 +193,8 @@ class RecurrentCell(Layer):
             return None
         ones = get_array_module(like.value).ones(shape, like.dtype)
         each = self.implementation == 1 and self.gates > 1
-        drawn = [
-            functions.dropout(ones, self._next_key(), rate=rate)
-            for _ in range(self.gates if each else 1)
-        ]
+        keys = (self._next_key() for _ in range(self.gates if each else 1))
+        drawn = [functions.dropout(ones, key, rate=rate) for key in keys]
         return drawn if each else drawn[0]
 
     def _next_key(self) -> Any:
@@ -367,15 +375,6 @@ class GRUCell(RecurrentCell):
             for gate in (0, 1)
         )
         return z, r
-
-
-def refuse_options(where: str, **given: Any) -> None:
-    """Raise `NotImplementedError` for an option of Keras that is given and not supported."""
-    for name, value in given.items():
-        if value is not None:
-            raise NotImplementedError(
-                f"{where}: {name} is not supported, received {value!r}: leave it out, or give None."
-            )
 
 
 def check_states(states: list[Any], shapes: list[tuple[int, ...]], where: str) -> None:

@@ -145,6 +145,8 @@ class RNN(Layer):
                 f"{type(self).__name__} expects a mask of shape (batch, time), "
                 f"{sequences.shape[:2]}, received {mask.shape}."
             )
+        if mask is not None and mask.shape != sequences.shape[:2]:  # 1 where it is the same for all
+            mask = get_array_module(mask).broadcast_to(mask, sequences.shape[:2]).copy()
         states = self._first_states(sequences, initial_state)
         output, states = self.run_steps(sequences, states, mask)
         if self.stateful:

@@ -10,34 +10,22 @@ from gpunet.layers.recurrent.rnn import RNN
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
 
-_CELL_OPTIONS = (
-    "kernel_regularizer", "recurrent_regularizer", "bias_regularizer", "kernel_constraint",
-    "recurrent_constraint", "bias_constraint", "dropout", "recurrent_dropout", "seed",
-    "implementation", "reset_after",
-)  # fmt: skip
-
 
 class _Sequence(RNN):
     """An `RNN` of a cell of its own.
 
     Arguments:
-        cell_type: of the cell.
-        arguments: of the cell, in order.
+        cell: one of gpunet's.
         use_cudnn: accepted as in Keras: gpunet has kernels of its own.
-        options: of the cell and of the layer.
+        options: of the layer.
     """
 
-    def __init__(
-        self, cell_type: type[RecurrentCell], arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> None:
-        use_cudnn = options.pop("use_cudnn", "auto")
+    def __init__(self, cell: RecurrentCell, use_cudnn: Any = "auto", **options: Any) -> None:
         if use_cudnn not in ("auto", True, False):
             raise ValueError(
                 f"{type(self).__name__}: use_cudnn must be 'auto', True or False, received "
                 f"{use_cudnn!r}."
             )
-        of_cell = {name: options.pop(name) for name in _CELL_OPTIONS if name in options}
-        cell = cell_type(*arguments, dtype=options.get("dtype", "float32"), **of_cell)
         super().__init__(cell, **options)
 
     @property
@@ -72,10 +60,39 @@ class SimpleRNN(_Sequence):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        *,
+        implementation: int = 2,
         **options: Any,
     ) -> None:
-        initial = kernel_initializer, recurrent_initializer, bias_initializer
-        super().__init__(SimpleRNNCell, (units, activation, use_bias, *initial), options)
+        cell = SimpleRNNCell(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout,
+            seed=seed, implementation=implementation,
+            dtype=options.get("dtype"),
+        )  # fmt: skip
+        super().__init__(
+            cell, return_sequences=return_sequences, return_state=return_state,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
+            activity_regularizer=activity_regularizer, **options,
+        )  # fmt: skip
 
 
 class LSTM(_Sequence):
@@ -101,11 +118,41 @@ class LSTM(_Sequence):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: Any = "auto",
+        *,
+        implementation: int = 2,
         **options: Any,
     ) -> None:
-        initial = kernel_initializer, recurrent_initializer, bias_initializer, unit_forget_bias
-        arguments = units, activation, recurrent_activation, use_bias, *initial
-        super().__init__(LSTMCell, arguments, options)
+        cell = LSTMCell(
+            units, activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, unit_forget_bias,
+            kernel_regularizer=kernel_regularizer, recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout,
+            seed=seed, implementation=implementation,
+            dtype=options.get("dtype"),
+        )  # fmt: skip
+        super().__init__(
+            cell, use_cudnn, return_sequences=return_sequences, return_state=return_state,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
+            activity_regularizer=activity_regularizer, **options,
+        )  # fmt: skip
 
 
 class GRU(_Sequence):
@@ -127,8 +174,38 @@ class GRU(_Sequence):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: Any = "auto",
+        *,
+        implementation: int = 2,
         **options: Any,
     ) -> None:
-        initial = kernel_initializer, recurrent_initializer, bias_initializer
-        arguments = units, activation, recurrent_activation, use_bias, *initial
-        super().__init__(GRUCell, arguments, options)
+        cell = GRUCell(
+            units, activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout,
+            seed=seed, implementation=implementation, reset_after=reset_after,
+            dtype=options.get("dtype"),
+        )  # fmt: skip
+        super().__init__(
+            cell, use_cudnn, return_sequences=return_sequences, return_state=return_state,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
+            activity_regularizer=activity_regularizer, **options,
+        )  # fmt: skip

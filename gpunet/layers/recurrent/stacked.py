@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.layers.layer import Layer, Shape
-from gpunet.layers.recurrent.cells import RecurrentCell
+from gpunet.layers.recurrent.cells import RecurrentCell, check_states
 
 __all__ = ["StackedRNNCells"]
 
@@ -54,6 +54,13 @@ class StackedRNNCells(Layer):
             input_shape = (input_shape[0], output_size(cell))
 
     def call(self, inputs: Any, states: Any) -> Any:  # type: ignore[override]
+        for cell, state in zip(self.cells, states, strict=False):
+            if isinstance(cell, RecurrentCell):
+                check_states(
+                    list(state) if isinstance(state, list | tuple) else [state],
+                    [cell.state_shape(inputs)] * cell.state_count,
+                    f"StackedRNNCells: {type(cell).__name__}",
+                )
         return self.step(inputs, states, draw_masks(self, inputs))
 
     def _cast(self, x: Any) -> Any:

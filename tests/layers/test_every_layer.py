@@ -1,0 +1,99 @@
+"""What holds for every layer: gradients, configurations, copies and shapes.
+
+A new layer gets its line in `layer_examples.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpunet import check_gradients, functions, layers
+from gpunet.autograd import no_grad
+from gpunet.symbolic import flatten
+from tests.layers.layer_examples import EXAMPLES
+
+NO_EXAMPLE = {"Layer": "the base of the others, which has no call"}
+NO_GRADIENT: dict[str, str] = {}  # class: reason
+NOT_IN_TRAINING = {
+    "SpectralNormalization": "each call in training goes on from the vectors of the one before",
+}
+
+every_layer = pytest.mark.parametrize("name", EXAMPLES)
+
+
+def test_every_layer_has_an_example_or_a_reason() -> None:
+    found = [getattr(layers, name) for name in layers.__all__]
+    names = {kind.__name__ for kind in found if inspect.isclass(kind)}
+    assert names == EXAMPLES.keys() | NO_EXAMPLE.keys()
+    assert not EXAMPLES.keys() & NO_EXAMPLE.keys()
+    assert EXAMPLES.keys() >= NO_GRADIENT.keys() | NOT_IN_TRAINING.keys()
+
+
+class Joined:
+    """A layer whose outputs are one row of numbers, with its weights."""
+
+    def __init__(self, name: str, layer: Any) -> None:
+        self.layer, self.example = layer, EXAMPLES[name]
+        self.generators = getattr(layer, "generators", ())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.layer, name)
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        outputs = flatten(self.example.call(self.layer, *inputs, **options))
+        return functions.concatenate([functions.reshape(y, (-1,)) for y in outputs])
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in NO_GRADIENT])
+def test_gradients(name: str, training: bool) -> None:
+    if training and name in NOT_IN_TRAINING:
+        pytest.skip(NOT_IN_TRAINING[name])
+    example = EXAMPLES[name]
+    layer, inputs = example.make("float64"), example.arrays("float64")
+    example.call(layer, *inputs)
+    draw = np.random.default_rng(3)
+    for weight in layer.trainable_weights:  # zeros as initial biases would hide errors
+        weight.value[...] += draw.normal(0, 0.3, weight.shape)
+    check_gradients(Joined(name, layer), *inputs, training=training)
+
+
+def values(name: str, layer: Any) -> list[Any]:
+    with no_grad():
+        outputs = EXAMPLES[name].call(layer, *EXAMPLES[name].arrays())
+    return [y.numpy() for y in flatten(outputs)]
+
+
+@every_layer
+def test_configuration_copy_and_pickle(name: str) -> None:
+    layer = EXAMPLES[name].make(name="mine")
+    expected = values(name, layer)
+    twin = type(layer).from_config(layer.get_config())
+    assert twin.name == "mine"
+    assert twin.get_config().keys() == layer.get_config().keys()
+    values(name, twin)
+    twin.set_weights(layer.get_weights())
+    for other in (twin, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        for a, b in zip(values(name, other), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert list(other.weight_paths()) == list(layer.weight_paths())
+
+
+@every_layer
+def test_repr(name: str) -> None:
+    assert repr(EXAMPLES[name].make(name="mine")) == f"<{name} 'mine'>"
+
+
+@every_layer
+def test_symbols_have_the_shapes_of_arrays(name: str) -> None:
+    example = EXAMPLES[name]
+    symbols = flatten(example.call(example.make(), *example.symbols()))
+    arrays = flatten(example.call(example.make(), *example.arrays()))
+    assert [s.shape for s in symbols] == [(None, *y.shape[1:]) for y in arrays]
+    assert [s.dtype for s in symbols] == [y.dtype for y in arrays]
