@@ -33,8 +33,7 @@ class Library:
             tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
         self.keras: Any = importlib.import_module(library)
         self.versions = {library: self.keras.__version__}
-        seed = self.keras.random.seed if library == "gpunet" else self.keras.utils.set_random_seed
-        seed(0)
+        self.keras.utils.set_random_seed(0)
 
     def training(self, case: Case) -> dict[str, Variant]:
         model = network(self.keras, case.label)
