@@ -15,6 +15,6 @@ from gpunet.utils.timeseries import timeseries_dataset_from_array
 __all__ = [
     "Dataset", "PyDataset", "Sequence", "array_to_img", "audio_dataset_from_directory",
     "image_dataset_from_directory", "img_to_array", "load_img", "normalize", "pad_sequences",
-    "save_img", "set_random_seed", "split_dataset", "text_dataset_from_directory", "timeseries_dataset_from_array",
-    "to_categorical",
+    "save_img", "set_random_seed", "split_dataset", "text_dataset_from_directory",
+    "timeseries_dataset_from_array", "to_categorical",
 ]  # fmt: skip
