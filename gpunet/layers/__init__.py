@@ -3,8 +3,10 @@
 # ruff: noqa: F403
 from gpunet.layers.activation import *
 from gpunet.layers.attention import *
+from gpunet.layers.augmentation import *
 from gpunet.layers.batch_normalization import *
 from gpunet.layers.borders import *
+from gpunet.layers.color_augmentation import *
 from gpunet.layers.convolution import *
 from gpunet.layers.convolution_transpose import *
 from gpunet.layers.dense import *
@@ -17,8 +19,10 @@ from gpunet.layers.lambdas import *
 from gpunet.layers.layer import Layer as Layer
 from gpunet.layers.masking import *
 from gpunet.layers.merging import *
+from gpunet.layers.mixing import *
 from gpunet.layers.multi_head_attention import *
 from gpunet.layers.normalization import *
+from gpunet.layers.pipeline import *
 from gpunet.layers.pooling import *
 from gpunet.layers.preprocessing import *
 from gpunet.layers.recurrent import *
