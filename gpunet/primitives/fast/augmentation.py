@@ -23,7 +23,7 @@ from gpunet.primitives.fast.compile import (
 )
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.memory import NO_FLOATS, flat
-from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.simd import get, put, take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import FARTHEST, FILL_MODES, Warp
 from gpunet.primitives.reference.memory import empty
@@ -137,7 +137,7 @@ def _color_row(channels: int, colors: Array, image: int, out: Array) -> None:
         at = (image * channels + c) * 2
         factor, offset = colors[at], colors[at + 1]
         for k in range(c, out.size, channels):
-            out[k] = out[k] * factor + offset
+            put(out, k, get(out, k) * factor + offset)
 
 
 @helper
@@ -157,9 +157,15 @@ def _is_whole(number: np.float32) -> bool:
 @helper
 def _continued(place: int, size: int, fill_mode: int) -> int:
     """Return the place in range(size) that stands for one past the border."""
+    if 0 <= place < size:  # a division takes longer than the rest
+        return place
     if fill_mode == WRAP:
         return place % size
     if fill_mode == REFLECT:
+        if -size <= place < 0:
+            return -1 - place
+        if size <= place < 2 * size:
+            return 2 * size - 1 - place
         folded = place % (2 * size)
         return min(folded, 2 * size - 1 - folded)
     return min(max(place, 0), size - 1)
@@ -190,7 +196,7 @@ def _copy_row(
             j = _continued(j, sizes.width, sizes.fill_mode)
         at = (line + j) * channels
         for c in range(channels):
-            out[to + c] = np.float32(x[at + c])
+            put(out, to + c, np.float32(get(x, at + c)))
 
 
 @helper
@@ -216,44 +222,55 @@ def _sample_row(
             depth = matrix[6] * place + matrix[7] * np.float32(row) + one
             v, u = v / depth, u / depth
         v, u = _within_reach(v), _within_reach(u)
-        if bilinear:
-            left, top = np.floor(v), np.floor(u)
-        else:
-            left, top = np.rint(v), np.rint(u)
-        j, i = np.int64(left), np.int64(top)
-        right, down = v - left, u - top
-        if bilinear and 0 <= i < height - 1 and 0 <= j < width - 1:
+        j, i = _below(v), _below(u)
+        right, down = v - np.float32(j), u - np.float32(i)
+        if not bilinear:
+            j, i = _nearest(j, right), _nearest(i, down)
+            right, down = np.float32(0), np.float32(0)
+        if 0 <= i < height - 1 and 0 <= j < width - 1:
             at = (i * width + j) * channels
             under = at + width * channels
             for c in range(channels):
-                above = _between(x[at + c], x[at + channels + c], right)
-                below = _between(x[under + c], x[under + channels + c], right)
-                out[to + c] = _between(above, below, down)
-        elif bilinear:
-            for c in range(channels):
-                above = _between(
-                    _pixel(sizes, fill, x, i, j, c), _pixel(sizes, fill, x, i, j + 1, c), right
-                )
-                below = _between(
-                    _pixel(sizes, fill, x, i + 1, j, c),
-                    _pixel(sizes, fill, x, i + 1, j + 1, c),
-                    right,
-                )
-                out[to + c] = _between(above, below, down)
+                first = _between(get(x, at + c), get(x, at + channels + c), right)
+                second = _between(get(x, under + c), get(x, under + channels + c), right)
+                put(out, to + c, _between(first, second, down))
         else:
+            above = _place(sizes, i, j), _place(sizes, i, j + bilinear)
+            below = _place(sizes, i + bilinear, j), _place(sizes, i + bilinear, j + bilinear)
             for c in range(channels):
-                out[to + c] = _pixel(sizes, fill, x, i, j, c)
+                first = _between(_at(x, above[0], c, fill), _at(x, above[1], c, fill), right)
+                second = _between(_at(x, below[0], c, fill), _at(x, below[1], c, fill), right)
+                put(out, to + c, _between(first, second, down))
 
 
 @helper
-def _pixel(sizes: Sizes, fill: np.float32, x: Array, i: int, j: int, c: int) -> np.float32:
-    """Return a channel of a pixel that may be past the border."""
+def _below(place: np.float32) -> int:
+    """Return the integer at or below a place."""
+    cut = np.int64(place)
+    return cut - np.int64(np.float32(cut) > place)
+
+
+@helper
+def _nearest(below: int, rest: np.float32) -> int:
+    """Return the nearest integer, of two the even one."""
+    half = np.float32(0.5)
+    return below + np.int64(rest > half or (rest == half and below % 2 != 0))
+
+
+@helper
+def _place(sizes: Sizes, i: int, j: int) -> int:
+    """Return where a pixel that may be past the border is, -1 for the constant."""
     if not (0 <= i < sizes.height and 0 <= j < sizes.width):
         if sizes.fill_mode == CONSTANT:
-            return fill
+            return -1
         i = _continued(i, sizes.height, sizes.fill_mode)
         j = _continued(j, sizes.width, sizes.fill_mode)
-    return np.float32(x[(i * sizes.width + j) * sizes.channels + c])
+    return (i * sizes.width + j) * sizes.channels
+
+
+@helper
+def _at(x: Array, place: int, c: int, fill: np.float32) -> np.float32:
+    return fill if place < 0 else np.float32(get(x, place + c))
 
 
 @helper
