@@ -272,10 +272,9 @@ def _turned(below: Array, hues: Array) -> Array:
 def posterize(x: Array, bits: Array, value_range: Bounds, dtype: Any) -> Array:
     """Return images with `bits` (batch,) of 8 left of each value."""
     xp, (low, high) = get_array_module(x), value_range
-    bytes_ = ((x.astype(dtype, copy=False) - low) * (255 / (high - low))).astype("uint8")
-    steps = _per_image(2 ** (8 - bits.astype("int64")))
-    cut = xp.floor_divide(bytes_, steps) * steps
-    return (cut * ((high - low) / 255) + low).astype(dtype, copy=False)
+    scaled = xp.clip((x.astype(dtype, copy=False) - low) * (255 / (high - low)), 0, 255)
+    steps = _per_image(2.0 ** (8 - xp.floor_divide(bits, 1))).astype(scaled.dtype)
+    return xp.floor_divide(scaled, steps) * steps * ((high - low) / 255) + low
 
 
 def solarize(

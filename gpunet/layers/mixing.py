@@ -182,4 +182,5 @@ class RandomErasing(RandomImageLayer):
         if self.fill:
             return images_by.constant_color(images, self.fill)
         noise = images_by.drawn_normal(images, key, images.shape, images.dtype)
-        return (noise * self.value_bounds[1]).clip(*self.value_bounds)
+        low, high = self.value_bounds
+        return get_array_module(noise).clip(noise * high, low, high)
