@@ -7,6 +7,9 @@
 //          pixels it is interpolated along rows, then down, past the border as FILL_MODE says.
 //          Channel k then becomes value * colors[n, k, 0] + colors[n, k, 1], clipped to
 //          [low, high]. Products and sums are rounded one by one: the bits are NumPy's.
+//          recolor_images: channel k of red, green and blue lacks L - x[k] of the largest, L, which
+//          grows with how far the hue is from the channel's own; hues are turned, and what lacks is
+//          scaled, up to L.
 //          uniform: y[k] = (32-bit number k of the key >> 8) / 2**24.
 //
 // Layout:  x is (batch, height, width, channels) of type D, y (batch, out_height, out_width,
@@ -14,7 +17,7 @@
 //          (batch, channels). All contiguous. key is (2,), read on the device, so that a captured
 //          step can be replayed with a new key.
 //
-// Threads: one-dimensional. warp_images is grid-stride, a thread takes all channels of a pixel of
+// Threads: one-dimensional. warp_images and recolor_images are grid-stride, a thread takes all channels of a pixel of
 //          the result; neighbours take neighbouring pixels. image_means has a block for each
 //          channel of each image, whose threads add float64 sums in a fixed order. uniform is
 //          grid-stride; thread k makes random block k, 8 numbers.
@@ -154,6 +157,46 @@ extern "C" __global__ void image_means(
         __syncthreads();
     }
     if (threadIdx.x == 0) means[blockIdx.x] = narrow<T>(static_cast<A>(sums[0] / pixels));
+}
+
+// Return what a channel lacks that is `distance` sixths of the circle from its own hue.
+__device__ inline A lack(A distance) {
+    distance = distance > 3 ? distance - 6 : distance;
+    distance = distance < -3 ? distance + 6 : distance;
+    const A past = (distance < 0 ? -distance : distance) - 1;
+    return past < 0 ? A(0) : past > 1 ? A(1) : past;
+}
+
+extern "C" __global__ void recolor_images(
+    const int64 count, const int64 image, const A low, const D* x, const A* colors, T* y
+) {
+    for (int64 pixel = thread_index(); pixel < count; pixel += thread_count()) {
+        const A* color = colors + pixel / image * 2;
+        const A turn = rounded_product(color[0], 6);
+        A values[3];
+#pragma unroll
+        for (int k = 0; k < 3; ++k) values[k] = in_accumulator(x[pixel * 3 + k]) - low;
+        const A first = values[0], second = values[1], third = values[2];
+        const A larger = first > second ? first : second;
+        const A largest = larger > third ? larger : third;
+        const A smaller = first < second ? first : second;
+        const A spread = largest - (smaller < third ? smaller : third);
+        if (spread > 0) {
+            const A whole = largest / spread, scale = color[1] < whole ? color[1] : whole;
+            const A red = (largest - first) / spread, green = (largest - second) / spread;
+            const A blue = (largest - third) / spread;
+            const A hue = turn +
+                (red <= 0 ? blue - green : green <= 0 ? red - blue + 2 : green - red + 4);
+#pragma unroll
+            for (int k = 0; k < 3; ++k) {
+                const A lacks = turn != 0 ? rounded_product(spread, lack(hue - 2 * k))
+                                          : largest - values[k];
+                values[k] = largest - rounded_product(lacks, scale);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < 3; ++k) y[pixel * 3 + k] = narrow<T>(values[k] + low);
+    }
 }
 
 extern "C" __global__ void uniform(const int64 count, const uint64* key, T* y) {

@@ -234,39 +234,20 @@ def grayscale(x: Array, chosen: Array, dtype: Any) -> Array:
     return xp.where(_per_image(chosen), red + green + blue, x)
 
 
-def hue_and_saturation(x: Array, hues: Array | None, saturations: Array | None) -> Array:
+def hue_and_saturation(
+    x: Array, hues: Array | None, saturations: Array | None, low: float, dtype: Any
+) -> Array:
     """Return images of red, green and blue with other hues and saturations.
 
     Arguments:
-        x: (batch, height, width, 3), at least 0.
-        hues: parts of the circle of colors to turn by, (batch,).
-        saturations: factors of the saturation, which stays below 1, (batch,).
+        x: (batch, height, width, 3), at least `low`.
+        hues: turns of the circle of colors, (batch,), or None.
+        saturations: factors of the saturation, which is 1 at most, (batch,), or None.
+        low: the value of black.
+        dtype: of the result.
     """
-    xp = get_array_module(x)
-    largest = x.max(axis=3, keepdims=True)
-    spread = largest - x.min(axis=3, keepdims=True)
-    below = largest - x  # what each channel lacks
-    if hues is not None:
-        below = spread * _turned(below / xp.where(spread > 0, spread, 1), hues.astype(x.dtype))
-    if saturations is not None:
-        whole = xp.where(spread > 0, largest / xp.where(spread > 0, spread, 1), 0)
-        below = below * xp.minimum(_per_image(saturations.astype(x.dtype)), whole)
-    return largest - below
-
-
-def _turned(below: Array, hues: Array) -> Array:
-    """Return what the channels lack, as parts of the spread, after a turn of the hue.
-
-    Along the circle, in sixths, red lacks nothing within 1 of 0, all from 2 to 4; green and blue
-    likewise about 2 and 4.
-    """
-    xp = get_array_module(below)
-    red, green, blue = (below[..., c] for c in range(3))
-    hue = xp.where(red <= 0, blue - green, xp.where(green <= 0, 2 + red - blue, 4 + green - red))
-    hue = hue + 6 * hues[:, None, None]
-    centers = xp.arange(3).astype(below.dtype) * 2
-    distance = xp.remainder(hue[..., None] - centers + 3, 6) - 3
-    return xp.clip(xp.absolute(distance) - 1, 0, 1)
+    colors = _matrices(x, 0 if hues is None else hues, 1 if saturations is None else saturations)
+    return primitives.recolor_images(x, colors, low=low, dtype=dtype)
 
 
 def posterize(x: Array, bits: Array, value_range: Bounds, dtype: Any) -> Array:

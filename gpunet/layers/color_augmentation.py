@@ -123,11 +123,8 @@ class _HueAndSaturation(_OfColors):
     value_bounds: tuple[float, float]
 
     def recolored(self, images: Array, hues: Array | None, saturations: Array | None) -> Array:
-        low, _ = self.value_bounds
-        images = images.astype(self.result_dtype(images), copy=False)
-        images = images - low if low else images
-        images = images_by.hue_and_saturation(images, hues, saturations)
-        return images + low if low else images
+        low, dtype = self.value_bounds[0], self.result_dtype(images)
+        return images_by.hue_and_saturation(images, hues, saturations, low, dtype)
 
 
 class RandomSaturation(_HueAndSaturation):

@@ -1,4 +1,4 @@
-"""Augmentation of images: affine and projective warps with colour, their numbers and means."""
+"""Augmentation of images: warps, colors, means of channels, and the numbers they are drawn by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunet.primitives.checks import check_shape
 from gpunet.primitives.geometry import FILL_MODES, INTERPOLATIONS, Warp
 from gpunet.primitives.twins import twins_of
 
-__all__ = ["image_means", "uniform_like", "warp_images"]
+__all__ = ["image_means", "recolor_images", "uniform_like", "warp_images"]
 
 Array = Any
 
@@ -112,6 +112,34 @@ def image_means(x: Array, *, dtype: Any = None) -> Array:
             f"{x.shape}."
         )
     return twins.image_means(x, result_dtype("image_means", x, dtype))
+
+
+def recolor_images(x: Array, colors: Array, *, low: float = 0.0, dtype: Any = None) -> Array:
+    """Return images of red, green and blue with other hues and saturations.
+
+    Arguments:
+        x: (batch, height, width, 3), of any type of numbers.
+        colors: (batch, 2): how far to turn the hue, in turns of the circle of colors from -1/2 to
+            1/2; and the factor of the saturation, which is 1 at most.
+        low: the value of black; white is any larger one.
+        dtype: of the result; by default that of `x`, for integers float32.
+
+    Raises:
+        TypeError, ValueError: an argument is malformed or does not fit the others.
+
+    >>> import numpy as np
+    >>> red = np.array([[[[8.0, 0.0, 0.0]]]])
+    >>> recolor_images(red, np.array([[1 / 3, 0.5]])).ravel()
+    array([4., 8., 4.])
+    """
+    twins = twins_of("recolor_images", x, colors, any_numbers=True)
+    if x.ndim != 4 or x.shape[3] != 3:
+        raise ValueError(
+            "recolor_images: expected images of shape (batch, height, width, 3), received "
+            f"{x.shape}."
+        )
+    check_shape("recolor_images", "colors", colors.shape, (len(x), 2))
+    return twins.recolor_images(x, colors, float(low), result_dtype("recolor_images", x, dtype))
 
 
 def uniform_like(x: Array, key: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import os
 import subprocess
 import sys
@@ -104,6 +105,31 @@ def test_every_twin_gives_the_same_means(kind: str) -> None:
     for other in found[1:]:
         assert other.tobytes() == found[0].tobytes()
     np.testing.assert_allclose(found[0], x.mean((1, 2), dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+@pytest.mark.parametrize("hue", [0.0, 0.21])
+def test_every_twin_gives_the_same_colors(kind: str, hue: float) -> None:
+    x = (np.random.default_rng(2).random((3, 9, 11, 3)) * 255).astype(kind)
+    x[0, 0] = 7
+    colors = np.array([[hue, 0.7], [-hue, 1.9], [hue, 1.0]])
+    found = []
+    for twins in (reference, fast, *([cuda] if compiler() else [])):
+        with use_twins(twins), use_executor(CpuExecutor("shuffled")):
+            found.append(primitives.recolor_images(x, colors, low=-3.0))
+    for other in found[1:]:
+        assert other.tobytes() == found[0].tobytes()
+
+
+@pytest.mark.parametrize("hue", [-0.4, -0.1, 0.0, 0.3, 0.5])
+@pytest.mark.parametrize("saturation", [0.0, 0.5, 1.0])
+def test_colors_are_those_of_the_standard_library(hue: float, saturation: float) -> None:
+    x = np.random.default_rng(3).random((1, 8, 9, 3))
+    found = primitives.recolor_images(x, np.array([[hue, saturation]]))
+    for ours, pixel in zip(found.reshape(-1, 3), x.reshape(-1, 3), strict=True):
+        h, s, v = colorsys.rgb_to_hsv(*pixel)
+        expected = colorsys.hsv_to_rgb((h + hue) % 1, s * saturation, v)
+        np.testing.assert_allclose(ours, expected, atol=1e-12)
 
 
 SCRIPT = """

@@ -11,12 +11,13 @@ from gpunet.primitives import launch
 from gpunet.primitives.geometry import FILL_MODES, Warp
 from gpunet.primitives.launch import Kernel
 
-__all__ = ["image_means", "uniform_like", "warp_images"]
+__all__ = ["image_means", "recolor_images", "uniform_like", "warp_images"]
 
 Array = Any
 
 _WARP = Kernel("augmentation.cu", "warp_images")
 _MEANS = Kernel("augmentation.cu", "image_means")
+_RECOLOR = Kernel("augmentation.cu", "recolor_images")
 _UNIFORM = Kernel("augmentation.cu", "uniform")
 
 _BLOCK = 256
@@ -55,6 +56,17 @@ def image_means(x: Array, dtype: np.dtype[Any]) -> Array:
     types = {"T": dtype, "D": x.dtype}
     _MEANS(batch * channels, _BLOCK, height * width, channels, x, means, types=types, **_NO_WARP)
     return means
+
+
+def recolor_images(x: Array, colors: Array, low: float, dtype: np.dtype[Any]) -> Array:
+    """Return images with their hues turned and their saturations scaled."""
+    y, x = launch.empty(x.shape, dtype), _readable(x)
+    colors = launch.contiguous(colors.astype(launch.accumulator(dtype), copy=False))
+    image = x.shape[1] * x.shape[2]
+    grid = launch.blocks_for(len(x) * image, _BLOCK)
+    types = {"T": dtype, "D": x.dtype}
+    _RECOLOR(grid, _BLOCK, len(x) * image, image, low, x, colors, y, types=types, **_NO_WARP)
+    return y
 
 
 def uniform_like(x: Array, key: Array) -> Array:

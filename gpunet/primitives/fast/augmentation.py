@@ -28,7 +28,7 @@ from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import FARTHEST, FILL_MODES, Warp
 from gpunet.primitives.reference.memory import empty
 
-__all__ = ["image_means", "warp_images"]
+__all__ = ["image_means", "recolor_images", "warp_images"]
 
 Array = Any
 
@@ -68,6 +68,19 @@ def image_means(x: Array, dtype: np.dtype[Any]) -> Array:
         sums.reshape(-1),
     )  # fmt: skip
     return (sums.sum(axis=1) / (height * width)).astype(dtype)
+
+
+def recolor_images(x: Array, colors: Array, low: float, dtype: np.dtype[Any]) -> Array:
+    """Return images with their hues turned and their saturations scaled."""
+    recolor = _kernel_for(x, _recolor_bytes, _recolor_floats)
+    if recolor is None or dtype != np.float32 or x.size == 0:
+        return reference.recolor_images(x, colors, low, dtype)
+    y, rows = empty(x.shape, np.float32), len(x) * x.shape[1]
+    run(
+        recolor, _tasks(x.size, rows), rows, x.shape[1], x.shape[2], np.float32(low), flat(x),
+        _floats(colors), y.reshape(-1),
+    )  # fmt: skip
+    return y
 
 
 def _kernel_for(
@@ -247,14 +260,14 @@ def _sample_row(
 def _below(place: np.float32) -> int:
     """Return the integer at or below a place."""
     cut = np.int64(place)
-    return cut - np.int64(np.float32(cut) > place)
+    return int(cut - np.int64(np.float32(cut) > place))
 
 
 @helper
 def _nearest(below: int, rest: np.float32) -> int:
     """Return the nearest integer, of two the even one."""
     half = np.float32(0.5)
-    return below + np.int64(rest > half or (rest == half and below % 2 != 0))
+    return int(below + np.int64(rest > half or (rest == half and below % 2 != 0)))
 
 
 @helper
@@ -300,5 +313,60 @@ def _sum_rows(
         task = take_task(counters)
 
 
+def _recolor(
+    counters: Ints, tasks: int, worker: int,
+    rows: int, height: int, width: int, low: np.float32, x: Array, colors: FloatsIn, y: Floats,
+) -> None:  # fmt: skip
+    """Write recolored images; a task is some rows."""
+    task = take_task(counters)
+    while task < tasks:
+        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+            turn = colors[2 * (row // height)] * np.float32(6)
+            factor = colors[2 * (row // height) + 1]
+            for at in range(row * width * 3, (row + 1) * width * 3, 3):
+                red = np.float32(get(x, at)) - low
+                green = np.float32(get(x, at + 1)) - low
+                blue = np.float32(get(x, at + 2)) - low
+                largest = max(red, green, blue)
+                spread = largest - min(red, green, blue)
+                if not spread > 0:
+                    put(y, at, red + low)
+                    put(y, at + 1, green + low)
+                    put(y, at + 2, blue + low)
+                    continue
+                red, green, blue = largest - red, largest - green, largest - blue
+                scale = min(factor, largest / spread)
+                if turn != 0:
+                    hue = _hue(red / spread, green / spread, blue / spread) + turn
+                    red = spread * _lack(hue)
+                    green = spread * _lack(hue - np.float32(2))
+                    blue = spread * _lack(hue - np.float32(4))
+                put(y, at, largest - red * scale + low)
+                put(y, at + 1, largest - green * scale + low)
+                put(y, at + 2, largest - blue * scale + low)
+        task = take_task(counters)
+
+
+@helper
+def _hue(red: np.float32, green: np.float32, blue: np.float32) -> np.float32:
+    """Return sixths of the circle from red, by what each channel lacks, as parts of the spread."""
+    if red <= 0:
+        return blue - green
+    if green <= 0:
+        return red - blue + np.float32(2)
+    return green - red + np.float32(4)
+
+
+@helper
+def _lack(distance: np.float32) -> np.float32:
+    """Return what a channel lacks that is `distance` sixths from its own hue."""
+    if distance > 3:
+        distance -= np.float32(6)
+    if distance < -3:
+        distance += np.float32(6)
+    return min(max(abs(distance) - np.float32(1), np.float32(0)), np.float32(1))
+
+
+_recolor_bytes, _recolor_floats = kernel(_recolor, x=BytesIn), kernel(_recolor, x=FloatsIn)
 _warp_bytes, _warp_floats = kernel(_warp, x=BytesIn), kernel(_warp, x=FloatsIn)
 _sum_bytes, _sum_floats = kernel(_sum_rows, x=BytesIn), kernel(_sum_rows, x=FloatsIn)

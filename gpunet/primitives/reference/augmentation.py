@@ -11,7 +11,7 @@ from gpunet.primitives.geometry import FARTHEST, Warp
 from gpunet.primitives.reference.blocks import Array
 from gpunet.primitives.reference.memory import empty
 
-__all__ = ["image_means", "uniform_like", "warp_images"]
+__all__ = ["image_means", "recolor_images", "uniform_like", "warp_images"]
 
 
 def warp_images(x: Array, matrices: Array, colors: Array | None, warp: Warp) -> Array:
@@ -92,6 +92,35 @@ def _between(a: Array, b: Array, share: Array) -> Array:
 def image_means(x: Array, dtype: np.dtype[Any]) -> Array:
     """Return the mean of each channel of each image."""
     return x.mean(axis=(1, 2), dtype=np.float64).astype(dtype)
+
+
+def recolor_images(x: Array, colors: Array, low: float, dtype: np.dtype[Any]) -> Array:
+    """Return images with their hues turned and their saturations scaled."""
+    y, floor = empty(x.shape, dtype), dtype.type(low)
+    for image, color, out in zip(x, colors.astype(dtype, copy=False), y, strict=True):
+        values = image.astype(dtype, copy=False) - floor
+        largest = values.max(axis=2, keepdims=True)
+        spread = largest - values.min(axis=2, keepdims=True)
+        safe = np.where(spread > 0, spread, 1).astype(dtype, copy=False)
+        lacks = largest - values
+        if color[0] != 0:
+            lacks = spread * _turned(lacks / safe, color[0] * dtype.type(6))
+        out[...] = largest - lacks * np.minimum(color[1], largest / safe) + floor
+    return y
+
+
+def _turned(lacks: Array, turn: Any) -> Array:
+    """Return what channels lack, as parts of the spread, with the hue `turn` sixths on.
+
+    Along the circle red lacks nothing within 1 of 0, all from 2 to 4; green and blue likewise
+    about 2 and 4.
+    """
+    red, green, blue = np.moveaxis(lacks, -1, 0)
+    hue = np.where(red <= 0, blue - green, np.where(green <= 0, red - blue + 2, green - red + 4))
+    distance = (hue + turn)[..., None] - np.array([0, 2, 4], lacks.dtype)
+    distance = np.where(distance > 3, distance - 6, distance)
+    distance = np.where(distance < -3, distance + 6, distance)
+    return np.clip(np.abs(distance) - 1, 0, 1)
 
 
 def uniform_like(x: Array, key: Array) -> Array:

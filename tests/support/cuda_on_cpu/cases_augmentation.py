@@ -56,6 +56,15 @@ def view(rng: np.random.Generator) -> Arguments:
     return [x[::2, :, ::-1], np.tile(matrices, 2)[::2, :6], colors], options
 
 
+def recolored(
+    rng: np.random.Generator, hue: float = 0.25, kind: str = "float64", **options: Any
+) -> Arguments:
+    x = rng.integers(0, 100, (3, 40, 7, 3)).astype(kind)
+    x[0, :3] = x[0, :3, :, :1]  # gray
+    colors = np.array([[hue, 0.5], [-hue, 2.0], [0.0, 1.0]])
+    return [x, colors], options
+
+
 def means(
     rng: np.random.Generator, shape: tuple[int, ...], kind: str = "float64", **options: Any
 ) -> Arguments:
@@ -122,6 +131,15 @@ CASES = [
     ),
     Case("warp_images", "large", large),
     Case("warp_images", "view", view, terms=2),
+    *(
+        Case("recolor_images", f"hue={hue}", partial(recolored, hue=hue, low=-1.0), terms=4)
+        for hue in (0.0, 0.125, 0.5)
+    ),
+    Case("recolor_images", "rounded", partial(recolored, hue=0.0), terms=4, dtypes=ALL),
+    Case(
+        "recolor_images", "uint8", partial(recolored, kind="uint8", dtype="float32"),
+        dtypes=("float32",), terms=4,
+    ),
     *(
         Case("image_means", f"{shape}", partial(means, shape=shape), dtypes=ALL)
         for shape in ((2, 5, 6, 3), (3, 1, 1, 1), (1, 40, 30, 2), (0, 3, 3, 2))

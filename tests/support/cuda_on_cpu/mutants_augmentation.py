@@ -44,4 +44,14 @@ MUTANTS = [
         "if (place < count) y[place]",
         "if (place <= count) y[place]",
     ),
+    mutant("green for blue", "recolor_images", "red - blue + 2", "blue - red + 2"),
+    mutant(
+        "no bound of saturation",
+        "recolor_images",
+        "color[1] < whole ? color[1] : whole",
+        "color[1]",
+    ),
+    mutant(
+        "past the circle", "recolor_images", "distance > 3 ? distance - 6 : distance", "distance"
+    ),
 ]
