@@ -113,7 +113,7 @@ CASES = [
         for kind in ("uint8", "int64", "bool")
     ),
     *(
-        Case("warp_images", f"size={size}", partial(warp, matrix=MATRICES[name], size=size))
+        Case("warp_images", f"{name}-size={size}", partial(warp, matrix=MATRICES[name], size=size))
         for name in ("moves", "slants")
         for size in ((3, 2), (9, 8), (0, 4))
     ),
