@@ -462,9 +462,13 @@ class Layer(WeightOwner, Configurable):
 Layer._call_parameters = frozenset({"x"})
 
 
-def is_training() -> bool:
-    """Return whether the current layer is called in training."""
-    return _training.get()
+def is_training(default: bool = False) -> bool:
+    """Return whether the current layer is called in training.
+
+    Arguments:
+        default: where neither the call nor one around it has said so.
+    """
+    return _training.get(default)
 
 
 def is_frozen() -> bool:

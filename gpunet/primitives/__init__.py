@@ -24,6 +24,7 @@ from gpunet.primitives.activation_table import (
     saves_output,
 )
 from gpunet.primitives.attention import *
+from gpunet.primitives.augmentation import *
 from gpunet.primitives.batch import *
 from gpunet.primitives.chain import *
 from gpunet.primitives.convolution import *

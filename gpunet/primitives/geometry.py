@@ -23,9 +23,13 @@ from gpunet.primitives.shapes import (
 )
 
 __all__ = [
+    "FARTHEST",
+    "FILL_MODES",
+    "INTERPOLATIONS",
     "NO_PADDING",
     "Conv2DGeometry",
     "Pool2DGeometry",
+    "Warp",
     "conv2d_geometry",
     "conv2d_max_pool_geometry",
     "pool2d_geometry",
@@ -35,6 +39,23 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 NO_PADDING = ((0, 0), (0, 0))
+
+FILL_MODES = ("constant", "nearest", "wrap", "reflect")
+INTERPOLATIONS = ("nearest", "bilinear")
+
+# Pixels from an image's start that a warp reaches at most, where the distance fits an int32.
+FARTHEST = 2.0**30
+
+
+class Warp(NamedTuple):
+    """How images are warped, all resolved; see `primitives.warp_images`."""
+
+    size: Pair  # (height, width) of the result
+    bilinear: bool  # else the nearest pixel
+    fill_mode: str
+    fill_value: float
+    value_range: tuple[float, float] | None
+    dtype: Any  # of the result
 
 
 class Conv2DGeometry(NamedTuple):

@@ -255,33 +255,67 @@ def preparing() -> Model:
     return Model(x, Dense(3, activation="softmax")(layers.Concatenate()(parts)))
 
 
+def augmenting() -> Sequential:
+    """Each change of images in turn: of two channels, then of three, whose range is 0 to 1."""
+    unit = {"value_range": (0, 1)}
+    return Sequential(
+        [
+            Input((6, 6, 2)),
+            layers.RandomFlip(seed=1),
+            layers.Pipeline([layers.RandomTranslation(0.2, 0.1), layers.RandomRotation(0.4)]),
+            layers.RandomZoom(0.3, 0.2, fill_mode="wrap"),
+            layers.RandomShear(0.2, 0.1, fill_mode="nearest"),
+            layers.RandomCrop(6, 4, seed=2),
+            layers.RandomBrightness(0.2, (-3, 3)),
+            layers.RandomContrast(0.3, (-3, 3), data_format="channels_first"),
+            layers.RandomErasing(fill_value=0.5, value_range=(-3, 3)),
+            layers.RandomErasing(scale=0.2, value_range=(-3, 3)),
+            layers.MixUp(),
+            layers.CutMix(),
+            Reshape((4, 4, 3)),
+            layers.RandomInvert(**unit),
+            layers.Solarization(0.1, 0.9, **unit),
+            layers.RandomPosterization((2, 8), **unit),
+            layers.RandomHue(0.2, **unit),
+            layers.RandomSaturation(0.6, **unit),
+            layers.RandomColorJitter((0, 1), 0.1, 0.2, 0.6, 0.1, seed=3),
+            layers.RandomGrayscale(0.3),
+            Flatten(),
+            Dense(3, activation="softmax"),
+        ]
+    )
+
+
 MODELS = {
     "convolutional": convolutional, "channels first": channels_first, "mixed": Mixed,
     "merging": merging, "normalizing": normalizing, "of sequences": of_sequences,
     "of any rank": of_any_rank, "of given size": of_given_size, "recurrent": recurrent,
-    "attending": attending, "preparing": preparing,
+    "attending": attending, "preparing": preparing, "augmenting": augmenting,
 }  # fmt: skip
 USED_LAYERS = {
-    "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D",
-    "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D", "ConvLSTM1D",
-    "ConvLSTM2D", "ConvLSTM3D",
-    "Activation", "ActivityRegularization", "Add", "AdditiveAttention", "AlphaDropout", "Attention",
-    "Average", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "BatchNormalization",
+    "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D",
+    "AdaptiveAveragePooling3D", "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D",
+    "AdaptiveMaxPooling3D", "Add", "AdditiveAttention", "AlphaDropout", "Attention", "Average",
+    "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "BatchNormalization",
     "Bidirectional", "CategoryEncoding", "CenterCrop", "Concatenate", "Conv1D", "Conv1DTranspose",
-    "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Cropping1D", "Cropping2D",
-    "Cropping3D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Discretization", "Dot", "Dropout",
-    "ELU", "EinsumDense", "Embedding", "Flatten", "GRU", "GRUCell", "GaussianDropout",
-    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "GroupNormalization",
-    "GroupedQueryAttention", "Identity", "Input", "InputLayer", "IntegerLookup", "LSTM", "LSTMCell",
-    "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPooling1D", "MaxPooling2D",
-    "MaxPooling3D", "Maximum", "Minimum", "MultiHeadAttention", "Multiply", "Normalization",
-    "PReLU", "Permute", "RMSNormalization", "RNN", "ReLU", "RepeatVector", "Rescaling", "Reshape",
-    "Resizing", "SeparableConv1D", "SeparableConv2D", "SimpleRNN", "SimpleRNNCell", "Softmax",
-    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization",
-    "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization", "UpSampling1D",
-    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add",
-    "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
+    "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D",
+    "ConvLSTM3D", "Cropping1D", "Cropping2D", "Cropping3D", "CutMix", "Dense", "DepthwiseConv1D",
+    "DepthwiseConv2D", "Discretization", "Dot", "Dropout", "ELU", "EinsumDense", "Embedding",
+    "Flatten", "GRU", "GRUCell", "GaussianDropout", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D", "GroupNormalization", "GroupedQueryAttention", "Identity", "Input",
+    "InputLayer", "IntegerLookup", "LSTM", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
+    "LeakyReLU", "Masking", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum",
+    "MixUp", "MultiHeadAttention", "Multiply", "Normalization", "PReLU", "Permute", "Pipeline",
+    "RMSNormalization", "RNN", "RandomBrightness", "RandomColorJitter", "RandomContrast",
+    "RandomCrop", "RandomErasing", "RandomFlip", "RandomGrayscale", "RandomHue", "RandomInvert",
+    "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomShear", "RandomTranslation",
+    "RandomZoom", "ReLU", "RepeatVector", "Rescaling", "Reshape", "Resizing", "SeparableConv1D",
+    "SeparableConv2D", "SimpleRNN", "SimpleRNNCell", "Softmax", "Solarization", "SpatialDropout1D",
+    "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization", "StackedRNNCells", "Subtract",
+    "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
+    "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average", "concatenate", "dot",
+    "maximum", "minimum", "multiply", "subtract",
 }  # fmt: skip
 
 

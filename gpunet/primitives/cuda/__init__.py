@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from gpunet.primitives.cuda.activation import *
 from gpunet.primitives.cuda.attention import *
+from gpunet.primitives.cuda.augmentation import *
 from gpunet.primitives.cuda.batch import *
 from gpunet.primitives.cuda.chain import *
 from gpunet.primitives.cuda.conv_pool import *

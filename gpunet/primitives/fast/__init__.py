@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from gpunet.primitives.fast.activation import *
 from gpunet.primitives.fast.attention import *
+from gpunet.primitives.fast.augmentation import *
 from gpunet.primitives.fast.batch import *
 from gpunet.primitives.fast.chain import *
 from gpunet.primitives.fast.conv_pool import *
@@ -28,6 +29,7 @@ from gpunet.primitives.reference import (
     dropout_forward,
     moving_averages,
     normal_like,
+    uniform_like,
 )
 
 __all__ = list(PRIMITIVES)

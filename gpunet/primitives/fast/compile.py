@@ -32,6 +32,7 @@ from gpunet.fork import wait_before_fork
 __all__ = [
     "Bytes",
     "BytesIn",
+    "Doubles",
     "Floats",
     "FloatsIn",
     "Ints",
@@ -46,6 +47,7 @@ __all__ = [
 # Arrays as kernels take them: flat and contiguous. Those called In are only read.
 Floats = Annotated[Any, types.Array(types.float32, 1, "C")]
 FloatsIn = Annotated[Any, types.Array(types.float32, 1, "C", readonly=True)]
+Doubles = Annotated[Any, types.Array(types.float64, 1, "C")]
 Bytes = Annotated[Any, types.Array(types.uint8, 1, "C")]
 BytesIn = Annotated[Any, types.Array(types.uint8, 1, "C", readonly=True)]
 Ints = Annotated[Any, types.Array(types.int64, 1, "C")]

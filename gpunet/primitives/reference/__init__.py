@@ -7,6 +7,7 @@ from __future__ import annotations
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.reference.activation import *
 from gpunet.primitives.reference.attention import *
+from gpunet.primitives.reference.augmentation import *
 from gpunet.primitives.reference.batch import *
 from gpunet.primitives.reference.chain import *
 from gpunet.primitives.reference.conv_pool import *

@@ -1,0 +1,372 @@
+"""Augmentation of images, a row of the result after another; the same bits as by NumPy.
+
+Warps that only move whole pixels, as flips and crops do, copy them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.primitives import reference
+from gpunet.primitives.fast.compile import (
+    BytesIn,
+    Doubles,
+    Floats,
+    FloatsIn,
+    Ints,
+    helper,
+    kernel,
+    part,
+)
+from gpunet.primitives.fast.elementwise import LEAST_TASK
+from gpunet.primitives.fast.memory import NO_FLOATS, flat
+from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.threads import run
+from gpunet.primitives.geometry import FARTHEST, FILL_MODES, Warp
+from gpunet.primitives.reference.memory import empty
+
+__all__ = ["image_means", "recolor_images", "warp_images"]
+
+Array = Any
+
+CONSTANT, NEAREST, WRAP, REFLECT = range(4)  # the places of their names in FILL_MODES
+
+
+def warp_images(x: Array, matrices: Array, colors: Array | None, warp: Warp) -> Array:
+    """Return the images at the places that their matrices name, then colored."""
+    run_warp = _kernel_for(x, _warp_bytes, _warp_floats)
+    if run_warp is None or warp.dtype != np.float32:
+        return reference.warp_images(x, matrices, colors, warp)
+    y = empty((len(x), *warp.size, x.shape[3]), np.float32)
+    if y.size == 0:
+        return y
+    low, high = warp.value_range or (-np.inf, np.inf)
+    sizes = Sizes(
+        len(x), *x.shape[1:], *warp.size, matrices.shape[1], int(warp.bilinear),
+        FILL_MODES.index(warp.fill_mode),
+    )  # type: ignore[call-arg]  # fmt: skip
+    run(
+        run_warp, _tasks(y.size, len(x) * warp.size[0]), sizes, np.float32(warp.fill_value),
+        np.float32(low), np.float32(high), flat(x), _floats(matrices),
+        NO_FLOATS if colors is None else _floats(colors), y.reshape(-1),
+    )  # fmt: skip
+    return y
+
+
+def image_means(x: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the mean of each channel of each image."""
+    run_sums = _kernel_for(x, _sum_bytes, _sum_floats)
+    if run_sums is None or x.size == 0:
+        return reference.image_means(x, dtype)
+    batch, height, width, channels = x.shape
+    sums = np.empty((batch, height, channels))
+    run(
+        run_sums, _tasks(x.size, batch * height), batch * height, width, channels, flat(x),
+        sums.reshape(-1),
+    )  # fmt: skip
+    return (sums.sum(axis=1) / (height * width)).astype(dtype)
+
+
+def recolor_images(x: Array, colors: Array, low: float, dtype: np.dtype[Any]) -> Array:
+    """Return images with their hues turned and their saturations scaled."""
+    recolor = _kernel_for(x, _recolor_bytes, _recolor_floats)
+    if recolor is None or dtype != np.float32 or x.size == 0:
+        return reference.recolor_images(x, colors, low, dtype)
+    y, rows = empty(x.shape, np.float32), len(x) * x.shape[1]
+    run(
+        recolor, _tasks(x.size, rows), rows, x.shape[1], x.shape[2], np.float32(low), flat(x),
+        _floats(colors), y.reshape(-1),
+    )  # fmt: skip
+    return y
+
+
+def _kernel_for(
+    x: Array, of_bytes: Callable[..., None], of_floats: Callable[..., None]
+) -> Callable[..., None] | None:
+    """Return the kernel that reads such images, None if there is none."""
+    return {"uint8": of_bytes, "float32": of_floats}.get(x.dtype.name)
+
+
+def _floats(array: Array) -> Array:
+    return flat(array.astype(np.float32, copy=False))
+
+
+def _tasks(elements: int, rows: int) -> int:
+    return max(1, min(elements // LEAST_TASK, rows))
+
+
+class Sizes(NamedTuple):
+    """Sizes and options of a warp, as the kernels take them."""
+
+    images: int
+    height: int  # of the input
+    width: int
+    channels: int
+    rows: int  # of the result
+    columns: int
+    entries: int  # of a matrix: 6 or 8
+    bilinear: int
+    fill_mode: int
+
+
+def _warp(
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, fill: np.float32, low: np.float32, high: np.float32,
+    x: Array, matrices: FloatsIn, colors: FloatsIn, y: Floats,
+) -> None:  # fmt: skip
+    """Write the warped images; a task is some of their rows."""
+    total, line = sizes.images * sizes.rows, sizes.columns * sizes.channels
+    task = take_task(counters)
+    while task < tasks:
+        for item in range(task * total // tasks, (task + 1) * total // tasks):
+            image, row = item // sizes.rows, item % sizes.rows
+            matrix = matrices[image * sizes.entries : (image + 1) * sizes.entries]
+            out = y[item * line : (item + 1) * line]
+            picture = x[image * sizes.height * sizes.width * sizes.channels :]
+            if _moves_pixels(matrix):
+                _copy_row(sizes, fill, picture, matrix, row, out)
+            else:
+                _sample_row(sizes, fill, picture, matrix, row, out)
+            if colors.size:
+                _color_row(sizes.channels, colors, image, out)
+            if low > -np.inf or high < np.inf:
+                for k in range(line):
+                    out[k] = _clipped(out[k], low, high)
+        task = take_task(counters)
+
+
+@helper
+def _clipped(value: np.float32, low: np.float32, high: np.float32) -> np.float32:
+    value = low if value < low else value
+    return high if value > high else value
+
+
+@helper
+def _color_row(channels: int, colors: Array, image: int, out: Array) -> None:
+    for c in range(channels):
+        at = (image * channels + c) * 2
+        factor, offset = colors[at], colors[at + 1]
+        for k in range(c, out.size, channels):
+            put(out, k, get(out, k) * factor + offset)
+
+
+@helper
+def _moves_pixels(matrix: Array) -> bool:
+    """Return whether each pixel of the result is one of the input's, in rows or reversed rows."""
+    if matrix.size > 6 and (matrix[6] != 0 or matrix[7] != 0):
+        return False
+    straight = matrix[1] == 0 and matrix[3] == 0 and abs(matrix[0]) == 1 and abs(matrix[4]) == 1
+    return straight and _is_whole(matrix[2]) and _is_whole(matrix[5])
+
+
+@helper
+def _is_whole(number: np.float32) -> bool:
+    return bool(abs(number) < np.float32(1 << 22) and np.floor(number) == number)
+
+
+@helper
+def _continued(place: int, size: int, fill_mode: int) -> int:
+    """Return the place in range(size) that stands for one past the border."""
+    if 0 <= place < size:  # a division takes longer than the rest
+        return place
+    if fill_mode == WRAP:
+        return place % size
+    if fill_mode == REFLECT:
+        if -size <= place < 0:
+            return -1 - place
+        if size <= place < 2 * size:
+            return 2 * size - 1 - place
+        folded = place % (2 * size)
+        return min(folded, 2 * size - 1 - folded)
+    return min(max(place, 0), size - 1)
+
+
+@helper
+def _copy_row(
+    sizes: Sizes, fill: np.float32, x: Array, matrix: Array, row: int, out: Array
+) -> None:  # fmt: skip
+    """Write a row of whole pixels."""
+    i = np.int64(matrix[4]) * row + np.int64(matrix[5])
+    step, start, channels = np.int64(matrix[0]), np.int64(matrix[2]), sizes.channels
+    if sizes.fill_mode == CONSTANT and not 0 <= i < sizes.height:
+        out[:] = fill
+        return
+    line = _continued(i, sizes.height, sizes.fill_mode) * sizes.width
+    if step == 1 and start >= 0 and start + sizes.columns <= sizes.width:
+        at = (line + start) * channels
+        for k in range(out.size):
+            out[k] = np.float32(x[at + k])
+        return
+    for column in range(sizes.columns):
+        j, to = start + step * column, column * channels
+        if not 0 <= j < sizes.width:
+            if sizes.fill_mode == CONSTANT:
+                out[to : to + channels] = fill
+                continue
+            j = _continued(j, sizes.width, sizes.fill_mode)
+        at = (line + j) * channels
+        for c in range(channels):
+            put(out, to + c, np.float32(get(x, at + c)))
+
+
+@helper
+def _within_reach(place: np.float32) -> np.float32:
+    place = place if place < np.float32(FARTHEST) else np.float32(FARTHEST)  # also NaN
+    return place if place > np.float32(-FARTHEST) else np.float32(-FARTHEST)
+
+
+@part
+def _sample_row(
+    sizes: Sizes, fill: np.float32, x: Array, matrix: Array, row: int, out: Array
+) -> None:  # fmt: skip
+    """Write a row of pixels between the input's, or nearest to them."""
+    one, channels = np.float32(1), sizes.channels
+    height, width, bilinear = sizes.height, sizes.width, sizes.bilinear
+    a, b, shift_v = matrix[0], matrix[1] * np.float32(row), matrix[2]
+    d, e, shift_u = matrix[3], matrix[4] * np.float32(row), matrix[5]
+    projective = matrix.size > 6
+    for column in range(sizes.columns):
+        place, to = np.float32(column), column * channels
+        v, u = a * place + b + shift_v, d * place + e + shift_u
+        if projective:
+            depth = matrix[6] * place + matrix[7] * np.float32(row) + one
+            v, u = v / depth, u / depth
+        v, u = _within_reach(v), _within_reach(u)
+        j, i = _below(v), _below(u)
+        right, down = v - np.float32(j), u - np.float32(i)
+        if not bilinear:
+            j, i = _nearest(j, right), _nearest(i, down)
+            right, down = np.float32(0), np.float32(0)
+        if 0 <= i < height - 1 and 0 <= j < width - 1:
+            at = (i * width + j) * channels
+            under = at + width * channels
+            for c in range(channels):
+                first = _between(get(x, at + c), get(x, at + channels + c), right)
+                second = _between(get(x, under + c), get(x, under + channels + c), right)
+                put(out, to + c, _between(first, second, down))
+        else:
+            above = _place(sizes, i, j), _place(sizes, i, j + bilinear)
+            below = _place(sizes, i + bilinear, j), _place(sizes, i + bilinear, j + bilinear)
+            for c in range(channels):
+                first = _between(_at(x, above[0], c, fill), _at(x, above[1], c, fill), right)
+                second = _between(_at(x, below[0], c, fill), _at(x, below[1], c, fill), right)
+                put(out, to + c, _between(first, second, down))
+
+
+@helper
+def _below(place: np.float32) -> int:
+    """Return the integer at or below a place."""
+    cut = np.int64(place)
+    return int(cut - np.int64(np.float32(cut) > place))
+
+
+@helper
+def _nearest(below: int, rest: np.float32) -> int:
+    """Return the nearest integer, of two the even one."""
+    half = np.float32(0.5)
+    return int(below + np.int64(rest > half or (rest == half and below % 2 != 0)))
+
+
+@helper
+def _place(sizes: Sizes, i: int, j: int) -> int:
+    """Return where a pixel that may be past the border is, -1 for the constant."""
+    if not (0 <= i < sizes.height and 0 <= j < sizes.width):
+        if sizes.fill_mode == CONSTANT:
+            return -1
+        i = _continued(i, sizes.height, sizes.fill_mode)
+        j = _continued(j, sizes.width, sizes.fill_mode)
+    return (i * sizes.width + j) * sizes.channels
+
+
+@helper
+def _at(x: Array, place: int, c: int, fill: np.float32) -> np.float32:
+    return fill if place < 0 else np.float32(get(x, place + c))
+
+
+@helper
+def _between(a: Any, b: Any, share: np.float32) -> np.float32:
+    """Return a (1 - share) + b share; a itself at a share of 0."""
+    a, b = np.float32(a), np.float32(b)
+    return a * (np.float32(1) - share) + b * share if share > 0 else a
+
+
+def _sum_rows(
+    counters: Ints, tasks: int, worker: int,
+    rows: int, width: int, channels: int, x: Array, sums: Doubles,
+) -> None:  # fmt: skip
+    """Write the sum of each channel over each row; a task is some rows."""
+    task = take_task(counters)
+    while task < tasks:
+        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+            start = row * width * channels
+            for c in range(channels):
+                even, odd = 0.0, 0.0  # two chains of sums overlap
+                for at in range(start + c, start + (width - 1) * channels, 2 * channels):
+                    even += np.float64(x[at])
+                    odd += np.float64(x[at + channels])
+                if width % 2:
+                    even += np.float64(x[start + (width - 1) * channels + c])
+                sums[row * channels + c] = even + odd
+        task = take_task(counters)
+
+
+def _recolor(
+    counters: Ints, tasks: int, worker: int,
+    rows: int, height: int, width: int, low: np.float32, x: Array, colors: FloatsIn, y: Floats,
+) -> None:  # fmt: skip
+    """Write recolored images; a task is some rows."""
+    task = take_task(counters)
+    while task < tasks:
+        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
+            turn = colors[2 * (row // height)] * np.float32(6)
+            factor = colors[2 * (row // height) + 1]
+            for at in range(row * width * 3, (row + 1) * width * 3, 3):
+                red = np.float32(get(x, at)) - low
+                green = np.float32(get(x, at + 1)) - low
+                blue = np.float32(get(x, at + 2)) - low
+                largest = max(red, green, blue)
+                spread = largest - min(red, green, blue)
+                if not spread > 0:
+                    put(y, at, red + low)
+                    put(y, at + 1, green + low)
+                    put(y, at + 2, blue + low)
+                    continue
+                red, green, blue = largest - red, largest - green, largest - blue
+                scale = min(factor, largest / spread)
+                if turn != 0:
+                    hue = _hue(red / spread, green / spread, blue / spread) + turn
+                    red = spread * _lack(hue)
+                    green = spread * _lack(hue - np.float32(2))
+                    blue = spread * _lack(hue - np.float32(4))
+                put(y, at, largest - red * scale + low)
+                put(y, at + 1, largest - green * scale + low)
+                put(y, at + 2, largest - blue * scale + low)
+        task = take_task(counters)
+
+
+@helper
+def _hue(red: np.float32, green: np.float32, blue: np.float32) -> np.float32:
+    """Return sixths of the circle from red, by what each channel lacks, as parts of the spread."""
+    if red <= 0:
+        return blue - green
+    if green <= 0:
+        return red - blue + np.float32(2)
+    return green - red + np.float32(4)
+
+
+@helper
+def _lack(distance: np.float32) -> np.float32:
+    """Return what a channel lacks that is `distance` sixths from its own hue."""
+    if distance > 3:
+        distance -= np.float32(6)
+    if distance < -3:
+        distance += np.float32(6)
+    return min(max(abs(distance) - np.float32(1), np.float32(0)), np.float32(1))
+
+
+_recolor_bytes, _recolor_floats = kernel(_recolor, x=BytesIn), kernel(_recolor, x=FloatsIn)
+_warp_bytes, _warp_floats = kernel(_warp, x=BytesIn), kernel(_warp, x=FloatsIn)
+_sum_bytes, _sum_floats = kernel(_sum_rows, x=BytesIn), kernel(_sum_rows, x=FloatsIn)
