@@ -121,7 +121,7 @@ extern "C" __global__ void rows_backward_weights(
         }
         sum = over_lanes<Sum>(sum) / A(members);
         products = over_lanes<Sum>(products) / A(members);
-        if (mean == nullptr) sum = 0;
+        if (mean == nullptr) sum = A(0);
         for (int64 i = lane; i < end; i += LANES) {
             const A weight = gamma == nullptr ? A(1) : widen(gamma[i]);
             const A z = (widen(x[start + i]) - middle) * scale;

@@ -1,4 +1,4 @@
-"""2-D convolution and its gradients, by kernels/convolution.cu.
+"""2-D convolution and its gradients, by kernels/convolution.cu; depthwise by depthwise.cu.
 
 The same functions launch the kernels of kernels/conv_pool.cu.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunet.primitives import launch
 from gpunet.primitives.activation_table import Activation
+from gpunet.primitives.cuda import depthwise
 from gpunet.primitives.cuda.activation import activation_macro
 from gpunet.primitives.cuda.tiling import Plan, finish, new_partial, plan_product, vector
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -27,6 +28,8 @@ def conv2d_forward(
     x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry, activation: Activation | None
 ) -> Array:
     """Return the cross-correlation of `x` with `kernel`."""
+    if depthwise.is_depthwise(g):
+        return depthwise.forward(x, kernel, bias, g, activation)
     bias = None if bias is None else launch.contiguous(bias)
     y = launch.empty(g.output_shape, x.dtype)
     partial = launch_forward(_FORWARD, x, kernel, bias, (y,), g, activation)
@@ -40,6 +43,8 @@ def conv2d_backward_weight(
 ) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and of the bias."""
     given = before_activation(output_grad, output, activation)
+    if depthwise.is_depthwise(g):
+        return depthwise.backward_weight(given, x, g, activation, with_bias)
     return backward_weight(given, x, g, activation, with_bias)
 
 
@@ -49,6 +54,8 @@ def conv2d_backward_input(
 ) -> Array:  # fmt: skip
     """Return the gradient of the input."""
     given = before_activation(output_grad, output, activation)
+    if depthwise.is_depthwise(g):
+        return depthwise.backward_input(given, kernel, g, activation)
     return backward_input(given, kernel, g, activation)
 
 

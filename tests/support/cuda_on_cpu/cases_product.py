@@ -181,6 +181,16 @@ CONVOLUTIONS: dict[str, tuple[Shape, tuple[int, int, int], dict[str, Any]]] = {
     "groups": ((2, 6, 6, 12), (3, 3, 6), {"groups": 3, "padding": 1}),
     "groups of 4": ((2, 6, 6, 8), (3, 3, 8), {"groups": 2, "padding": 1}),
     "depthwise": ((2, 8, 8, 6), (3, 3, 6), {"groups": 6, "padding": "same"}),
+    "depthwise of many pixels": (
+        (3, 21, 21, 40),
+        (3, 3, 40),
+        {"groups": 40, "padding": "same", "strides": 2},
+    ),
+    "depthwise, several filters": (
+        (2, 11, 9, 3),
+        (3, 2, 6),
+        {"groups": 3, "padding": ((2, 1), (0, 1)), "dilation": (2, 1), "strides": (1, 2)},
+    ),
     "padding on one side": ((1, 5, 6, 2), (2, 4, 3), {"padding": ((3, 0), (0, 2))}),
     "all together": (
         (2, 12, 10, 6),
@@ -189,7 +199,12 @@ CONVOLUTIONS: dict[str, tuple[Shape, tuple[int, int, int], dict[str, Any]]] = {
     ),
     "large kernel": ((1, 9, 9, 2), (7, 5, 3), {"padding": "same"}),
 }
-DTYPES = {"second layer": ("float32", "float64"), "all together": ALL, "strides": ALL}
+DTYPES = {
+    "second layer": ("float32", "float64"),
+    "depthwise, several filters": ALL,
+    "all together": ALL,
+    "strides": ALL,
+}
 
 
 def images(
