@@ -21,19 +21,22 @@
 #include "activation.cuh"
 #include "columns.cuh"
 
-// The columns of a block and the parts of their channels.
+// The columns of a block and the parts of their channels; columns are counted in int.
 struct Channels {
-    int64 rows, line, chunk, chunks, channels, column, channel;
+    int64 rows, line, chunk, chunks;
+    int channels, column, channel;
 
     __device__ Channels(
         const int64 rows, const int64 line, const int64 chunk, const int64 chunks,
         const int64 channels
     )
-        : rows(rows), line(line), chunk(chunk), chunks(chunks), channels(channels),
-          column(column_of_thread()), channel(column_of_thread() % channels) {}
+        : rows(rows), line(line), chunk(chunk), chunks(chunks),
+          channels(static_cast<int>(channels)), column(blockIdx.x * WARP + threadIdx.x),
+          channel(column % static_cast<int>(channels)) {}
 
     __device__ bool is_column() const { return column < line; }
-    __device__ A count() const { return A(rows * (line / channels)); }
+    __device__ A count() const { return A(rows) * A(static_cast<int>(line) / channels); }
+    __device__ int64 end_of(const int64 part) const { return min((part + 1) * chunk, rows); }
     __device__ bool writes() const {  // what there is once of each channel
         return blockIdx.y == 0 && threadIdx.y == 0 && column < channels;
     }
@@ -80,8 +83,8 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channels_forward(
     const A scale = A(1) / sqrt(spread + epsilon) * or_else(gamma, own.channel, 1);
     const A shift = or_else(beta, own.channel, 0);
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
-        const Chunk taken(part, chunks, chunk, rows);
-        for (int64 row = taken.first + threadIdx.y; row < taken.end; row += WARPS) {
+        const int64 end = own.end_of(part);
+        for (int64 row = part * chunk + threadIdx.y; row < end; row += WARPS) {
             const int64 i = row * line + own.column;
             A value = (widen(x[i]) - middle) * scale + shift;
             if (added != nullptr) value += widen(added[i]);
@@ -99,10 +102,9 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channel_grads(
     const A middle = own.is_column() ? widen(mean[own.channel]) : A(0);
     const A scale = own.is_column() ? inverse_root(variance[own.channel], epsilon) : A(0);
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
-        const Chunk taken(part, chunks, chunk, rows);
+        const int64 end = own.end_of(part);
         A sum = 0, products = 0;
-        for (int64 row = taken.first + threadIdx.y; own.is_column() && row < taken.end;
-             row += WARPS) {
+        for (int64 row = part * chunk + threadIdx.y; own.is_column() && row < end; row += WARPS) {
             const int64 i = row * line + own.column;
             const A grad = before_activation(output_grad, output, i);
             sum += grad;
@@ -136,8 +138,8 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channels_backward(
     const A shift = sum / own.count() * factor;
     const A slope = products / own.count() * factor * scale;
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
-        const Chunk taken(part, chunks, chunk, rows);
-        for (int64 row = taken.first + threadIdx.y; row < taken.end; row += WARPS) {
+        const int64 end = own.end_of(part);
+        for (int64 row = part * chunk + threadIdx.y; row < end; row += WARPS) {
             const int64 i = row * line + own.column;
             const A grad = before_activation(output_grad, output, i);
             if (added_grad != nullptr) added_grad[i] = narrow<T>(grad);

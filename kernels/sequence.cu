@@ -77,23 +77,23 @@ extern "C" __global__ void __launch_bounds__(MOST_THREADS) recurrent_sequence(
         }
         __syncthreads();
         if (has_unit) {
-            A in[GATES], part[GATES];
+            const T* from = x + places.at(step, GATES) + unit;
+            A part[GATES];
 #pragma unroll
             for (int gate = 0; gate < GATES; ++gate) {
                 part[gate] = bias == nullptr ? A(0) : widen(bias[gate * units + unit]);
                 for (int s = 0; s < slices; ++s) {
                     part[gate] += sums[gate * blockDim.x + s * columns + unit];
                 }
-                in[gate] = widen(x[places.at(step, GATES) + gate * units + unit]);
             }
-            const bool counts = mask == nullptr || mask[step * batch + blockIdx.x] != 0;
-            T* saved = gates + places.at(step, 4) + unit;
             A next;
             if (CELL == LSTM) {
-                const A opened = sigmoid(in[0] + part[0]);
-                const A kept = sigmoid(in[1 % GATES] + part[1 % GATES]);
-                const A g = tanh(in[2 % GATES] + part[2 % GATES]);
-                const A out = sigmoid(in[3 % GATES] + part[3 % GATES]);
+                const A opened = sigmoid(widen(from[0]) + part[0]);
+                const A kept = sigmoid(widen(from[units]) + part[1 % GATES]);
+                const A g = tanh(widen(from[2 * units]) + part[2 % GATES]);
+                const A out = sigmoid(widen(from[3 * units]) + part[3 % GATES]);
+                const bool counts = mask == nullptr || mask[step * batch + blockIdx.x] != 0;
+                T* saved = gates + places.at(step, 4) + unit;
                 saved[0] = narrow<T>(opened);
                 saved[units] = narrow<T>(kept);
                 saved[2 * units] = narrow<T>(g);
@@ -104,18 +104,20 @@ extern "C" __global__ void __launch_bounds__(MOST_THREADS) recurrent_sequence(
                 c_states[places.at(step + 1, 1) + unit] = rounded;
                 carry = widen(rounded);
             } else if (CELL == GRU) {
-                const A z = sigmoid(in[0] + part[0]);
-                const A r = sigmoid(in[1 % GATES] + part[1 % GATES]);
+                const A z = sigmoid(widen(from[0]) + part[0]);
+                const A r = sigmoid(widen(from[units]) + part[1 % GATES]);
                 const A of_state = part[2 % GATES];
-                const A g = tanh(in[2 % GATES] + r * of_state);
+                const A g = tanh(widen(from[2 * units]) + r * of_state);
+                T* saved = gates + places.at(step, 4) + unit;
                 saved[0] = narrow<T>(z);
                 saved[units] = narrow<T>(r);
                 saved[2 * units] = narrow<T>(g);
                 saved[3 * units] = narrow<T>(of_state);
                 next = z * before + (1 - z) * g;
             } else {
-                next = tanh(in[0] + part[0]);
+                next = tanh(widen(from[0]) + part[0]);
             }
+            const bool counts = mask == nullptr || mask[step * batch + blockIdx.x] != 0;
             const T rounded = narrow<T>(counts ? next : before);
             h_states[places.at(step + 1, 1) + unit] = rounded;
             before = widen(rounded);
