@@ -110,7 +110,8 @@ MUTANTS = [
         "the mask of the first step",
         "sequence.cu",
         "recurrent_forward",
-        "mask[step * batch + blockIdx.x] != 0;\n            const T rounded = narrow<T>(counts ? next",
+        "mask[step * batch + blockIdx.x] != 0;\n"
+        "            const T rounded = narrow<T>(counts ? next",
         "mask[blockIdx.x] != 0;\n            const T rounded = narrow<T>(counts ? next",
     ),
     Mutant(
