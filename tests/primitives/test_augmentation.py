@@ -17,6 +17,7 @@ from gpunet.primitives.launch import use_executor
 from tests.support.cuda_on_cpu.cpu_executor import CpuExecutor, compiler
 
 fast = pytest.importorskip("gpunet.primitives.fast")
+CHECKED = ("image_means", "recolor_images", "warp_images")  # here, of Numba's kernels
 
 PAD = {"constant": "constant", "nearest": "edge", "wrap": "wrap", "reflect": "symmetric"}
 MODES = list(PAD)

@@ -23,7 +23,9 @@ threads = importlib.import_module("gpunet.primitives.fast.threads")
 
 
 def test_each_kernel_is_checked_by_value() -> None:
-    files = [f"{__package__}.{path.stem}" for path in Path(__file__).parent.glob("test_*.py")]
+    here, above = Path(__file__).parent, Path(__file__).parents[1]
+    files = [f"{__package__}.{path.stem}" for path in here.glob("test_*.py")]
+    files += [f"tests.primitives.{path.stem}" for path in above.glob("test_*.py")]
     checked = {
         name for file in files for name in getattr(importlib.import_module(file), "CHECKED", ())
     }
