@@ -170,8 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     targets = [t for t in TARGETS if not options.only or t.case.label in options.only]
     found = contenders(keras_pythons(options.keras_python))
-    records = list(measure(targets, found, settings))
-    print(save(records, options.output or RESULTS).read_text())
+    for record in measure(targets, found, settings):
+        report = save([record], options.output or RESULTS)
+    print(report.read_text())
     return 0
 
 
