@@ -23,6 +23,7 @@ from gpunet.tape import (
     recording,
     recording_mode,
 )
+from gpunet.variable import Assignable
 
 __all__ = [
     "Parameter", "Result", "Tensor", "differentiable", "is_recording", "no_grad", "on_symbols",
@@ -204,7 +205,7 @@ class Tensor:
     __hash__ = object.__hash__
 
 
-class Parameter(Tensor):
+class Parameter(Assignable, Tensor):
     """A weight of a layer.
 
     A model lays its parameters out in one flat buffer; `value` and `grad` are then views into it.

@@ -10,7 +10,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from gpunet.backend import asarray, to_numpy
 
-__all__ = ["Variable"]
+__all__ = ["Assignable", "Variable"]
 
 Array: TypeAlias = Any  # a NumPy or CuPy array
 
@@ -98,6 +98,76 @@ class Variable(NDArrayOperatorsMixin):
         return f"<{type(self).__name__} {self.name!r}: {to_numpy(self.value)}>"
 
     __hash__ = object.__hash__
+
+
+class Assignable:
+    """The methods by which a weight is changed in place; its array is `value`."""
+
+    __slots__ = ()
+    value: Any
+    name: str
+
+    def assign(self, value: Any) -> None:
+        """Write an array of the weight's shape into it, cast to its dtype.
+
+        Raises:
+            ValueError: another shape; nothing is changed.
+            TypeError: something else than real numbers; nothing is changed.
+
+        >>> from gpunet import Parameter
+        >>> weight = Parameter(np.zeros(2), name="scale")
+        >>> weight.assign([1, 2])
+        >>> weight.numpy()
+        array([1., 2.])
+        """
+        self.value[...] = self._operand(value, "assign", broadcast=False)
+
+    def assign_add(self, value: Any) -> None:
+        """Add a number, or an array that broadcasts to the weight's shape; see `assign`.
+
+        >>> from gpunet import Parameter
+        >>> weight = Parameter(np.ones(2), name="scale")
+        >>> weight.assign_add(0.5)
+        >>> weight.numpy()
+        array([1.5, 1.5])
+        """
+        self.value[...] += self._operand(value, "assign_add")
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract a number, or an array that broadcasts to the weight's shape; see `assign`.
+
+        >>> from gpunet import Parameter
+        >>> weight = Parameter(np.ones(2), name="scale")
+        >>> weight.assign_sub([0.5, 0.25])
+        >>> weight.numpy()
+        array([0.5 , 0.75])
+        """
+        self.value[...] -= self._operand(value, "assign_sub")
+
+    def _operand(self, value: Any, method: str, broadcast: bool = True) -> Array:
+        """Return a checked array of the weight's dtype, where the weight is."""
+        where, shape, array = f"{method} of weight {self.name!r}", self.value.shape, _array(value)
+        try:
+            array = array if hasattr(array, "dtype") else np.asarray(array)
+        except ValueError:  # rows of several lengths
+            array = np.asarray(None)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(
+                f"{where} expects numbers of shape {shape}, received {type(value).__name__} of "
+                f"dtype {array.dtype}. Nothing was changed."
+            )
+        if array.shape != shape and not (broadcast and _broadcasts(array.shape, shape)):
+            expected = "an array that broadcasts to" if broadcast else "an array of"
+            raise ValueError(
+                f"{where} expects {expected} shape {shape}, received shape {array.shape}. Nothing "
+                "was changed."
+            )
+        return asarray(array, dtype=self.value.dtype, like=self.value)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    pairs = zip(shape[::-1], to[::-1], strict=False)
+    return len(shape) <= len(to) and all(size in (1, whole) for size, whole in pairs)
 
 
 def _array(x: Any) -> Any:

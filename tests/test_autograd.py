@@ -220,6 +220,52 @@ def test_a_parameter_adds_to_the_gradient_it_was_given_in_place():
     np.testing.assert_array_equal(buffer, [3.0, 3.0])
 
 
+def test_a_parameter_is_assigned_in_place():
+    parameter = Parameter(np.arange(6, dtype="float32").reshape(2, 3), name="kernel")
+    array = parameter.value
+    for value in (np.full((2, 3), 0.5), [[0.5] * 3] * 2, Tensor(np.full((2, 3), 0.5))):
+        parameter.assign(2 * np.ones((2, 3)))
+        parameter.assign(value)
+        np.testing.assert_array_equal(array, np.full((2, 3), 0.5))
+    parameter.assign_add([1, 2, 3])
+    parameter.assign_sub(Parameter(np.array([[1.0], [2.0]])))
+    np.testing.assert_array_equal(array, [[0.5, 1.5, 2.5], [-0.5, 0.5, 1.5]])
+    assert parameter.value is array
+    assert array.dtype == np.float32
+    parameter.assign(parameter.value[:, ::-1])
+    np.testing.assert_array_equal(array, [[2.5, 1.5, 0.5], [1.5, 0.5, -0.5]])
+    single = Parameter(np.array(1.0))
+    single.assign(3)
+    single.assign_add(np.float64(0.5))
+    assert float(single) == 3.5
+
+
+@pytest.mark.parametrize("method", ["assign", "assign_add", "assign_sub"])
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (np.ones((3, 2)), ValueError, r"shape \(2, 3\), received shape \(3, 2\)"),
+        (np.ones((1, 2, 3)), ValueError, r"received shape \(1, 2, 3\)"),
+        ("one", TypeError, "received str"),
+        ([[1.0], [1.0, 2.0]], TypeError, "received list"),
+        (None, TypeError, "received NoneType"),
+    ],
+)
+def test_what_does_not_fit_is_not_assigned(method, value, error, message):
+    parameter = Parameter(np.ones((2, 3)), name="kernel")
+    with pytest.raises(error, match=f"{method} of weight 'kernel' expects .*{message}"):
+        getattr(parameter, method)(value)
+    np.testing.assert_array_equal(parameter.value, np.ones((2, 3)))
+
+
+def test_a_number_is_added_to_a_weight_and_not_assigned():
+    parameter = Parameter(np.ones(2), name="bias")
+    with pytest.raises(ValueError, match=r"assign of weight 'bias' expects an array of shape"):
+        parameter.assign(2.0)  # as in Keras
+    parameter.assign_sub(2)
+    np.testing.assert_array_equal(parameter.value, [-1.0, -1.0])
+
+
 def test_float32_stays_float32():
     x = Tensor(np.ones(3, "float32"), requires_grad=True)
     y = (2 * x + 1.5) ** 2 / 3 - np.float32(1)

@@ -243,7 +243,7 @@ class RandomCrop(RandomImageLayer):
 
     Arguments:
         height, width: of the result.
-        seed, data_format, options: as in `RandomFlip`.
+        seed, data_format, name, options: as in `RandomFlip`.
 
     >>> RandomCrop(2, 3)([[[[0.0]] * 5] * 4]).shape
     (1, 2, 3, 1)
@@ -255,9 +255,10 @@ class RandomCrop(RandomImageLayer):
         width: int,
         seed: int | None = None,
         data_format: Any = None,
+        name: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(seed, data_format, **options)
+        super().__init__(seed, data_format, name=name, **options)
         self.height = positive_integer(height, "height", type(self).__name__)
         self.width = positive_integer(width, "width", type(self).__name__)
 

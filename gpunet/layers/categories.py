@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from gpunet import functions
-from gpunet.arguments import check_choice, check_number, number, positive_integer
+from gpunet.arguments import (
+    check_choice,
+    check_number,
+    number,
+    positive_integer,
+    refuse_unsupported,
+)
 from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray, get_array_module
 from gpunet.layers.adapting import batches_of
@@ -43,11 +49,7 @@ class EncodingLayer(Layer):
         kind = type(self).__name__
         mode = _OLDER_NAMES.get(output_mode, output_mode) if output_mode else output_mode
         self.output_mode = check_choice(mode, self.modes, "output_mode", kind)
-        if sparse:
-            raise ValueError(
-                f"{kind}: sparse must be False: sparse results are not supported, received "
-                f"{sparse!r}."
-            )
+        refuse_unsupported(kind, sparse=sparse)
         by_mode = np.dtype(self.integers) if mode == "int" else self.dtype
         self.output_dtype = given if whole and given is not None else by_mode
 
@@ -127,7 +129,8 @@ class Discretization(EncodingLayer):
         epsilon: how exact that is, as a share of the data: less takes more memory.
         output_mode: 'int' for int32 bins, 'one_hot', 'multi_hot' or 'count'.
         sparse: False; sparse results are not supported.
-        options: those of every `Layer`.
+        dtype, name, options: those of every `Layer`; `dtype` is that of vectors, and may be an
+            integer type.
 
     Raises:
         ValueError: an argument is malformed; the layer is called before `adapt`.
@@ -145,9 +148,11 @@ class Discretization(EncodingLayer):
         epsilon: float = 0.01,
         output_mode: str = "int",
         sparse: bool = False,
+        dtype: Any = None,
+        name: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(output_mode, sparse, **options)
+        super().__init__(output_mode, sparse, dtype, name=name, **options)
         if (bin_boundaries is None) == (num_bins is None):
             raise ValueError(
                 "Discretization expects either bin_boundaries or num_bins, received "

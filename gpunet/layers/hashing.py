@@ -82,7 +82,8 @@ class HashedCrossing(EncodingLayer):
         num_bins: the number of categories.
         output_mode: 'int' for int64 categories, or 'one_hot'.
         sparse: False; sparse results are not supported.
-        options: those of every `Layer`; `dtype` is that of the result, and may be an integer type.
+        name, dtype, options: those of every `Layer`; `dtype` is that of the result, and may be an
+            integer type.
 
     >>> HashedCrossing(5)([np.array(["A", "B", "A"]), np.array([101, 101, 102])]).numpy()
     array([1, 4, 3])
@@ -91,9 +92,15 @@ class HashedCrossing(EncodingLayer):
     modes = ("int", "one_hot")
 
     def __init__(
-        self, num_bins: int, output_mode: str = "int", sparse: bool = False, **options: Any
+        self,
+        num_bins: int,
+        output_mode: str = "int",
+        sparse: bool = False,
+        name: str | None = None,
+        dtype: Any = None,
+        **options: Any,
     ) -> None:
-        super().__init__(output_mode, sparse, **options)
+        super().__init__(output_mode, sparse, dtype, name=name, **options)
         self.num_bins = positive_integer(num_bins, "num_bins", "HashedCrossing")
 
     @property

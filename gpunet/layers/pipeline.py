@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunet.layers.image_layer import RandomImageLayer
 from gpunet.layers.layer import Layer, is_training
+from gpunet.layers.masks import with_masks
 
 __all__ = ["Pipeline"]
 
@@ -18,7 +19,7 @@ class Pipeline(Layer):
 
     Arguments:
         layers: of what each returns, the next is called with.
-        name: for messages.
+        name, options: those of every `Layer`.
 
     Attributes:
         layers: as given.
@@ -29,8 +30,10 @@ class Pipeline(Layer):
     array([1., 2., 3.], dtype=float32)
     """
 
-    def __init__(self, layers: Any, name: str | None = None) -> None:
-        super().__init__(name=name)
+    creates_mask = False
+
+    def __init__(self, layers: Any, name: str | None = None, **options: Any) -> None:
+        super().__init__(name=name, **options)
         if not isinstance(layers, list | tuple) or not all(isinstance(x, Layer) for x in layers):
             raise ValueError(
                 f"Pipeline expects a list of layers, received {layers!r}: for example "
@@ -45,11 +48,16 @@ class Pipeline(Layer):
         if self.layers and isinstance(self.layers[0], RandomImageLayer):
             self.layers[0].check_input(shape)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, mask: Any = None) -> Any:
+        if mask is not None:
+            x = with_masks(x, mask)
         training = is_training(default=True)
         for layer in self.layers:
             x = layer(x, training=training)
         return x
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        return None  # the layers give the output its mask
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         for layer in self.layers:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.arguments import check_choice, positive_integer
+from gpunet.arguments import check_choice, positive_integer, refuse_unsupported
 from gpunet.autograd import Tensor
 from gpunet.backend import asarray
 from gpunet.layers.adapting import as_numpy, batches_of
@@ -44,7 +44,7 @@ class TextVectorization(StringLayer):
             are filled up to the longest.
         pad_to_max_tokens: whether vectors have `max_tokens` elements.
         vocabulary, idf_weights: as in `StringLookup`.
-        sparse, ragged: False; such results are not supported.
+        sparse, ragged: False; such results are not supported, texts are filled up with 0.
         encoding: of bytes, and of the vocabulary's file.
         name, options: those of every `Layer`; `dtype` is that of vectors.
 
@@ -76,11 +76,7 @@ class TextVectorization(StringLayer):
     ) -> None:
         super().__init__(output_mode, sparse, name=name, **options)
         kind = "TextVectorization"
-        if ragged:
-            raise ValueError(
-                f"{kind}: ragged must be False: results of several lengths are not supported; "
-                "texts are filled up with 0."
-            )
+        refuse_unsupported(kind, ragged=ragged)
         self.standardize = standardize
         if standardize is not None and not callable(standardize):
             check_choice(standardize, _STANDARDS, "standardize", kind)

@@ -59,6 +59,10 @@ def as_list(layer: Any, *inputs: Any, **options: Any) -> Any:
     return layer(list(inputs), **options)
 
 
+def as_data(layer: Any, images: Any, labels: Any, **options: Any) -> Any:
+    return layer({"images": images, "labels": labels}, **options)
+
+
 def with_states(layer: Any, x: Any, *states: Any, **options: Any) -> Any:
     return layer(x, list(states), **options)
 
@@ -129,3 +133,33 @@ add(
     STEPS,
 )
 add("TimeDistributed", lambda dtype: {"layer": layers.Dense(3, dtype=dtype)}, STEPS)
+
+INTEGERS, WORDS = np.array([[0, 2, 2], [3, 1, 0]]), np.array([["a", "b"], ["c", "a"]])
+add("Normalization", {"mean": [0.1, 0.2, 0.3, 0.4], "variance": [1.0, 2.0, 3.0, 4.0]}, STEPS)
+add("Discretization", {"bin_boundaries": [-0.5, 0.5]}, ROWS)
+add("CategoryEncoding", {"num_tokens": 4, "output_mode": "count"}, INTEGERS)
+add("IntegerLookup", {"vocabulary": [2, 3]}, INTEGERS)
+add("StringLookup", {"vocabulary": ["a", "b"]}, WORDS)
+add("TextVectorization", {"vocabulary": ["a", "b"]}, np.array(["a b", "b c b"]))
+add("Hashing", {"num_bins": 5}, INTEGERS)
+add("HashedCrossing", {"num_bins": 5}, np.array([1, 2, 3]), np.array(["a", "b", "c"]), call=as_list)
+
+IMAGES = (2, 4, 5, 3)
+add("CenterCrop Resizing", {"height": 3, "width": 2}, IMAGES)
+add("RandomCrop", {"height": 3, "width": 2, "seed": 1}, IMAGES)
+add("RandomFlip RandomColorJitter RandomErasing RandomGrayscale RandomInvert", {"seed": 1}, IMAGES)
+names = "RandomBrightness RandomContrast RandomHue RandomRotation RandomSaturation"
+add(names, {"factor": 0.5, "seed": 1}, IMAGES)
+add("RandomPosterization", {"factor": 4, "seed": 1}, IMAGES)
+add("RandomShear", {"x_factor": 0.5, "y_factor": 0.5, "seed": 1}, IMAGES)
+moves = {"height_factor": 0.5, "width_factor": 0.5}
+add("RandomTranslation RandomZoom", {**moves, "seed": 1}, IMAGES)
+add("Solarization", {"threshold_factor": 0.5, "seed": 1}, IMAGES)
+add("CutMix MixUp", {"seed": 1}, IMAGES, (2, 3), call=as_data)
+add(
+    "Pipeline",
+    lambda dtype: {
+        "layers": [layers.RandomFlip(seed=1, dtype=dtype), layers.Rescaling(0.5, dtype=dtype)]
+    },
+    IMAGES,
+)

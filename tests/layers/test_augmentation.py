@@ -17,8 +17,10 @@ from gpunet.layers import (
     CutMix,
     Dense,
     Flatten,
+    GlobalAveragePooling1D,
     Input,
     Layer,
+    Masking,
     MixUp,
     Pipeline,
     RandomBrightness,
@@ -36,6 +38,7 @@ from gpunet.layers import (
     RandomShear,
     RandomTranslation,
     RandomZoom,
+    Rescaling,
     Solarization,
     augmentation,
     color_augmentation,
@@ -496,6 +499,16 @@ def test_a_pipeline_in_a_model_and_over_batches() -> None:
     assert batches[1]["labels"].shape == (4, 4)
     with pytest.raises(ValueError, match="expects a list of layers"):
         Pipeline([abs])
+
+
+def test_a_pipeline_passes_masks_on() -> None:
+    x, mask = np.ones((2, 3, 4), "float32"), np.array([[True, True, False]] * 2)
+    average = GlobalAveragePooling1D()
+    expected = Pipeline([Masking(2.0), Rescaling(0.5), average])(x, mask=mask).numpy()
+    np.testing.assert_array_equal(expected, average(0.5 * x, mask=mask).numpy())
+    pipeline = Pipeline([Masking(2.0), Rescaling(0.5)])
+    x[:, 2] = 2.0
+    np.testing.assert_array_equal(pipeline(x).mask, mask)
 
 
 def test_labels_stay_as_they_are_where_images_move() -> None:

@@ -21,12 +21,6 @@ keras = pytest.importorskip("keras")
 if not keras.__version__.startswith("3.15."):
     pytest.skip("the table is that of Keras 3.15", allow_module_level=True)
 
-# Layers that are being built elsewhere: neither there nor in the table. Delete this list.
-EXPECTED_SOON: set[str] = {
-    "MixUp", "CutMix",
-    "Pipeline", *(name for name in dir(keras.layers) if name.startswith("Random")),
-}  # fmt: skip
-
 TABLE = Path(__file__).parents[2] / "docs" / "keras.md"
 FAMILIES = (
     "layers", "losses", "metrics", "optimizers", "callbacks", "initializers", "regularizers",
@@ -211,9 +205,7 @@ def test_every_class_is_there_or_in_the_table(family: str) -> None:
         if family in names_in(families):
             table |= dict.fromkeys(names_in(kinds))
     found = classes(getattr(keras, family))
-    soon = EXPECTED_SOON if family == "layers" else set()
-    missing = {name for name in found if not hasattr(ours, name)} - soon
-    assert missing == table.keys()
+    assert {name for name in found if not hasattr(ours, name)} == table.keys()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
