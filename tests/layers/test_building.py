@@ -182,8 +182,9 @@ def test_updates_are_collected_for_a_step() -> None:
     with collect_updates() as updates:
         layer(X, training=True)
     assert layer.total.item() == 0
-    ((parameter, value),) = updates
+    ((parameter, value, momentum),) = updates
     assert parameter is layer.total
+    assert momentum == 0
     assert float(value) == pytest.approx(X.mean(), rel=1e-5)
 
 

@@ -410,8 +410,8 @@ ABC = {"vocabulary": WORDS}
         (lambda: IntegerLookup(**IDS, output_mode=None), "output_mode must be one of"),
         (lambda: TextVectorization(output_mode="one_hot"), "output_mode must be one of"),
         (lambda: Hashing(3, output_mode="tf_idf"), "output_mode must be one of"),
-        (lambda: StringLookup(**ABC, output_mode="count", sparse=True), "sparse=True is not supp"),
-        (lambda: TextVectorization(ragged=True), "ragged=True is not supported"),
+        (lambda: StringLookup(**ABC, output_mode="count", sparse=True), "sparse=True is not"),
+        (lambda: TextVectorization(ragged=True), "ragged=True is not"),
         (lambda: StringLookup(**ABC, invert=True, output_mode="count"), "'int' with invert"),
         (lambda: StringLookup(1), "at least 2 or None"),
         (lambda: StringLookup(3, **ABC), "has 5 tokens.*max_tokens=3"),
@@ -471,5 +471,5 @@ ABC = {"vocabulary": WORDS}
     ],
 )
 def test_wrong_input(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError, NotImplementedError), match=message):
         make()
