@@ -26,10 +26,12 @@ FLOORS = [
     [
         "activations",
         "constraints",
+        "custom_kernel",
         "initializers",
         "losses",
         "metrics",
         "optimizers",
+        "parity_check",
         "preprocessing",
         "regularizers",
         "utils",
