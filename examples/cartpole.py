@@ -3,8 +3,9 @@
 python examples/cartpole.py
 python examples/cartpole.py --seed 3 --built-in
 
-The cart-pole is gymnasium's CartPole-v1 where that is installed, else one that is built in. Williams,
-"Simple statistical gradient-following algorithms for connectionist reinforcement learning", 1992.
+The cart-pole is gymnasium's CartPole-v1 where that is installed, else one that is built in. Source:
+Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement
+learning", 1992.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class CartPole:
 
             a'' = (g sin a - u cos a) / (l (4 / 3 - m cos^2 a / M)),   x'' = u - m l a'' cos a / M
         """
-        position, velocity, angle, turning = self.states.T
+        _, velocity, angle, turning = self.states.T
         sine, cosine = np.sin(angle), np.cos(angle)
         force, both = np.where(actions == 1, self.FORCE, -self.FORCE), self.CART + self.POLE
         moment = self.POLE * self.HALF_LENGTH
@@ -97,7 +98,7 @@ class Played(NamedTuple):
 
 
 def build_networks() -> tuple[Any, Any]:
-    """Return the policy, which gives each action's probability, and the baseline, a state's value."""
+    """Return the policy, which gives the actions' probabilities, and the baseline, a value."""
     layers, optimizers = keras.layers, keras.optimizers
     policy = keras.Sequential(
         [layers.Input((4,)), layers.Dense(64, "tanh"), layers.Dense(2, "softmax")]

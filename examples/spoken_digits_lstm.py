@@ -23,10 +23,10 @@ def build_model(time_steps: int, bands: int) -> Any:
     model = keras.Sequential(
         [
             layers.Input((time_steps, bands)),
-            layers.Dropout(0.2),
             layers.Bidirectional(layers.LSTM(64, return_sequences=True)),
             layers.Dropout(0.3),
-            layers.LSTM(64),
+            layers.LSTM(64, return_sequences=True),
+            layers.GlobalAveragePooling1D(),
             layers.Dropout(0.3),
             layers.Dense(10, activation="softmax"),
         ]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,21 +14,15 @@ from gpunet import parity_check
 from gpunet.arguments import is_number
 from gpunet.autograd import Array, Result, Tensor, differentiable
 from gpunet.backend import get_array_module
+from gpunet.custom_source import COUNT, DTYPES, add_file_or_text, check_parameters, is_open
 from gpunet.primitives import cuda
 from gpunet.primitives import launch as launcher
-from gpunet.primitives.launch import Kernel, Parameter
+from gpunet.primitives.launch import Kernel
 from gpunet.primitives.twins import twins_for
 from gpunet.symbolic import is_symbolic, record
 
 __all__ = ["CustomKernel", "kernel"]
 
-_COUNT = "count"
-_DTYPES = {"int": "int32", "float": "float32", "double": "float64", "bool": "bool"}
-_DTYPES |= {
-    f"{kind}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
-}
-_DTYPES |= {f"float{bits}": f"float{bits}" for bits in (16, 32, 64)}
-_OPEN = re.compile("[A-Z]")  # an element type that the arguments decide
 _SUMS = "A"  # the type that elements of type T are summed in
 _MOST_THREADS = 1024
 
@@ -132,13 +124,9 @@ class CustomKernel:
         self._gradient: Callable[..., Any] | None = None
         self._shape, self._grid, self._sizes = shape, grid, sizes
         self.signature = inspect.signature(function)
-        text, label = _read(source, self.name)
-        self.kernel = Kernel(launcher.add_source(self.name, text, label), self.name)
-        inputs, outputs = _arrays_of(self.kernel)
-        self.array_names = tuple(parameter.name for parameter in inputs)
-        self._inputs = inputs
-        self._check_parameters(outputs)
-        self.output = outputs[0]
+        self.kernel = Kernel(add_file_or_text(source, self.name), self.name)
+        self._inputs, self.output = check_parameters(self.kernel, self.signature, sizes is not None)
+        self.array_names = tuple(parameter.name for parameter in self._inputs)
         if not (isinstance(block, int) and 1 <= block <= _MOST_THREADS):
             raise ValueError(
                 f"Kernel {self.name} expects block, the threads of a block, from 1 to "
@@ -226,7 +214,7 @@ class CustomKernel:
     def launch(self, arguments: dict[str, Any], result: Array) -> Array:
         """Launch the kernel; return `result`, which it writes."""
         types = self._types(arguments)
-        numbers = {_COUNT: result.size, **arguments}
+        numbers = {COUNT: result.size, **arguments}
         if self._sizes is not None:
             numbers |= call_by_name(self._sizes, arguments)
         values = []
@@ -243,7 +231,7 @@ class CustomKernel:
                     f"Kernel {self.name} takes the number {parameter.name!r}, which sizes= does "
                     f"not return: it has {', '.join(numbers)}."
                 )
-        opened = {name: dtype for name, dtype in types.items() if _is_open(name)}
+        opened = {name: dtype for name, dtype in types.items() if is_open(name)}
         grid = self._blocks(arguments, result.size)
         self.kernel(grid, self.block, *values, types=opened, **self.macros)
         return result
@@ -271,7 +259,7 @@ class CustomKernel:
     def declared_dtype(self, name: str) -> np.dtype[Any] | None:
         """Return the dtype that an array argument is declared with, or None where it is open."""
         declared = next(p.type for p in self._inputs if p.name == name)
-        return None if _is_open(declared) else np.dtype(_DTYPES[declared])
+        return None if is_open(declared) else np.dtype(DTYPES[declared])
 
     def _blocks(self, arguments: dict[str, Any], count: int) -> Any:
         if self._grid is None:
@@ -287,7 +275,7 @@ class CustomKernel:
 
     def _types(self, arguments: dict[str, Any]) -> dict[str, np.dtype[Any]]:
         """Return the dtype of each type in the kernel's parameters; check the arrays."""
-        types = {name: np.dtype(dtype) for name, dtype in _DTYPES.items()}
+        types = {name: np.dtype(dtype) for name, dtype in DTYPES.items()}
         for parameter in self._inputs:
             array = arguments[parameter.name]
             if array is None:
@@ -305,8 +293,12 @@ class CustomKernel:
                 )
         if "T" in types:
             types[_SUMS] = launcher.accumulator(types["T"])
-        if self.output.type not in types:
-            raise TypeError(f"{self.name}: no array decides the type {self.output.type}.")
+        for parameter in self.kernel.parameters:
+            if parameter.type not in types:
+                raise TypeError(
+                    f"{self.name}: no array decides the type {parameter.type} of "
+                    f"{parameter.name}: give one that the kernel declares with it."
+                )
         return types
 
     def _value_and_gradient(self, *arrays: Array, **others: Any) -> Result:
@@ -324,33 +316,6 @@ class CustomKernel:
             return function(**known, output_grad=output_grad)
 
         return output, backward
-
-    def _check_parameters(self, outputs: list[Parameter]) -> None:
-        takes = f"the kernel {self.name} in the source"
-        if len(outputs) != 1 or not self._inputs:
-            raise ValueError(
-                f"Expected {takes} to take arrays that are const, its arguments, and one that is "
-                f"not, its result; received {len(self._inputs)} and {len(outputs)}."
-            )
-        named = self.signature.parameters.values()
-        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY) for p in named):
-            raise ValueError(f"{self.name}{self.signature}: expected arguments with names.")
-        for parameter in self.kernel.parameters:
-            if parameter.type not in _DTYPES and not _OPEN.fullmatch(parameter.type):
-                raise ValueError(
-                    f"{takes} declares {parameter.name} as {parameter.type}: expected T or one of "
-                    f"{', '.join(_DTYPES)}."
-                )
-            given = self._sizes is not None or parameter.name == _COUNT
-            if parameter.is_written or parameter.name in self.signature.parameters:
-                continue
-            if parameter.is_array or not given:
-                kind = "array" if parameter.is_array else "number"
-                more = "" if parameter.is_array else ", nor `count`, nor given by sizes="
-                raise ValueError(
-                    f"{takes} takes the {kind} {parameter.name!r}, which is no argument of "
-                    f"{self.name}{self.signature}{more}."
-                )
 
     def _check_names(
         self, what: str, function: Callable[..., Any], others: tuple[str, ...]
@@ -386,30 +351,3 @@ def _named(function: Callable[..., Result], name: str) -> Callable[..., Result]:
 
     named.__name__ = named.__qualname__ = name
     return named
-
-
-def _is_open(declared: str) -> bool:
-    return bool(_OPEN.fullmatch(declared)) and declared != _SUMS
-
-
-def _arrays_of(kernel: Kernel) -> tuple[list[Parameter], list[Parameter]]:
-    """Return the arrays that a kernel reads, and those that it writes."""
-    arrays = [parameter for parameter in kernel.parameters if parameter.is_array]
-    return [p for p in arrays if not p.is_written], [p for p in arrays if p.is_written]
-
-
-def _read(source: str | PathLike[str], name: str) -> tuple[str, str]:
-    """Return the text of a source, and what it is called in messages."""
-    if isinstance(source, str) and not source.rstrip().endswith((".cu", ".cuh")):
-        text, label = source, f"the source of {name}"
-    else:
-        path = Path(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"Kernel {name}: there is no source file {path}.")
-        text, label = path.read_text(encoding="utf-8"), str(path)
-    if "__global__" not in text:
-        raise ValueError(
-            f'Kernel {name}: expected CUDA C++ with `extern "C" __global__ void {name}(...)`, '
-            f"or the path of a file of it; received {text[:60]!r}."
-        )
-    return text, label

@@ -27,6 +27,7 @@ FLOORS = [
         "activations",
         "constraints",
         "custom_kernel",
+        "custom_source",
         "initializers",
         "losses",
         "metrics",
