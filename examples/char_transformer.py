@@ -1,7 +1,7 @@
 """Train a small transformer to write like Shakespeare, one character at a time.
 
 python examples/char_transformer.py
-python examples/char_transformer.py other.txt --steps 2000 --prompt "ROMEO:"
+python examples/char_transformer.py another.txt --steps 2000 --prompt "ROMEO:"
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def main() -> None:
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"No text. {error}")
     if len(test) <= TIME:
-        sys.exit(f"The text is too short: it needs more than {10 * TIME} characters.")
+        count = len(train) + len(test)
+        sys.exit(f"The text needs more than {10 * TIME} characters, it has {count}.")
 
     model = build_model(len(characters))
     model.compile("adam", "sparse_categorical_crossentropy")
@@ -79,13 +80,18 @@ def write(model: Model, characters: list[str], prompt: str, length: int, seed: i
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("text", nargs="?", help="a text file; by default Shakespeare's plays")
+    parser.add_argument("text", nargs="?", help="a file of text; by default plays of Shakespeare")
     parser.add_argument("--steps", type=int, default=500, help="batches to train on")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--prompt", default="ROMEO:", help="what the model goes on from")
     parser.add_argument("--length", type=int, default=200, help="characters to write")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    args = parser.parse_args()
+    for name in ("steps", "batch_size", "length"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            option = name.replace("_", "-")
+            parser.error(f"--{option} must be at least 1, received {getattr(args, name)}")
+    return args
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from gpunet import (
 )
 from gpunet.autograd import Parameter, Tensor, differentiable, no_grad
 from gpunet.backend import require_gpu, use_backend
+from gpunet.custom_kernel import kernel
 from gpunet.functions.gradients import check_gradients, grad, value_and_grad
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
@@ -33,7 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Input", "Model", "Parameter", "Sequential", "Tensor", "__version__", "activations", "autograd",
     "backend", "callbacks", "check_gradients", "datasets", "differentiable", "functions",
-    "get_precision", "grad", "initializers", "layers", "losses", "metrics", "models", "no_grad",
-    "optimizers", "preprocessing", "primitives", "profile", "random", "regularizers", "require_gpu",
-    "set_precision", "use_backend", "utils", "value_and_grad", "warmup",
+    "get_precision", "grad", "initializers", "kernel", "layers", "losses", "metrics", "models",
+    "no_grad", "optimizers", "preprocessing", "primitives", "profile", "random", "regularizers",
+    "require_gpu", "set_precision", "use_backend", "utils", "value_and_grad", "warmup",
 ]  # fmt: skip

@@ -26,10 +26,13 @@ FLOORS = [
     [
         "activations",
         "constraints",
+        "custom_kernel",
+        "custom_source",
         "initializers",
         "losses",
         "metrics",
         "optimizers",
+        "parity_check",
         "preprocessing",
         "regularizers",
         "utils",

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import probe_gpu
-from gpunet.primitives.launch.source import Build, KernelSource, Launch
+from gpunet.primitives.launch.source import (
+    Build,
+    KernelSource,
+    Launch,
+    is_added,
+    source_label,
+    source_text,
+)
 
 __all__ = ["CupyExecutor", "DeviceMemoryError", "KernelCompileError", "memory_state"]
 
@@ -177,10 +184,14 @@ def _mib(count: int) -> str:
 
 def _compile_message(kernel: KernelSource, options: tuple[str, ...], log: str) -> str:
     first = re.search(r"(\w+\.cuh?)\((\d+)\): (.*error.*)", log)
-    place = f"kernels/{first[1]}, line {first[2]}: {first[3]}" if first else log.strip()
+    place = f"{source_label(first[1])}, line {first[2]}: {first[3]}" if first else log.strip()
+    fix = "install the CuPy that matches the driver, with its compiler (python -m gpunet doctor)"
+    if first and is_added(first[1]):
+        number = int(first[2])
+        place += f"\n    {''.join(source_text(first[1]).splitlines()[number - 1 : number]).strip()}"
+        fix = f"correct line {number}"
     return (
         f"Kernel {kernel.name} does not compile: {place}\n"
         f"Options: {' '.join(options)}\n{log.strip() if first else ''}\n"
-        f"GPU: {probe_gpu().reason} Fix: install the CuPy that matches the driver, with its "
-        "compiler (python -m gpunet doctor), or set GPUNET_BACKEND=numpy to stay on the CPU."
+        f"GPU: {probe_gpu().reason} Fix: {fix}, or set GPUNET_BACKEND=numpy to stay on the CPU."
     )

@@ -115,7 +115,9 @@ def _array(kernel: str, parameter: Parameter, dtype: np.dtype[Any], array: Any) 
 
 
 def _scalar(kernel: str, parameter: Parameter, dtype: np.dtype[Any], value: Any) -> Any:
-    if is_number(value):
+    if dtype.kind == "b" and isinstance(value, bool | np.bool_):
+        return dtype.type(value)
+    if is_number(value) and dtype.kind != "b":
         if dtype.kind == "f":
             return dtype.type(value)
         limits = np.iinfo(dtype)
@@ -125,6 +127,7 @@ def _scalar(kernel: str, parameter: Parameter, dtype: np.dtype[Any], value: Any)
             f"kernel {kernel}, argument {parameter.name!r}: expected a whole number of {dtype}, "
             f"{limits.min} to {limits.max}, received {value}: use smaller arrays or batches."
         )
+    expected = "True or False" if dtype.kind == "b" else "a number"
     raise TypeError(
-        f"kernel {kernel}, argument {parameter.name!r}: expected a number, received {value!r}."
+        f"kernel {kernel}, argument {parameter.name!r}: expected {expected}, received {value!r}."
     )
