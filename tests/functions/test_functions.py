@@ -195,6 +195,15 @@ CASES = {
          lambda x, scale: scale * x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-7)),
         ((draw(2, 3, 4), draw(3, 4), (-1, 1)), {"epsilon": 0.1}, None),
     ],
+    "self_attention": [
+        ((draw(2, 4, 3), draw(3, 2, 2), draw(3, 2, 2), draw(3, 2, 3)), {}, None),
+        (
+            (draw(1, 5, 3), draw(3, 4, 2), draw(3, 2, 2), draw(3, 2, 3), draw(4, 2), draw(2, 2),
+             draw(2, 3), rng.random((1, 1, 5, 5)) < 0.8),
+            {"is_causal": True},
+            None,
+        ),
+    ],
     "selu": [((draw(9),), {}, None)],
     "sigmoid": [((draw(9),), {}, lambda x: 1 / (1 + np.exp(-x)))],
     "silu": [((draw(9),), {}, lambda x: x / (1 + np.exp(-x)))],

@@ -44,7 +44,7 @@ def test_the_batch_of_a_symbol() -> None:
         (lambda: functions.group_normalization(X, groups=2), ValueError, "divides the 5 channels"),
         (lambda: functions.group_normalization(X, groups=1, axis=0), ValueError, "not the first"),
         (lambda: functions.layer_normalization(X, GAMMA), ValueError, r"gamma of shape \(5,\)"),
-        (lambda: functions.normalize_batch(X[:0]), ValueError, "at least one element"),
+        (lambda: functions.normalize_batch(X[:0]), ValueError, "at least one row"),
         (
             lambda: functions.normalize_batch(X, GAMMA.astype("float32"), axis=1),
             TypeError,
