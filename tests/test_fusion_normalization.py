@@ -13,6 +13,7 @@ from gpunet.autograd import Tensor
 from gpunet.layers import (
     Activation,
     Add,
+    Average,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -93,6 +94,7 @@ def same_weights(one: Model, other: Model) -> None:
         (residual, {"activation": "tanh"}),
         (residual, {"activation": "gelu"}),
         (residual, {"join": Subtract}),
+        (residual, {"join": Average}),
         (residual, {"renorm": True}),
         (residual, {"axis": 3}),
         (residual, {"axis": 1}),
