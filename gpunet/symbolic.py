@@ -247,11 +247,43 @@ class Graph:
 
     @property
     def operations(self) -> list[Any]:
-        """The operations of the inputs and the nodes, each once."""
+        """The operations of the inputs and the nodes, each once, in Keras' order.
+
+        That is by depth, the most calls that lead from an operation to an output, from the deepest
+        on; of one depth, as they are met on the way back from the outputs. So the weights of a
+        model are those of Keras' model in order.
+        """
         sources = [symbol.node for symbol in self.inputs if symbol.node is not None]
         # An input that is an output of another graph stands for data, not for its operation.
         nodes = [*(node for node in sources if not node.inputs), *self.nodes]
-        return list({id(node.operation): node.operation for node in nodes}.values())
+        depths: dict[int, int] = {}  # of nodes
+        found: dict[int, int] = {}  # of operations
+        for node in reversed(nodes):
+            key = id(node.operation)
+            found[key] = depth = max(depths.get(id(node), 0), found.get(key, 0))
+            for symbol in node.inputs:
+                if symbol.node is not None:
+                    depths[id(symbol.node)] = max(depth + 1, depths.get(id(symbol.node), 0))
+        places = self._places()
+        operations = {id(node.operation): node.operation for node in nodes}
+        # An input that no output needs comes before what it stands beside.
+        return sorted(operations.values(), key=lambda o: (-found[id(o)], places.get(id(o), -1)))
+
+    def _places(self) -> dict[int, int]:
+        """Return the place of each operation on the way back from the outputs, by its id."""
+        given = {symbol_key(symbol) for symbol in self.inputs}
+        places: dict[int, int] = {}
+        done: set[int] = set()
+        waiting = list(reversed(self.outputs))
+        while waiting:
+            symbol = waiting.pop()
+            node = symbol.node
+            if node is None or id(node) in done or (node.inputs and symbol_key(symbol) in given):
+                continue
+            done.add(id(node))
+            places.setdefault(id(node.operation), len(places))
+            waiting += reversed(node.inputs)
+        return places
 
 
 class _Place:

@@ -13,6 +13,7 @@ from gpunet.autograd import Tensor
 from gpunet.layers import (
     Activation,
     Add,
+    Average,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -85,14 +86,25 @@ def same_weights(one: Model, other: Model) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+def transfer(**options: Any) -> Model:
+    """Return a model around one that is given as it is: frozen, or with a loss of its output."""
+    image, features = Input(SHAPE), Input(SHAPE)
+    x = ReLU()(BatchNormalization()(Conv2D(6, 3, padding="same")(features)))
+    inner = Model(features, BatchNormalization()(Conv2D(6, 3)(x)), **options)
+    return Model(image, Dense(4, activation="softmax")(Flatten()(inner(image))))
+
+
 @pytest.mark.parametrize(
     ("build", "options"),
     [
+        (transfer, {"trainable": False}),
+        (transfer, {"activity_regularizer": "l2"}),
         (residual, {}),
         (residual, {"swapped": True}),
         (residual, {"activation": "tanh"}),
         (residual, {"activation": "gelu"}),
         (residual, {"join": Subtract}),
+        (residual, {"join": Average}),
         (residual, {"renorm": True}),
         (residual, {"axis": 3}),
         (residual, {"axis": 1}),
@@ -161,3 +173,20 @@ def test_frozen_layers_keep_their_averages_in_training() -> None:
         model.train_on_batch(*batch())
         np.testing.assert_array_equal(norm.moving_mean.numpy(), 0)
     same_weights(fused, plain)
+
+
+def test_a_frozen_inner_model_keeps_its_statistics() -> None:
+    model = transfer()
+    model.compile(SGD(0.05), "sparse_categorical_crossentropy")
+    model.train_on_batch(*batch())
+    inner = model.layers[1]
+    inner.trainable = False
+    model.compile(SGD(0.05), "sparse_categorical_crossentropy")
+    before = inner.get_weights()
+    model.train_on_batch(*batch(1))
+    for a, b in zip(inner.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    inner.trainable = True
+    model.compile(SGD(0.05), "sparse_categorical_crossentropy")
+    model.train_on_batch(*batch(2))
+    assert any((a != b).any() for a, b in zip(inner.get_weights(), before, strict=True))

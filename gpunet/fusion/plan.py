@@ -231,8 +231,12 @@ def _flat(graph: Graph) -> _FlatGraph:
 
 
 def _inner_graph(model: Any) -> Graph | None:
-    """Return the graph of a model where its nodes may stand in its place."""
-    return model.graph if runs_graph(model) and model.fuse else None
+    """Return the graph of a model where its nodes may stand in its place.
+
+    They may not where its own call does more: it freezes them, or adds a loss of the output.
+    """
+    only_runs = model.trainable and model.activity_regularizer is None
+    return model.graph if runs_graph(model) and model.fuse and only_runs else None
 
 
 def _flattened(graph: Graph) -> _FlatGraph:

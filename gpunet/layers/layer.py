@@ -51,7 +51,8 @@ class Layer(WeightOwner, Configurable):
         input_shape: of one sample, without the batch; a model can then be built before any data.
         input_dim: for samples of one axis, in place of ``input_shape=(input_dim,)``.
         name: for messages, `summary()` and the paths of weights; by default after the class.
-        trainable: False to exclude the layer's weights from training.
+        trainable: False to exclude the layer's weights from training. To set it sets that of the
+            layers in it too.
         dtype: of the weights, 'float32', which None stands for, or 'float64'.
         activity_regularizer: a name or instance of `gpunet.regularizers`, or a function of the
             output; its result, divided by the batch size, is added to the loss that is trained.
@@ -121,6 +122,9 @@ class Layer(WeightOwner, Configurable):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         attribute_was_set()
+        if name == "trainable":
+            for layer in self.with_sublayers()[1:]:
+                layer.set_trainable_alone(value)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)

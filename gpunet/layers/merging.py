@@ -133,9 +133,6 @@ class Average(_Merge):
     def combine(self, x: Any, y: Any) -> Any:
         return x + y
 
-    def fusion_role(self) -> Role | None:
-        return Sum()
-
     def call(self, inputs: Any) -> Any:
         return super().call(inputs) / len(inputs)
 

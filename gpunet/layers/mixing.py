@@ -26,6 +26,11 @@ class _Mixture(RandomImageLayer):
                 f"received labels of shape {labels.shape}: make rows of class numbers, for example "
                 "by gpunet.utils.to_categorical."
             )
+        if len(labels) != len(order):
+            raise ValueError(
+                f"{type(self).__name__} expects one row of labels for each of the {len(order)} "
+                f"images, received labels of shape {labels.shape}."
+            )
         dtype = self.dtype if labels.dtype.kind in "biu" else labels.dtype
         return images_by.blend(labels, weights, order, dtype)
 

@@ -31,6 +31,8 @@ class NormalizationLayer(Layer):
         options: those of every `Layer`.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         epsilon: float,
@@ -257,6 +259,8 @@ class UnitNormalization(Layer):
     >>> UnitNormalization()([[3.0, 4.0]]).numpy().round(6)
     array([[0.6, 0.8]], dtype=float32)
     """
+
+    supports_masking = True
 
     def __init__(self, axis: Any = -1, **options: Any) -> None:
         super().__init__(**options)

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import random
 from gpunet.autograd import Parameter, Tensor
 from gpunet.backend import asarray, to_numpy
+from gpunet.layers.roles import attribute_was_set
 from gpunet.regularizers import penalties
 
 __all__ = ["Replaceable", "WeightOwner", "contained", "describe", "shallow_copy", "unique_name"]
@@ -99,6 +100,11 @@ class WeightOwner:
         for layer in found:
             found += [part for part in layer.sublayers if all(part is not f for f in found)]
         return found
+
+    def set_trainable_alone(self, value: bool) -> None:
+        """Set `trainable` of this layer, not of those in it."""
+        object.__setattr__(self, "trainable", value)
+        attribute_was_set()
 
     def _walk(
         self, prefix: str = "", trainable: bool = True, seen: set[int] | None = None

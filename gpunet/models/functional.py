@@ -41,6 +41,8 @@ class Functional(Layer):
             )
         if inputs is not None:
             self._set_graph(Graph(inputs, outputs))
+            if not self.trainable:
+                self.trainable = False  # that of its layers too
 
     def _set_graph(self, graph: Graph) -> None:
         """Make the layers of a graph those of this model.

@@ -165,12 +165,12 @@ class Trainability:
             if layer.trainable != flag
         ]
         for layer, _, flag in changed:
-            layer.trainable = flag
+            layer.set_trainable_alone(flag)
         try:
             yield
         finally:
             for layer, now, _ in changed:
-                layer.trainable = now
+                layer.set_trainable_alone(now)
 
 
 class TrainingState:

@@ -56,13 +56,13 @@ def pad_sequences(
     if isinstance(value, str) and np.dtype(dtype).kind not in "OUS":
         raise ValueError(f"pad_sequences: value={value!r} needs dtype=object, received {dtype!r}.")
     first = next((i for i, count in enumerate(lengths) if count), None)
-    shape = () if first is None else np.asarray(sequences[first], dtype=dtype).shape[1:]
+    shape = () if first is None else _items(sequences[first], dtype, first).shape[1:]
     padded = np.full((len(lengths), length, *shape), value, dtype=dtype)
     for position, (row, sequence, count) in enumerate(zip(padded, sequences, lengths, strict=True)):
         if count == 0:
             continue
         kept = sequence[max(0, count - length) :] if truncating == "pre" else sequence[:length]
-        items = np.asarray(kept, dtype=dtype)
+        items = _items(kept, dtype, position)
         if items.shape[1:] != shape:
             raise ValueError(
                 f"pad_sequences: items of sequence {position} have shape {items.shape[1:]}, "
@@ -71,6 +71,16 @@ def pad_sequences(
         place = slice(length - len(items), length) if padding == "pre" else slice(len(items))
         row[place] = items
     return padded
+
+
+def _items(sequence: Any, dtype: Any, position: int) -> np.ndarray:
+    try:
+        return np.asarray(sequence, dtype=dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"pad_sequences: sequence {position} cannot be an array of dtype {np.dtype(dtype)}: "
+            f"{error}. Pass another dtype, such as dtype=object for strings."
+        ) from error
 
 
 def _length(sequence: Any, position: int) -> int:

@@ -554,6 +554,10 @@ def test_labels_stay_as_they_are_where_images_move() -> None:
         ),
         (lambda: RandomFlip()({"labels": np.ones(3)}), "expects images of shape"),
         (
+            lambda: CutMix()({"images": X, "labels": np.eye(len(X) + 1)}),
+            "expects one row of labels for each of the 4 images, received labels of shape",
+        ),
+        (
             lambda: MixUp()({"images": X, "labels": np.arange(4)}),
             "expects one row for each image, received labels of shape",
         ),

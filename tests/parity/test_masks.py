@@ -80,3 +80,30 @@ def test_masks_of_merging_layers(kind):
         merged = getattr(library.layers, kind)()([masking(X), masking(other)])
         masks.append(merged.mask if library is gpunet else keras.src.backend.get_keras_mask(merged))
     np.testing.assert_array_equal(masks[0], np.asarray(masks[1]))
+
+
+@pytest.mark.parametrize(
+    "kind", ["BatchNormalization", "GroupNormalization", "LayerNormalization", "UnitNormalization"]
+)
+def test_normalization_passes_masks_on(kind):
+    """Keras 3.15's layers do, but for RMSNormalization; the batch's statistics leave steps out."""
+    options = {"groups": 2} if kind == "GroupNormalization" else {}
+    models = []
+    for library in (gpunet, keras):
+        layers = library.layers
+        x = layers.Input((5, 3))
+        # Not 0 of steps of zeros, whose length has no gradient in Keras' UnitNormalization.
+        dense = layers.Dense(4, activation="tanh", bias_initializer="ones")
+        y = dense(layers.Masking()(x))
+        y = layers.ReLU()(getattr(layers, kind)(**options)(y))
+        models.append(library.Model(x, layers.LSTM(2)(y)))
+    models[0].set_weights(models[1].get_weights())
+    losses = []
+    for library, model in zip((gpunet, keras), models, strict=True):
+        model.compile(library.optimizers.SGD(0.05), "mse")
+        losses.append([model.train_on_batch(X, Y[:, 0]) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    predicted = [model.predict(X, verbose=0) for model in models]
+    np.testing.assert_allclose(*predicted, rtol=1e-4, atol=1e-5)
+    for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

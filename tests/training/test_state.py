@@ -9,8 +9,8 @@ import pytest
 
 import gpunet
 from gpunet import optimizers
-from gpunet.layers import Activation, Dense, Input
-from gpunet.models import Sequential
+from gpunet.layers import Activation, BatchNormalization, Dense, Input
+from gpunet.models import Model, Sequential
 from gpunet.training.state import FlatParameters
 
 rng = np.random.default_rng(0)
@@ -88,6 +88,22 @@ def test_a_critic_trains_as_compiled_while_it_is_frozen_in_another_model() -> No
         np.testing.assert_array_equal(weights[0], critic.get_weights()[0])
         assert (made[0] != generator.get_weights()[0]).any()
     assert critic.trainable is False
+
+
+def test_layers_of_a_frozen_model_are_frozen_in_others_too() -> None:
+    """As in Keras 3.15, where to set `trainable` sets that of the layers in it."""
+    base = Sequential([Input((3,)), Dense(4), BatchNormalization(name="norm"), Dense(2)])
+    base.trainable = False
+    assert not any(layer.trainable for layer in base.layers)
+    features = base.get_layer("norm").output
+    model = Model(base.input, Dense(1)(features))
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.train_on_batch(X, Y)
+    changed = [(a != b).any() for a, b in zip(before, model.get_weights(), strict=True)]
+    assert changed == [*[False] * 6, True, True]
+    base.trainable = True
+    assert all(layer.trainable for layer in base.layers)
 
 
 def test_a_change_before_the_first_step_counts() -> None:

@@ -251,3 +251,9 @@ def test_crops_and_padding_keep_the_aspect_ratio() -> None:
     assert crop_box((500, 340), (10, 20)) == (slice(165, 335), slice(0, 340))
     padded = resize_with_padding(np.ones((4, 8, 1)), (8, 8), "bilinear")
     assert padded[:, 0, 0].tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+
+
+def test_pad_sequences_names_the_sequence_that_no_dtype_fits() -> None:
+    message = r"sequence 1 cannot be an array of dtype int32.*dtype=object for strings"
+    with pytest.raises(ValueError, match=message):
+        pad_sequences([[1], ["a"]])
