@@ -35,7 +35,7 @@ struct Channels {
           channel(column % static_cast<int>(channels)) {}
 
     __device__ bool is_column() const { return column < line; }
-    __device__ A count() const { return A(rows) * A(static_cast<int>(line) / channels); }
+    __device__ A share() const { return A(1) / (A(rows) * A(static_cast<int>(line) / channels)); }
     __device__ int64 end_of(const int64 part) const { return min((part + 1) * chunk, rows); }
     __device__ bool writes() const {  // what there is once of each channel
         return blockIdx.y == 0 && threadIdx.y == 0 && column < channels;
@@ -45,10 +45,13 @@ struct Channels {
     template <typename Term>
     __device__ A sum(const Term& term) const {
         A sum = 0;
-        for (int64 part = threadIdx.y; is_column() && part < chunks; part += WARPS) {
+        const int64 end = is_column() ? chunks : 0;
+        for (int64 part = threadIdx.y; part < end; part += WARPS) {
             const A weight = A(min(chunk, rows - part * chunk));
-            for (int64 at = channel; at < line; at += channels) {
-                sum += term(part * line + at, weight);
+            const int64 last = part * line + line;
+#pragma unroll 1  // unrolled it would spill on sm_70
+            for (int64 at = part * line + channel; at < last; at += channels) {
+                sum += term(at, weight);
             }
         }
         return over_warps(sum);
@@ -68,13 +71,14 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channels_forward(
 ) {
     const Channels own(rows, line, chunk, chunks, channels);
     const A* squares = parts + chunks * line;
-    const A middle = own.sum([parts](const int64 at, const A weight) {
+    const A share = own.share();  // of an element in a mean; one division is enough
+    const A middle = share * own.sum([parts](const int64 at, const A weight) {
         return parts[at] * weight;
-    }) / own.count();
-    const A spread = own.sum([parts, squares, middle](const int64 at, const A weight) {
+    });
+    const A spread = share * own.sum([parts, squares, middle](const int64 at, const A weight) {
         const A apart = parts[at] - middle;
         return squares[at] + weight * apart * apart;
-    }) / own.count();
+    });
     if (own.writes()) {
         mean[own.column] = narrow<S>(middle);
         variance[own.column] = narrow<S>(spread);
@@ -135,8 +139,8 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channels_backward(
     if (!own.is_column()) return;
     const A middle = widen(mean[own.channel]), weight = or_else(gamma, own.channel, 1);
     const A scale = inverse_root(variance[own.channel], epsilon), factor = weight * scale;
-    const A shift = sum / own.count() * factor;
-    const A slope = products / own.count() * factor * scale;
+    const A share = own.share();
+    const A shift = sum * share * factor, slope = products * share * factor * scale;
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
         const int64 end = own.end_of(part);
         for (int64 row = part * chunk + threadIdx.y; row < end; row += WARPS) {
