@@ -16,7 +16,8 @@
 //          adds up the parts of its columns' channels itself, in their order, which saves a launch.
 //
 // Limits:  any sizes.
-// Registers: at most 64 a thread, 128 for float64.
+// Registers: at most 64 a thread, 128 for float64. Loops are not unrolled: the compiler would keep
+// variables in memory, on some architectures.
 
 #include "activation.cuh"
 #include "columns.cuh"
@@ -49,7 +50,7 @@ struct Channels {
         for (int64 part = threadIdx.y; part < end; part += WARPS) {
             const A weight = A(min(chunk, rows - part * chunk));
             const int64 last = part * line + line;
-#pragma unroll 1  // unrolled it would spill on sm_70
+#pragma unroll 1
             for (int64 at = part * line + channel; at < last; at += channels) {
                 sum += term(at, weight);
             }
@@ -86,8 +87,10 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channels_forward(
     if (!own.is_column()) return;
     const A scale = A(1) / sqrt(spread + epsilon) * or_else(gamma, own.channel, 1);
     const A shift = or_else(beta, own.channel, 0);
+#pragma unroll 1
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
         const int64 end = own.end_of(part);
+#pragma unroll 1
         for (int64 row = part * chunk + threadIdx.y; row < end; row += WARPS) {
             const int64 i = row * line + own.column;
             A value = (widen(x[i]) - middle) * scale + shift;
@@ -105,9 +108,11 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channel_grads(
     const Channels own(rows, line, chunk, chunks, channels);
     const A middle = own.is_column() ? widen(mean[own.channel]) : A(0);
     const A scale = own.is_column() ? inverse_root(variance[own.channel], epsilon) : A(0);
+#pragma unroll 1
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
         const int64 end = own.end_of(part);
         A sum = 0, products = 0;
+#pragma unroll 1
         for (int64 row = part * chunk + threadIdx.y; own.is_column() && row < end; row += WARPS) {
             const int64 i = row * line + own.column;
             const A grad = before_activation(output_grad, output, i);
@@ -141,8 +146,10 @@ extern "C" __global__ void __launch_bounds__(WARP * WARPS) channels_backward(
     const A scale = inverse_root(variance[own.channel], epsilon), factor = weight * scale;
     const A share = own.share();
     const A shift = sum * share * factor, slope = products * share * factor * scale;
+#pragma unroll 1
     for (int64 part = blockIdx.y; part < chunks; part += gridDim.y) {
         const int64 end = own.end_of(part);
+#pragma unroll 1
         for (int64 row = part * chunk + threadIdx.y; row < end; row += WARPS) {
             const int64 i = row * line + own.column;
             const A grad = before_activation(output_grad, output, i);

@@ -62,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(MOST_THREADS) recurrent_sequence(
 #pragma unroll
         for (int gate = 0; gate < GATES; ++gate) sum[gate] = 0;
         if (is_unit) {
-#pragma unroll 4
+#pragma unroll 2
             for (int k = first; k < end; ++k) {
                 const T* row = kernel + static_cast<int64>(k) * GATES * units + unit;
 #pragma unroll
@@ -82,6 +82,7 @@ extern "C" __global__ void __launch_bounds__(MOST_THREADS) recurrent_sequence(
 #pragma unroll
             for (int gate = 0; gate < GATES; ++gate) {
                 part[gate] = bias == nullptr ? A(0) : widen(bias[gate * units + unit]);
+#pragma unroll 1  // unrolled, as 4 products at once, it would spill
                 for (int s = 0; s < slices; ++s) {
                     part[gate] += sums[gate * blockDim.x + s * columns + unit];
                 }
