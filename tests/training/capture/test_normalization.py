@@ -26,7 +26,11 @@ from gpunet.models import Model, NonFiniteLossError, Sequential
 from tests.support.cuda_on_cpu.cpu_executor import compiler
 from tests.support.fake_cupy.module import fake_gpu
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU")
+pytestmark = [
+    pytest.mark.skipif(compiler() is None, reason="needs g++ to run kernels on the CPU"),
+    # Normalization passes its mask on, and what follows here takes none.
+    pytest.mark.filterwarnings("ignore:Layer 'flatten.*received an input with a mask"),
+]
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(20, 6, 6, 2)).astype("float32")
