@@ -117,7 +117,7 @@ def table(records: Sequence[Record]) -> list[str]:
         lines += [
             f"**{case.label}, {case.part}, batch {case.batch}**: {reached} of {record['target']:g} "
             f"times, against the best of {', '.join(record['peers'])} ({record['date']}, "
-            f"{record['commit']}, {record['threads']} threads)",
+            f"{(record['commit'] or {'hash': 'no commit'})['hash'][:9]}, {record['threads']} threads)",
             "", "| | ms (quartiles) | to gpunet | peak MiB |", "| --- | --- | --- | --- |",
         ]  # fmt: skip
         for name, found in results.items():
