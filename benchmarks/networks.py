@@ -114,10 +114,11 @@ def table(records: Sequence[Record]) -> list[str]:
         ours = results[NUMBA].get("median")
         peers = [results[p]["median"] for p in record["peers"] if "median" in results.get(p, {})]
         reached = f"{min(peers) / ours:.2f}" if ours and peers else "not measured"
+        commit = record["commit"]["hash"][:9] if record["commit"] else "no commit"
         lines += [
             f"**{case.label}, {case.part}, batch {case.batch}**: {reached} of {record['target']:g} "
             f"times, against the best of {', '.join(record['peers'])} ({record['date']}, "
-            f"{(record['commit'] or {'hash': 'no commit'})['hash'][:9]}, {record['threads']} threads)",
+            f"{commit}, {record['threads']} threads)",
             "", "| | ms (quartiles) | to gpunet | peak MiB |", "| --- | --- | --- | --- |",
         ]  # fmt: skip
         for name, found in results.items():
