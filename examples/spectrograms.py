@@ -1,11 +1,16 @@
-"""Spectrograms of the spoken digits, for the examples that classify them."""
+"""Spectrograms of the spoken digits, and what the examples that classify them do alike."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+import gpunet as keras
 from gpunet.datasets import spoken_digits
 
 BANDS = 40  # of frequency, evenly spaced in mel
@@ -54,3 +59,35 @@ def mel_filters() -> np.ndarray:
     rising = (hertz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hertz) / (edges[2:] - edges[1:-1])
     return np.maximum(0, np.minimum(rising, falling))
+
+
+def train_and_test(build_model: Callable[[int, int], Any], description: str, epochs: int) -> None:
+    """Train a model on spectrograms as the command line says, and print its test accuracy.
+
+    Arguments:
+        build_model: takes the number of frames and of bands, returns a compiled model.
+        description: of the program.
+        epochs: to train for by default.
+    """
+    args = parse_arguments(description, epochs)
+    keras.random.seed(args.seed)
+    (x_train, y_train), (x_test, y_test) = load_spectrograms(args.samples)
+    print(f"Spectrograms: {len(x_train):,} to train on, {len(x_test):,} to test, {x_train.shape}")
+    model = build_model(*x_train.shape[1:])
+    start = time.perf_counter()
+    model.fit(x_train, y_train, batch_size=32, epochs=args.epochs)
+    seconds = time.perf_counter() - start
+    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    print(f"Test accuracy: {accuracy:.4f}, after {seconds:.1f} s of training")
+
+
+def parse_arguments(description: str, epochs: int) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--samples", type=int, help="recordings to train and test on; all of them")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    for name in ("epochs", "samples"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1, received {getattr(args, name)}")
+    return args

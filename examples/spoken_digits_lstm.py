@@ -6,16 +6,14 @@ python examples/spoken_digits_lstm.py --epochs 40 --seed 1
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import gpunet as keras
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from examples.spectrograms import load_spectrograms
+from examples.spectrograms import train_and_test
 
 
 def build_model(time_steps: int, bands: int) -> Any:
@@ -38,28 +36,7 @@ def build_model(time_steps: int, bands: int) -> Any:
 
 
 def main() -> None:
-    args = parse_arguments()
-    keras.random.seed(args.seed)
-    (x_train, y_train), (x_test, y_test) = load_spectrograms(args.samples)
-    print(f"Spectrograms: {len(x_train):,} to train on, {len(x_test):,} to test, {x_train.shape}")
-    model = build_model(*x_train.shape[1:])
-    start = time.perf_counter()
-    model.fit(x_train, y_train, batch_size=32, epochs=args.epochs)
-    seconds = time.perf_counter() - start
-    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    print(f"Test accuracy: {accuracy:.4f}, after {seconds:.1f} s of training")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--samples", type=int, help="recordings to train and test on; all of them")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    for name in ("epochs", "samples"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, received {getattr(args, name)}")
-    return args
+    train_and_test(build_model, __doc__.splitlines()[0], epochs=12)
 
 
 if __name__ == "__main__":
