@@ -14,7 +14,11 @@ from .cases import Arguments, Case
 
 # Of each convolution the image's and the kernel's shape, strides, and whether there is a bias; then
 # of each dense layer rows, inputs and units.
-SMALL = [((2, 5, 6, 3), (3, 3, 3, 4), 1, True), ((2, 7, 7, 4), (1, 1, 4, 8), 2, False)]
+SMALL = [  # the first and the last go into one launch: their numbers are loaded as many at once
+    ((2, 5, 6, 3), (3, 3, 3, 4), 1, True),
+    ((2, 7, 7, 4), (1, 1, 4, 8), 2, False),
+    ((2, 6, 9, 3), (4, 8, 3, 68), 1, True),  # the row of the bias is a tile by itself
+]
 DENSE = [(5, 3, 2), (40, 36, 36), (1, 1, 1), (70, 8, 12)]
 
 

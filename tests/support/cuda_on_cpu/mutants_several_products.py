@@ -46,10 +46,31 @@ MUTANTS = [
         "const bool is_later = within > columns;",
     ),
     Mutant(
+        "the product before the block's",
+        _CONVOLUTION,
+        _WEIGHTS,
+        "table[(number + 1) * FIELDS] <= blockIdx.x",
+        "table[(number + 1) * FIELDS] < blockIdx.x",
+    ),
+    Mutant(
         "the rows of biases left out",
         _CONVOLUTION,
         _WEIGHTS,
         "g, field(1), field(2), grads, x, nullptr",
         "g, field(1), 0, grads, x, nullptr",
+    ),
+    Mutant(
+        "tiles counted without the rows of biases",
+        _CONVOLUTION,
+        _WEIGHTS,
+        "g.kernel_width * g.channels + field(2);",
+        "g.kernel_width * g.channels;",
+    ),
+    Mutant(
+        "the output of another product",
+        _CONVOLUTION,
+        _WEIGHTS,
+        "grads = {grad_##k, output_##k, nullptr};",
+        "grads = {grad_##k, output_0, nullptr};",
     ),
 ]
