@@ -1,6 +1,8 @@
 """Rules over the nodes of a graph: which neighbouring layers run as one primitive."""
 
 from gpunet.fusion.chains import Chain, FusedLoss
-from gpunet.fusion.plan import Step, call_with_loss, run, runs_graph, steps
+from gpunet.fusion.flat import runs_graph
+from gpunet.fusion.frozen import Frozen
+from gpunet.fusion.plan import Step, call_with_loss, run, steps
 
-__all__ = ["Chain", "FusedLoss", "Step", "call_with_loss", "run", "runs_graph", "steps"]
+__all__ = ["Chain", "Frozen", "FusedLoss", "Step", "call_with_loss", "run", "runs_graph", "steps"]

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from gpunet import activations, functions, primitives
 from gpunet.autograd import Array, Tensor, differentiable, is_recording
-from gpunet.fusion.normalization import fold, one_by_one
+from gpunet.fusion.flat import role_at
+from gpunet.fusion.normalization import one_by_one
 from gpunet.layers.building import name_layer
-from gpunet.layers.roles import Apply, Flat, Pass, Pool, Product, Role, Scale, role_of
+from gpunet.layers.roles import Apply, Flat, Pass, Pool, Product, Role
 from gpunet.primitives import Stage
 from gpunet.symbolic import Node
 
-__all__ = ["Chain", "FusedLoss", "chain_of", "role_at"]
+__all__ = ["Chain", "FusedLoss", "chain_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +33,19 @@ class Chain:
         stages: with parameters as kernels and biases.
         flat: whether each sample of the output is a row.
         after: an activation that the primitive does not know, or None.
-        affines: for each stage the layer that scales its output, which is folded into the stage,
-            or None.
     """
 
     layers: Sequence[Any]
     stages: Sequence[Stage]
     flat: bool
     after: Callable[[Tensor], Tensor] | None
-    affines: Sequence[Any]
     _latest: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     def __call__(self, x: Tensor, loss: FusedLoss | None = None) -> Tensor:
         """Return what the last layer would; compute the loss of its softmax if one is given."""
         try:
             first = self.layers[0]
-            # Each layer passes a mask on in its own way; folded kernels have no gradient.
-            if x.mask is not None or (is_recording() and any(self.affines)):
+            if x.mask is not None:  # each layer passes it on in its own way
                 return one_by_one(self.layers, x)
             first.check_input(x.shape)
             x = first._cast(x)
@@ -70,20 +67,10 @@ class Chain:
             pairs = zip(self.stages, values[::2], values[1::2], strict=True)
             stages = [Stage(kernel, bias, *stage[2:]) for stage, kernel, bias in pairs]
             latest[:] = [(values, stages)]
-        stages = latest[0][1]
-        if not any(self.affines):
-            return stages
-        return [
-            stage if affine is None else Stage(*fold(affine, *stage[:2]), *stage[2:])
-            for stage, affine in zip(stages, self.affines, strict=True)
-        ]
+        return latest[0][1]
 
     def _run(self, x: Tensor) -> Tensor:
-        stages = self.array_stages()
-        if is_recording():
-            y = functions.chain(x, *self.parameters, stages=stages)
-        else:
-            y = Tensor(primitives.chain_forward(x.value, stages))
+        y = functions.chain(x, *self.parameters, stages=self.array_stages())
         if self.flat and y.ndim != 2:
             y = functions.reshape(y, (len(y), math.prod(y.shape[1:])))
         if self.after is None:
@@ -116,19 +103,16 @@ def chain_of(line: Sequence[Node]) -> Chain | None:
     roles = [role_at(node) for node in line]
     is_flat = line[0].inputs[0].ndim == 2
     stages: list[Stage] = []
-    affines: list[Any] = []
     count, after = 0, None
     while count < len(line) and after is None:
         layer, role = line[count].operation, roles[count]
         if isinstance(role, Product):
             if is_flat != (layer.kernel.ndim == 2):
                 break
-            following = [node.operation for node in line[count + 1 : count + 4]]
-            found = _stage(role, layer, roles[count + 1 : count + 4], following)
+            found = _stage(role, layer, roles[count + 1 : count + 3])
             if stages and not _go_together(stages[0], found.stage):
                 break
             stages.append(found.stage)
-            affines.append(found.affine)
             count, after = count + found.layers, found.after
         elif stages and isinstance(role, Flat):
             count, is_flat = count + 1, True
@@ -137,15 +121,7 @@ def chain_of(line: Sequence[Node]) -> Chain | None:
         else:
             break
     layers = [node.operation for node in line[:count]]
-    return Chain(layers, stages, is_flat, after, affines) if stages else None
-
-
-def role_at(node: Node) -> Role | None:
-    """Return the role of what a node calls; None where it is not called with one tensor alone."""
-    role = role_of(node.operation) if node.takes_one_symbol else None
-    if isinstance(role, Product) and not isinstance(node.operation.kernel, Tensor):
-        return None  # the layer's own call raises the error
-    return role
+    return Chain(layers, stages, is_flat, after) if stages else None
 
 
 class _Found(NamedTuple):
@@ -154,29 +130,23 @@ class _Found(NamedTuple):
     stage: Stage
     layers: int
     after: Callable[[Tensor], Tensor] | None
-    affine: Any  # a layer that scales its output before the activation, or None
 
 
-def _stage(
-    role: Product, layer: Any, following: Sequence[Role | None], layers: Sequence[Any]
-) -> _Found:
+def _stage(role: Product, layer: Any, following: Sequence[Role | None]) -> _Found:
     """Return the stage that starts with a product, and takes what fits of the layers after it."""
-    count, activation, affine = 1, role.activation, None
-    if activation is activations.linear and following and isinstance(following[0], Scale):
-        count, affine = 2, layers[0]
-    role_after = following[count - 1] if len(following) >= count else None
-    if activation is activations.linear and isinstance(role_after, Apply):
-        count, activation = count + 1, role_after.activation
+    count, activation = 1, role.activation
+    if activation is activations.linear and following and isinstance(following[0], Apply):
+        count, activation = 2, following[0].activation
     fused = activations.fusible(activation)
     after = None if fused or activation is activations.linear else activation
     if layer.kernel.ndim == 2:
-        return _Found(Stage(layer.kernel, layer.bias, fused), count, after, affine)
+        return _Found(Stage(layer.kernel, layer.bias, fused), count, after)
     pool_size = (1, 1)
     pool = following[count - 1] if len(following) >= count else None
-    if after is None and isinstance(pool, Pool):
+    if after is None and isinstance(pool, Pool) and pool.is_fusible:
         count, pool_size = count + 1, pool.pool_size
     options = fused, role.strides, role.padding, role.dilation, pool_size
-    return _Found(Stage(layer.kernel, layer.bias, *options), count, after, affine)
+    return _Found(Stage(layer.kernel, layer.bias, *options), count, after)
 
 
 def _go_together(first: Stage, other: Stage) -> bool:

@@ -12,6 +12,7 @@ from gpunet.backend import asarray, get_array_module
 from gpunet.layers.layer import Shape, is_frozen, is_training
 from gpunet.layers.normalization import NormalizationLayer, broadcast_shape, known_sizes_along
 from gpunet.layers.roles import Normalize, Role, Scale
+from gpunet.primitives.network_operations import Affine
 
 __all__ = ["BatchNormalization"]
 
@@ -162,13 +163,11 @@ class BatchNormalization(NormalizationLayer):
         self.add_update(self.moving_mean, mean, self.momentum)
         self.add_update(self.moving_variance, variance, self.momentum)
 
-    def factor_and_offset(self) -> tuple[Any, Any]:
-        """Return what the last axis is multiplied by at inference, and what is added to it."""
-        factor = (self.moving_variance.value + self.epsilon) ** -0.5
-        if self.gamma is not None:
-            factor = factor * self.gamma.value
-        offset = -self.moving_mean.value * factor
-        return factor, offset if self.beta is None else offset + self.beta.value
+    def affine(self) -> Affine:
+        """Return what the layer does to the last axis at inference."""
+        gamma, beta = (None if p is None else p.value for p in (self.gamma, self.beta))
+        mean, variance = self.moving_mean.value, self.moving_variance.value
+        return Affine(gamma, beta, mean, variance, self.epsilon)
 
     def fusion_role(self) -> Role | None:
         if self.axis not in (-1, len(self.input_shape or ()) - 1):

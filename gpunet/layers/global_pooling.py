@@ -9,6 +9,7 @@ from gpunet.arguments import boolean
 from gpunet.autograd import Tensor
 from gpunet.layers.grid import GridLayer
 from gpunet.layers.layer import Shape
+from gpunet.layers.roles import Pool, Role
 
 __all__ = [
     "GlobalAveragePooling1D",
@@ -35,6 +36,12 @@ class _GlobalPooling(GridLayer):
         if size == 0:
             raise ValueError(f"{type(self).__name__} expects at least one element to pool.")
         return 1
+
+    def pool_all(self, *, largest: bool = True) -> Role | None:
+        """Return the role of pooling all pixels of images."""
+        if self.axes != (1, 2) or self.keepdims:
+            return None
+        return Pool(None, largest=largest)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         pooled = super().compute_output_shape(input_shape)
@@ -100,6 +107,9 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
 
     rank = 2
 
+    def fusion_role(self) -> Role | None:
+        return self.pool_all(largest=False)
+
 
 class GlobalAveragePooling3D(_GlobalAveragePooling):
     """The mean over all voxels: (batch, depth, height, width, channels) to (batch, channels).
@@ -126,6 +136,9 @@ class GlobalMaxPooling2D(_GlobalMaxPooling):
     """
 
     rank = 2
+
+    def fusion_role(self) -> Role | None:
+        return self.pool_all()
 
 
 class GlobalMaxPooling3D(_GlobalMaxPooling):

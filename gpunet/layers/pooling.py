@@ -97,8 +97,7 @@ class MaxPooling2D(_MaxPooling):
     rank = 2
 
     def fusion_role(self) -> Role | None:
-        side_by_side = self.strides == self.pool_size and self.padding in ("valid", 0)
-        return Pool(self.pool_size) if side_by_side and not self.channels_first else None  # type: ignore[arg-type]
+        return None if self.channels_first else Pool(self.pool_size, self.strides, self.padding)
 
 
 class MaxPooling3D(_MaxPooling):
@@ -139,6 +138,11 @@ class AveragePooling2D(_AveragePooling):
     """
 
     rank = 2
+
+    def fusion_role(self) -> Role | None:
+        if self.channels_first:
+            return None
+        return Pool(self.pool_size, self.strides, self.padding, largest=False)
 
 
 class AveragePooling3D(_AveragePooling):

@@ -39,9 +39,25 @@ class Product(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The largest of each window; windows are side by side and there is no padding."""
+    """The largest or the mean of each window of images.
 
-    pool_size: tuple[int, int]
+    Attributes:
+        pool_size: of a window; None for all pixels, whose axes then are gone.
+        strides: None for the size of the window.
+        padding: as of a convolution.
+        largest: whether the largest is taken, else the mean.
+    """
+
+    pool_size: Any
+    strides: Any = None
+    padding: Any = "valid"
+    largest: bool = True
+
+    @property
+    def is_fusible(self) -> bool:
+        """True if convolutions can do it: the largest of windows side by side, no padding."""
+        side_by_side = self.strides in (None, self.pool_size) and self.padding in ("valid", 0)
+        return self.largest and side_by_side and self.pool_size is not None
 
 
 class Apply(NamedTuple):
@@ -72,7 +88,7 @@ class Normalize(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """A factor and an offset for each element of the last axis, by `layer.factor_and_offset`."""
+    """Normalization of the last axis by moving averages, which `layer.affine` returns."""
 
 
 class Sum(NamedTuple):

@@ -5,18 +5,20 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
 from gpunet import random
 from gpunet.autograd import Parameter, Tensor
 from gpunet.backend import asarray, to_numpy
-from gpunet.layers.roles import attribute_was_set
+from gpunet.layers.roles import attribute_was_set, attributes_version
 from gpunet.regularizers import penalties
 
 __all__ = ["Replaceable", "WeightOwner", "contained", "describe", "shallow_copy", "unique_name"]
 
 _CONTAINERS = (dict, list, tuple)
+_first_weights: WeakKeyDictionary[Any, tuple[int, ref[Parameter]]] = WeakKeyDictionary()
 _PLAIN = {type(None), bool, float, int, str}  # most attributes: not worth looking into
 
 
@@ -175,10 +177,17 @@ class WeightOwner:
         return self.dtype if weight is None else weight.dtype
 
     def _first_weight(self) -> Parameter | None:
-        """Return the first of the weights, if there is one; to list all takes time."""
+        """Return the first of the weights, if there is one; remembered, to look takes time."""
         if self._weights:
             return self._weights[0]
-        return next((item for _, item, _ in self._walk() if isinstance(item, Parameter)), None)
+        version, reference = _first_weights.get(self, (None, None))
+        weight = reference() if reference and version == attributes_version() else None
+        if weight is None:
+            found = (item for _, item, _ in self._walk() if isinstance(item, Parameter))
+            weight = next(found, None)
+            if weight is not None:
+                _first_weights[self] = attributes_version(), ref(weight)
+        return weight
 
     def count_params(self) -> int:
         """Return the number of elements of all weights."""

@@ -32,6 +32,8 @@ from gpunet.primitives.dropout import *
 from gpunet.primitives.embedding import *
 from gpunet.primitives.linear import *
 from gpunet.primitives.names import PRIMITIVES
+from gpunet.primitives.network import *
+from gpunet.primitives.network_operations import Network
 from gpunet.primitives.normal import *
 from gpunet.primitives.normalization import *
 from gpunet.primitives.partial_sums import Parts, leaving_parts
@@ -49,6 +51,7 @@ __all__ = [
     "RELU",
     "Activation",
     "LossAndGrads",
+    "Network",
     "Parts",
     "Stage",
     "as_activation",

@@ -13,9 +13,9 @@ PRIMITIVES = (
     "dense_each", "dense_each_backward_input", "dropout_backward", "dropout_forward",
     "embedding_backward", "gather_batch", "image_means", "log_softmax_backward",
     "log_softmax_forward", "matmul", "max_pool2d_backward", "max_pool2d_forward", "moving_averages",
-    "normal_like", "normalize_backward", "normalize_channels", "normalize_channels_backward",
-    "normalize_forward", "normalize_inference", "recolor_images", "recurrent_backward",
-    "recurrent_forward", "rescale_forward", "sgd_update", "softmax_backward",
+    "network_forward", "normal_like", "normalize_backward", "normalize_channels",
+    "normalize_channels_backward", "normalize_forward", "normalize_inference", "recolor_images",
+    "recurrent_backward", "recurrent_forward", "rescale_forward", "sgd_update", "softmax_backward",
     "softmax_cross_entropy_backward", "softmax_cross_entropy_forward", "softmax_forward",
     "squares_are_finite", "uniform_like", "warp_images",
 )  # fmt: skip

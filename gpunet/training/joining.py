@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunet import fusion
+from gpunet.autograd import no_grad
 from gpunet.layers.layer import Layer
 from gpunet.symbolic import Graph
 
@@ -26,7 +27,9 @@ def samples_at_once(graph: Graph, fuse: bool = True) -> int:
         return 0
     alive = {slot: _size(symbol.shape) for slot, symbol in enumerate(graph.inputs)}
     largest = 0.0
-    for step in fusion.steps(graph, fuse=fuse):
+    with no_grad():
+        steps = fusion.steps(graph, fuse=fuse)
+    for step in steps:
         for slot, shape in zip(step.outputs, step.nodes[-1].shapes, strict=True):
             alive[slot] = _size(shape)
         largest = max(largest, sum(alive[slot] for slot in {*step.inputs, *step.outputs}))

@@ -14,6 +14,7 @@ from gpunet.primitives.cuda.convolution import *
 from gpunet.primitives.cuda.dropout import *
 from gpunet.primitives.cuda.embedding import *
 from gpunet.primitives.cuda.linear import *
+from gpunet.primitives.cuda.network import *
 from gpunet.primitives.cuda.normal import *
 from gpunet.primitives.cuda.normalization import *
 from gpunet.primitives.cuda.pooling import *

@@ -17,6 +17,7 @@ from gpunet.primitives.fast.conv_pool import *
 from gpunet.primitives.fast.convolution import *
 from gpunet.primitives.fast.embedding import *
 from gpunet.primitives.fast.linear import *
+from gpunet.primitives.fast.network import *
 from gpunet.primitives.fast.normalization import *
 from gpunet.primitives.fast.pooling import *
 from gpunet.primitives.fast.recurrent import *

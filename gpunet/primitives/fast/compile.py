@@ -37,6 +37,7 @@ __all__ = [
     "FloatsIn",
     "Ints",
     "IntsIn",
+    "Words",
     "count_ready",
     "formula",
     "helper",
@@ -51,6 +52,7 @@ Doubles = Annotated[Any, types.Array(types.float64, 1, "C")]
 Bytes = Annotated[Any, types.Array(types.uint8, 1, "C")]
 BytesIn = Annotated[Any, types.Array(types.uint8, 1, "C", readonly=True)]
 Ints = Annotated[Any, types.Array(types.int64, 1, "C")]
+Words = Annotated[Any, types.Array(types.int32, 1, "C")]
 IntsIn = Annotated[Any, types.Array(types.int64, 1, "C", readonly=True)]
 
 _NUMBERS = {

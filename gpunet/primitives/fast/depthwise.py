@@ -11,22 +11,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, helper, kernel
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, helper, kernel, part
 from gpunet.primitives.fast.memory import NO_FLOATS, flat, workspace
-from gpunet.primitives.fast.simd import LANES, load, multiply_add, splat, store, take_task
+from gpunet.primitives.fast.simd import (
+    LANES,
+    get,
+    load,
+    multiply_add,
+    put,
+    splat,
+    store,
+    take_task,
+    where_beats,
+)
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
 
-__all__ = ["backward_input", "backward_weight", "forward", "supports"]
+__all__ = [
+    "Sizes",
+    "backward_input",
+    "backward_weight",
+    "forward",
+    "outputs_of_row",
+    "sizes_of",
+    "supports",
+]
 
 Array = Any
 
 _LEAST_TASK = 1 << 18  # products: some 20 microseconds
+_LOWEST = np.float32(-np.inf)
 _CHUNKS = 16  # parts of the gradient of the kernel: of as many images each, however many threads
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
+    """Sizes of a depthwise convolution, as the kernels take them."""
+
     images: int
     height: int  # of the input
     width: int
@@ -56,7 +77,7 @@ def forward(x: Array, kernel: Array, bias: Array | None, g: Conv2DGeometry) -> A
     y = empty(g.output_shape, x.dtype)
     given = NO_FLOATS if bias is None else flat(bias)
     tasks = _tasks(g, g.output_shape[1])
-    run(_forward, tasks, _sizes(g), flat(x), flat(kernel), given, y.reshape(-1))
+    run(_forward, tasks, sizes_of(g), flat(x), flat(kernel), given, y.reshape(-1))
     return y
 
 
@@ -64,7 +85,7 @@ def backward_input(grad: Array, kernel: Array, g: Conv2DGeometry) -> Array:
     """Return the gradient of the input, for that of the output."""
     input_grad = empty(g.input_shape, grad.dtype)
     tasks = _tasks(g, g.input_shape[1])
-    run(_backward_input, tasks, _sizes(g), flat(grad), flat(kernel), input_grad.reshape(-1))
+    run(_backward_input, tasks, sizes_of(g), flat(grad), flat(kernel), input_grad.reshape(-1))
     return input_grad
 
 
@@ -72,7 +93,7 @@ def backward_weight(
     grad: Array, x: Array, g: Conv2DGeometry, with_bias: bool
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the kernel and of the bias."""
-    sizes = _sizes(g)
+    sizes = sizes_of(g)
     chunks = min(_CHUNKS, sizes.images)
     size = (sizes.kernel_rows * sizes.kernel_columns + 1) * sizes.filters
     parts = workspace("parts", chunks * size)
@@ -89,9 +110,10 @@ def _tasks(g: Conv2DGeometry, rows: int) -> int:
     return max(1, min(products // _LEAST_TASK, images * rows))
 
 
-def _sizes(g: Conv2DGeometry) -> _Sizes:
+def sizes_of(g: Conv2DGeometry) -> Sizes:
+    """Return the sizes of a convolution."""
     (top, _), (left, _) = g.padding
-    return _Sizes(
+    return Sizes(
         *g.input_shape, *g.output_shape[1:], *g.kernel_shape[:2], *g.strides, top, left,
         *g.dilation,
     )  # type: ignore[call-arg]  # fmt: skip
@@ -107,6 +129,8 @@ def _in_vectors(s: Any) -> int:
 def _taps(place: int, stride: int, before: int, dilation: int, window: int, size: int) -> Any:
     """Return where a window begins, and the first of its taps inside the input, and the end."""
     start = place * stride - before
+    if dilation == 1:  # divisions take longer than the products of a pixel
+        return start, max(0, -start), min(window, size - start)
     first = (-start + dilation - 1) // dilation if start < 0 else 0
     end = min(window, (size - start + dilation - 1) // dilation) if size > start else 0
     return start, first, end
@@ -115,50 +139,139 @@ def _taps(place: int, stride: int, before: int, dilation: int, window: int, size
 @kernel
 def _forward(
     counters: Ints, tasks: int, worker: int,
-    s: _Sizes, x: FloatsIn, weights: FloatsIn, bias: FloatsIn, y: Floats,
+    s: Sizes, x: FloatsIn, weights: FloatsIn, bias: FloatsIn, y: Floats,
 ) -> None:  # fmt: skip
     """Write the outputs, a row of pixels after another."""
-    rows, multiplier = s.images * s.rows, s.filters // s.channels
-    whole, zero = _in_vectors(s), splat(np.float32(0), LANES)
+    rows = s.images * s.rows
     task = take_task(counters)
     while task < tasks:
         for row in range(task * rows // tasks, (task + 1) * rows // tasks):
-            image, i = row // s.rows, row % s.rows
-            top, first_row, end_row = _taps(
-                i, s.row_stride, s.top, s.row_dilation, s.kernel_rows, s.height
-            )
-            for j in range(s.columns):
-                at = (row * s.columns + j) * s.filters
-                left, first, end = _taps(
-                    j, s.column_stride, s.left, s.column_dilation, s.kernel_columns, s.width
-                )
-                for f in range(0, whole, LANES):
-                    total = load(bias, f, LANES) if bias.size else zero
-                    for k in range(first_row, end_row):
-                        line = (image * s.height + top + k * s.row_dilation) * s.width + left
-                        for m in range(first, end):
-                            place = (line + m * s.column_dilation) * s.channels + f
-                            factor = load(
-                                weights, (k * s.kernel_columns + m) * s.filters + f, LANES
-                            )
-                            total = multiply_add(load(x, place, LANES), factor, total)
-                    store(y, at + f, total)
-                for f in range(whole, s.filters):
-                    y[at + f] = bias[f] if bias.size else np.float32(0)
-                for k in range(first_row, end_row if whole < s.filters else first_row):
-                    line = (image * s.height + top + k * s.row_dilation) * s.width + left
-                    for m in range(first, end):
-                        place = (line + m * s.column_dilation) * s.channels
-                        tap = (k * s.kernel_columns + m) * s.filters
-                        for f in range(whole, s.filters):
-                            y[at + f] += x[place + f // multiplier] * weights[tap + f]
+            outputs_of_row(s, row, x, 0, weights, 0, bias, 0, bias.size > 0, _LOWEST, y, 0)
         task = take_task(counters)
+
+
+@helper
+def outputs_of_row(
+    s: Sizes, row: int, x: Array, x_start: int, weights: Array, first_weight: int, bias: Array,
+    first_bias: int, has_bias: bool, least: np.float32, y: Array, y_start: int,
+) -> None:  # fmt: skip
+    """Write a row of output pixels to y[y_start:], of images at x[x_start:].
+
+    Outputs below `least`, 0 or minus infinity, become `least`.
+    """
+    image, i = row // s.rows, row % s.rows
+    top, first_row, end_row = _taps(i, s.row_stride, s.top, s.row_dilation, s.kernel_rows, s.height)
+    line = x_start + (image * s.height + top) * s.width * s.channels
+    at = y_start + row * s.columns * s.filters
+    whole, low = _in_vectors(s), splat(least, LANES)
+    for j in range(s.columns if whole else 0):
+        left, first, end = _taps(
+            j, s.column_stride, s.left, s.column_dilation, s.kernel_columns, s.width
+        )
+        taps = Taps(first_row, end_row, first, end)
+        for f in range(0, whole - 3 * LANES, 4 * LANES):
+            _sum_four(
+                s, taps, x, line + left * s.channels + f, weights, first_weight + f, bias,
+                first_bias + f, has_bias, low, y, at + j * s.filters + f,
+            )  # fmt: skip
+        for f in range(whole // (4 * LANES) * 4 * LANES, whole, LANES):
+            _sum_one(
+                s, taps, x, line + left * s.channels + f, weights, first_weight + f, bias,
+                first_bias + f, has_bias, low, y, at + j * s.filters + f,
+            )  # fmt: skip
+    if whole < s.filters:
+        _one_by_one(
+            s, whole, first_row, end_row, x, line, weights, first_weight, bias, first_bias,
+            has_bias, least, y, at,
+        )  # fmt: skip
+
+
+class Taps(NamedTuple):
+    """Which rows and columns of a kernel are inside the input."""
+
+    first_row: int
+    end_row: int
+    first: int
+    end: int
+
+
+@part
+def _sum_four(
+    s: Any, taps: Any, x: Array, corner: int, weights: Array, tap: int, bias: Array, at_bias: int,
+    has_bias: bool, low: Any, y: Array, to: int,
+) -> None:  # fmt: skip
+    """Write four vectors of an output pixel: sums over the taps, from where x[corner:] begins."""
+    if has_bias:
+        a, b = load(bias, at_bias, LANES), load(bias, at_bias + LANES, LANES)
+        c, d = load(bias, at_bias + 2 * LANES, LANES), load(bias, at_bias + 3 * LANES, LANES)
+    else:
+        a = splat(np.float32(0), LANES)
+        b, c, d = a, a, a
+    for k in range(taps.first_row, taps.end_row):
+        for m in range(taps.first, taps.end):
+            here = corner + (k * s.row_dilation * s.width + m * s.column_dilation) * s.channels
+            w = tap + (k * s.kernel_columns + m) * s.filters
+            a = multiply_add(load(x, here, LANES), load(weights, w, LANES), a)
+            b = multiply_add(load(x, here + LANES, LANES), load(weights, w + LANES, LANES), b)
+            c = multiply_add(
+                load(x, here + 2 * LANES, LANES), load(weights, w + 2 * LANES, LANES), c
+            )
+            d = multiply_add(
+                load(x, here + 3 * LANES, LANES), load(weights, w + 3 * LANES, LANES), d
+            )
+    store(y, to, where_beats(a, low, a, low))
+    store(y, to + LANES, where_beats(b, low, b, low))
+    store(y, to + 2 * LANES, where_beats(c, low, c, low))
+    store(y, to + 3 * LANES, where_beats(d, low, d, low))
+
+
+@part
+def _sum_one(
+    s: Any, taps: Any, x: Array, corner: int, weights: Array, tap: int, bias: Array, at_bias: int,
+    has_bias: bool, low: Any, y: Array, to: int,
+) -> None:  # fmt: skip
+    """Write one vector of an output pixel."""
+    total = load(bias, at_bias, LANES) if has_bias else splat(np.float32(0), LANES)
+    for k in range(taps.first_row, taps.end_row):
+        for m in range(taps.first, taps.end):
+            here = corner + (k * s.row_dilation * s.width + m * s.column_dilation) * s.channels
+            w = tap + (k * s.kernel_columns + m) * s.filters
+            total = multiply_add(load(x, here, LANES), load(weights, w, LANES), total)
+    store(y, to, where_beats(total, low, total, low))
+
+
+@helper
+def _one_by_one(
+    s: Any, whole: int, first_row: int, end_row: int, x: Array, line: int, weights: Array,
+    first_weight: int, bias: Array, first_bias: int, has_bias: bool, least: np.float32, y: Array,
+    at: int,
+) -> None:  # fmt: skip
+    """Write the outputs of a row for the filters from `whole`."""
+    multiplier = s.filters // s.channels
+    for j in range(s.columns):
+        left, first, end = _taps(
+            j, s.column_stride, s.left, s.column_dilation, s.kernel_columns, s.width
+        )
+        to = at + j * s.filters
+        for f in range(whole, s.filters):
+            put(y, to + f, get(bias, first_bias + f) if has_bias else np.float32(0))
+        for k in range(first_row, end_row):
+            for m in range(first, end):
+                pixel = k * s.row_dilation * s.width + left + m * s.column_dilation
+                place = line + pixel * s.channels
+                tap = first_weight + (k * s.kernel_columns + m) * s.filters
+                for f in range(whole, s.filters):
+                    product = get(x, place + f // multiplier) * get(weights, tap + f)
+                    put(y, to + f, get(y, to + f) + product)
+        for f in range(whole, s.filters):
+            value = get(y, to + f)
+            put(y, to + f, least if value < least else value)
 
 
 @kernel
 def _backward_input(
     counters: Ints, tasks: int, worker: int,
-    s: _Sizes, grad: FloatsIn, weights: FloatsIn, input_grad: Floats,
+    s: Sizes, grad: FloatsIn, weights: FloatsIn, input_grad: Floats,
 ) -> None:  # fmt: skip
     """Write the gradients of the input, a row of pixels after another."""
     rows, multiplier = s.images * s.height, s.filters // s.channels
@@ -197,7 +310,7 @@ def _backward_input(
 
 @kernel
 def _backward_weight(
-    counters: Ints, chunks: int, worker: int, s: _Sizes, grad: FloatsIn, x: FloatsIn, parts: Floats
+    counters: Ints, chunks: int, worker: int, s: Sizes, grad: FloatsIn, x: FloatsIn, parts: Floats
 ) -> None:
     """Write for each chunk of images its part of the gradients of the kernel and the bias."""
     taps, multiplier = s.kernel_rows * s.kernel_columns, s.filters // s.channels

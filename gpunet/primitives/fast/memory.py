@@ -9,7 +9,16 @@ import numpy as np
 
 from gpunet.primitives.fast.threads import thread_count
 
-__all__ = ["NO_BYTES", "NO_FLOATS", "NO_INTS", "flat", "scratch", "scratch_ints", "workspace"]
+__all__ = [
+    "NO_BYTES",
+    "NO_FLOATS",
+    "NO_INTS",
+    "aligned",
+    "flat",
+    "scratch",
+    "scratch_ints",
+    "workspace",
+]
 
 _MOST_KEPT = 1 << 25  # bytes of a workspace that stay allocated
 _LINE = 64  # bytes of a cache line: a vector that lies in two takes twice as long
@@ -47,13 +56,15 @@ def workspace(purpose: str, size: int, dtype: Any = np.float32) -> Array:
     """
     found = _workspaces.of.get(purpose)
     if found is None or found.size < size or found.dtype != dtype:
-        found = _aligned(size, np.dtype(dtype))
+        found = aligned(size, dtype)
         if found.nbytes <= _MOST_KEPT:
             _workspaces.of[purpose] = found
     return found[:size]
 
 
-def _aligned(size: int, dtype: Any) -> Array:
+def aligned(size: int, dtype: Any = np.float32) -> Array:
+    """Return new memory of any contents that begins with a cache line."""
+    dtype = np.dtype(dtype)
     memory = np.empty(size * dtype.itemsize + _LINE, np.uint8)
     start = -memory.ctypes.data % _LINE
     return memory[start : start + size * dtype.itemsize].view(dtype)

@@ -12,11 +12,11 @@ from gpunet.primitives.fast.products import PANEL, TILE, Sizes
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.geometry import Conv2DGeometry
 
-__all__ = ["Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
+__all__ = ["BAND", "Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
 
 Table = NDArray[np.int64]
 
-_BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
+BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
 _SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to at a time
 _GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
 
@@ -35,27 +35,30 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
+def plan(
+    g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAND
+) -> Plan:  # fmt: skip
     """Return the plan of a convolution without groups.
 
     Arguments:
         g: the geometry; its output is what windows cover.
         window: (rows, columns) of outputs in a pooling window; (1, 1) without pooling.
         relu: whether outputs below 0 become 0.
+        most: outputs in a band, if a row of windows has not more.
     """
     images, height, width, channels = g.input_shape
     _, rows, columns, filters = g.output_shape
     kernel_height, kernel_width = g.kernel_shape[:2]
     padded = any(map(any, g.padding))
     row = (width + sum(g.padding[1])) * channels
-    band = min(rows, max(1, _BAND // (columns * window[0])) * window[0])
+    band = min(rows, max(1, most // (columns * window[0])) * window[0])
     bands = -(-rows // band)
     patch = kernel_height * kernel_width * channels
     segments, length = _segments(g, row)
     steps = (segments[:, None] + np.arange(length)).reshape(-1)
     copied = (band - 1) * g.strides[0] + (kernel_height - 1) * g.dilation[0] + 1
     outputs = rows * columns
-    group = 1 if padded or outputs > _BAND // 2 else min(images, _BAND // outputs)
+    group = 1 if padded or outputs > most // 2 else min(images, most // outputs)
     items = -(-images // group) * bands
     grain = max(1, min(_GRAIN // (group * band * columns * patch * filters), items))
     panels = -(-filters // PANEL)

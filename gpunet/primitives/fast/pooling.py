@@ -1,6 +1,6 @@
 """2-D pooling, a vector of channels at a time.
 
-Fewer channels, and windows of more than 256 elements, are left to NumPy.
+Windows of more than 256 elements are left to NumPy, and gradients of fewer channels than a vector.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from gpunet.primitives.fast.simd import (
     LANES,
     add,
     divide,
+    get,
     load,
     load_bytes,
+    put,
     splat,
     store,
     store_bytes,
@@ -46,13 +48,13 @@ def max_pool2d_forward(x: Array, g: Pool2DGeometry) -> tuple[Array, Array]:
         return reference.max_pool2d_forward(x, g)
     y, indices = empty(g.output_shape, x.dtype), empty(g.output_shape, np.uint8)
     tasks = _tasks(g, g.output_shape[1])
-    run(_pool, tasks, _sizes(g), True, flat(x), y.reshape(-1), indices.reshape(-1))
+    run(_pool, tasks, sizes_of(g), True, flat(x), y.reshape(-1), indices.reshape(-1))
     return y, indices
 
 
 def max_pool2d_backward(output_grad: Array, indices: Array, g: Pool2DGeometry) -> Array:
     """Return the gradient of the input."""
-    if not _supports(g, output_grad) or indices.dtype != np.uint8:
+    if not _supports_grad(g, output_grad) or indices.dtype != np.uint8:
         return reference.max_pool2d_backward(output_grad, indices, g)
     return _input_grad(g, output_grad, flat(indices))
 
@@ -63,13 +65,13 @@ def average_pool2d_forward(x: Array, g: Pool2DGeometry) -> Array:
         return reference.average_pool2d_forward(x, g)
     y = empty(g.output_shape, x.dtype)
     tasks = _tasks(g, g.output_shape[1])
-    run(_pool, tasks, _sizes(g), False, flat(x), y.reshape(-1), NO_BYTES)
+    run(_pool, tasks, sizes_of(g), False, flat(x), y.reshape(-1), NO_BYTES)
     return y
 
 
 def average_pool2d_backward(output_grad: Array, g: Pool2DGeometry) -> Array:
     """Return the gradient of the input."""
-    if not _supports(g, output_grad):
+    if not _supports_grad(g, output_grad):
         return reference.average_pool2d_backward(output_grad, g)
     return _input_grad(g, output_grad, NO_BYTES)
 
@@ -78,17 +80,16 @@ def _input_grad(g: Pool2DGeometry, output_grad: Array, indices: Array) -> Array:
     """Return the gradient of the input; of average pooling if there are no indices."""
     input_grad = empty(g.input_shape, output_grad.dtype)
     tasks = _tasks(g, g.input_shape[1])
-    run(_spread, tasks, _sizes(g), flat(output_grad), indices, input_grad.reshape(-1))
+    run(_spread, tasks, sizes_of(g), flat(output_grad), indices, input_grad.reshape(-1))
     return input_grad
 
 
 def _supports(g: Pool2DGeometry, array: Array) -> bool:
-    return (
-        array.dtype == np.float32
-        and g.index_dtype == "uint8"
-        and g.output_shape[0] > 0
-        and g.output_shape[3] >= LANES
-    )
+    return array.dtype == np.float32 and g.index_dtype == "uint8" and g.output_shape[0] > 0
+
+
+def _supports_grad(g: Pool2DGeometry, array: Array) -> bool:
+    return _supports(g, array) and g.output_shape[3] >= LANES
 
 
 def _tasks(g: Pool2DGeometry, rows: int) -> int:
@@ -114,7 +115,8 @@ class Sizes(NamedTuple):
     left: int
 
 
-def _sizes(g: Pool2DGeometry) -> Sizes:
+def sizes_of(g: Pool2DGeometry) -> Sizes:
+    """Return the sizes of a pooling."""
     (top, _), (left, _) = g.padding
     shape, output_shape = g.input_shape, g.output_shape
     return Sizes(*shape, *output_shape[1:3], *g.pool_size, *g.strides, top, left)  # type: ignore[call-arg]
@@ -139,31 +141,52 @@ def _pool(
     sizes: Sizes, largest: bool, x: FloatsIn, y: Floats, indices: Bytes,
 ) -> None:  # fmt: skip
     """Write the largest of each window and its place, or its mean; a task is some output rows."""
-    channels, total = sizes.channels, sizes.images * sizes.rows
+    total = sizes.images * sizes.rows
     task = take_task(counters)
     while task < tasks:
-        for item in range(task * total // tasks, (task + 1) * total // tasks):
-            image, row = item // sizes.rows, item % sizes.rows
-            start, first, last = _inside(
-                row, sizes.row_stride, sizes.top, sizes.window_rows, sizes.height
-            )
-            line = image * sizes.height + start + first
-            for column in range(sizes.columns):
-                left, before, end = _inside(
-                    column, sizes.column_stride, sizes.left, sizes.window_columns, sizes.width
-                )
-                at = (line * sizes.width + left + before) * channels
-                to = (item * sizes.columns + column) * channels
-                tap = first * sizes.window_columns + before
-                for step in range(0, channels, LANES):
-                    c = _vector_at(step, channels)
-                    if largest:
-                        best, place = _largest(sizes, last - first, end - before, tap, x, at + c)
-                        store(y, to + c, best)
-                        store_bytes(indices, to + c, place)
-                    else:
-                        store(y, to + c, _mean(sizes, last - first, end - before, x, at + c))
+        for row in range(task * total // tasks, (task + 1) * total // tasks):
+            pool_row(sizes, largest, row, x, 0, y, 0, indices)
         task = take_task(counters)
+
+
+@helper
+def pool_row(
+    sizes: Sizes, largest: bool, row: int, x: Array, x_start: int, y: Array, y_start: int,
+    indices: Array,
+) -> None:  # fmt: skip
+    """Write a row of outputs to y[y_start:], of images at x[x_start:], and the places of maxima.
+
+    Without `indices` the places are not written.
+    """
+    channels = sizes.channels
+    start, first, last = _inside(
+        row % sizes.rows, sizes.row_stride, sizes.top, sizes.window_rows, sizes.height
+    )
+    line = row // sizes.rows * sizes.height + start + first
+    for column in range(sizes.columns):
+        left, before, end = _inside(
+            column, sizes.column_stride, sizes.left, sizes.window_columns, sizes.width
+        )
+        at = x_start + (line * sizes.width + left + before) * channels
+        to = (row * sizes.columns + column) * channels
+        tap, rows, columns = first * sizes.window_columns + before, last - first, end - before
+        for step in range(0, channels if channels >= LANES else 0, LANES):
+            c = _vector_at(step, channels)
+            if largest:
+                best, place = _largest(sizes, rows, columns, tap, x, at + c)
+                store(y, y_start + to + c, best)
+                if indices.size:
+                    store_bytes(indices, to + c, place)
+            else:
+                store(y, y_start + to + c, _mean(sizes, rows, columns, x, at + c))
+        for c in range(channels if channels < LANES else 0):
+            if largest:
+                value, number = _largest_of_channel(sizes, rows, columns, tap, x, at + c)
+                put(y, y_start + to + c, value)
+                if indices.size:
+                    indices[to + c] = np.uint8(number)
+            else:
+                put(y, y_start + to + c, _mean_of_channel(sizes, rows, columns, x, at + c))
 
 
 @helper
@@ -195,6 +218,32 @@ def _mean(sizes: Sizes, rows: int, columns: int, x: Array, at: int) -> Any:
         total = add(total, part)
         at += sizes.width * sizes.channels
     return divide(total, splat(np.float32(rows * columns), LANES))
+
+
+@helper
+def _largest_of_channel(
+    sizes: Sizes, rows: int, columns: int, tap: int, x: Array, at: int
+) -> tuple[np.float32, int]:
+    """Return the largest number of rows and columns from x[at], or the first NaN, and its place."""
+    best, place = get(x, at), tap
+    for i in range(rows):
+        for j in range(columns):
+            value = get(x, at + (i * sizes.width + j) * sizes.channels)
+            if value > best or (value != value and best == best):
+                best, place = value, tap + i * sizes.window_columns + j
+    return best, place
+
+
+@helper
+def _mean_of_channel(sizes: Sizes, rows: int, columns: int, x: Array, at: int) -> np.float32:
+    """Return the mean of rows and columns from x[at]; rows are summed for themselves first."""
+    total = np.float32(0)
+    for i in range(rows):
+        part = np.float32(0)
+        for j in range(columns):
+            part += get(x, at + (i * sizes.width + j) * sizes.channels)
+        total += part
+    return total / np.float32(rows * columns)
 
 
 @kernel

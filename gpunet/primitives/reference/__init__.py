@@ -15,6 +15,7 @@ from gpunet.primitives.reference.convolution import *
 from gpunet.primitives.reference.dropout import *
 from gpunet.primitives.reference.embedding import *
 from gpunet.primitives.reference.linear import *
+from gpunet.primitives.reference.network import *
 from gpunet.primitives.reference.normal import *
 from gpunet.primitives.reference.normalization import *
 from gpunet.primitives.reference.pooling import *

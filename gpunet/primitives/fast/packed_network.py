@@ -1,0 +1,159 @@
+"""The weights of a network as its kernel reads them, kept while their bits stay the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from gpunet.primitives.activation_table import RELU, Activation
+from gpunet.primitives.fast.compile import Ints, IntsIn, Words, helper, kernel
+from gpunet.primitives.fast.memory import NO_FLOATS, aligned, flat
+from gpunet.primitives.fast.plans import whole_lines
+from gpunet.primitives.fast.products import PANEL, pack
+from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.threads import run
+from gpunet.primitives.network_operations import Activate, Network, Product
+
+__all__ = ["largest_output", "packed", "places_of_weights"]
+
+Array = Any
+
+_MOST_KEPT = 1 << 24  # numbers: more are packed in each call
+_CHUNK = 1 << 15  # numbers compared by a task
+
+
+def largest_output(activation: Activation) -> float | None:
+    """Return the limit of an activation that else is relu; None if it is another.
+
+    >>> largest_output(Activation("relu")), largest_output(Activation("tanh"))
+    (inf, None)
+    """
+    if activation == RELU:
+        return math.inf
+    options = dict(activation.options)
+    if activation.name != "clipped_relu" or options["negative_slope"] or options["threshold"]:
+        return None
+    return options["max_value"]
+
+
+class _Kept(NamedTuple):
+    arrays: list[Array]  # what was packed
+    copies: Array  # its bits
+    chunks: NDArray[np.int64]
+    packed: tuple[Array, Array]
+
+    def is_current(self) -> bool:
+        """Return whether the weights have the bits that were packed."""
+        differs = np.zeros(1, np.int64)
+        tasks = max(1, self.copies.size // _CHUNK)
+        run(_compare, tasks, self.chunks, self.copies, differs)
+        return not differs[0]
+
+
+def packed(network: Network) -> tuple[Array, Array]:
+    """Return the weights and the biases of all operations, where `places_of_weights` says."""
+    kept = network.memo.get("packed")
+    if kept is not None and kept.is_current():
+        return kept.packed
+    found = _pack(network)
+    if sum(array.size for array in network.arrays) <= _MOST_KEPT:
+        network.memo["packed"] = _keep(network, found)
+    return found
+
+
+def places_of_weights(network: Network) -> tuple[list[int], list[int], int, int]:
+    """Return where weights and biases of each operation begin, and how many floats each are."""
+    weights, biases, weight, bias = [], [], 0, 0
+    for operation in network.operations:
+        weights.append(weight)
+        biases.append(bias)
+        if isinstance(operation, Product):
+            filters = operation.kernel.shape[-1]
+            padded = -(-filters // PANEL) * PANEL
+            weight += whole_lines(operation.kernel.size // filters * padded)
+            bias += padded
+        elif isinstance(operation, Activate):
+            bias += PANEL
+    return weights, biases, weight, bias
+
+
+def _pack(network: Network) -> tuple[Array, Array]:
+    """Return new memory with the weights, normalization folded into them."""
+    first_weights, first_biases, size, count = places_of_weights(network)
+    weights, biases = aligned(size), aligned(count)
+    places = zip(network.operations, first_weights, first_biases, strict=True)
+    for operation, weight, bias in places:
+        if isinstance(operation, Activate):
+            biases[bias] = largest_output(operation.activation)
+        if not isinstance(operation, Product):
+            continue
+        kernel, offset = operation.folded()
+        given = NO_FLOATS if offset is None else flat(offset)
+        if operation.is_depthwise:
+            weights[weight : weight + kernel.size] = kernel.reshape(-1)
+            biases[bias : bias + kernel.shape[-1]] = 0 if offset is None else offset
+        else:
+            patch, filters = kernel.size // kernel.shape[-1], kernel.shape[-1]
+            pack(patch, filters, flat(kernel), given, weights, weight, biases, bias)
+    return weights, biases
+
+
+def _keep(network: Network, found: tuple[Array, Array]) -> _Kept | None:
+    """Return what finds out whether the weights change; None where they are not contiguous."""
+    arrays = network.arrays
+    if not all(array.flags.c_contiguous and array.flags.aligned for array in arrays):
+        return None
+    copies = np.concatenate([array.reshape(-1) for array in arrays]).view(np.int32)
+    chunks, start = [], 0
+    for array in arrays:
+        for first in range(0, array.size, _CHUNK):
+            size = min(_CHUNK, array.size - first)
+            chunks.append((array.ctypes.data + 4 * first, start + first, size))
+        start += array.size
+    return _Kept(arrays, copies, np.array(chunks, np.int64).reshape(-1), found)
+
+
+@intrinsic
+def _pointer(typing_context: Any, address: Any) -> Any:
+    """Return a pointer to int32 at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(32).as_pointer())
+
+    return types.CPointer(types.int32)(types.int64), codegen
+
+
+@kernel
+def _compare(
+    counters: Ints, tasks: int, worker: int, chunks: IntsIn, copies: Words, differs: Ints
+) -> None:
+    """Set differs[0] to 1 if memory has other bits than the copies.
+
+    Of each chunk there are its address, where its copy begins, and how many numbers it has.
+    """
+    count = chunks.size // 3
+    task = take_task(counters)
+    while task < tasks:
+        for chunk in range(task * count // tasks, (task + 1) * count // tasks):
+            address, start, size = (
+                chunks[3 * chunk],
+                chunks[3 * chunk + 1],
+                chunks[3 * chunk + 2],
+            )
+            if _differ(carray(_pointer(address), size), copies[start : start + size]):
+                differs[0] = 1
+        task = take_task(counters)
+
+
+@helper
+def _differ(a: Array, b: Array) -> bool:
+    bits = np.int32(0)
+    for i in range(b.size):
+        bits |= a[i] ^ b[i]
+    return bits != 0
