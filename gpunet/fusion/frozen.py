@@ -109,7 +109,7 @@ def _end(flat: FlatGraph, start: int) -> int | None:
             break
         if isinstance(role, Product | Depthwise):
             kernel = call.node.operation.kernel
-            if dtype not in (None, kernel.dtype):
+            if dtype is not None and dtype != kernel.dtype:
                 break
             dtype = kernel.dtype
         for slot in call.inputs:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from gpunet.primitives import Stage, reference
+from gpunet.primitives import Network, Stage, reference
 from gpunet.primitives.geometry import Conv2DGeometry
 from gpunet.primitives.launch import Launch
 
@@ -70,6 +70,9 @@ def _of_primitive(name: str, given: dict[str, Any], result: Any) -> int | None:
         return _of_convolution(given["conv" if "max_pool" in name else "g"])
     if name.startswith("chain"):
         return _of_chain(name, given)
+    if name == "network_forward":
+        geometries = [g[0] for g in given["geometries"] if isinstance(g[0], Conv2DGeometry)]
+        return sum(map(_of_convolution, geometries))
     return None
 
 
@@ -93,7 +96,9 @@ def _bytes_in(values: Iterable[Any]) -> int:
 
 def _arrays_in(values: Iterable[Any]) -> Iterable[Any]:
     for value in values:
-        if isinstance(value, list | tuple | Stage):
+        if isinstance(value, Network):
+            yield from value.arrays
+        elif isinstance(value, list | tuple | Stage):
             yield from _arrays_in(value)
         elif getattr(value, "ndim", 0) > 0 and hasattr(value, "nbytes"):
             yield value

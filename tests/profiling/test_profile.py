@@ -13,7 +13,9 @@ import gpunet
 from gpunet import functions, primitives
 from gpunet.layers import Add, Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from gpunet.models import Model, Sequential
-from gpunet.primitives import Stage
+from gpunet.primitives import Network, Stage
+from gpunet.primitives.network_operations import Flatten as FlattenRows
+from gpunet.primitives.network_operations import Product, Sum
 from gpunet.profiling import profile as profiling
 from gpunet.profiling.cost import Work
 from gpunet.profiling.report import LayerTime, OperationTime, Profile
@@ -272,6 +274,18 @@ def test_work_of_chains_is_counted() -> None:
     assert count("chain_backward", y, IMAGES, stages, kept) == POOLED + 2 * DENSE
     whole = count("chain_cross_entropy", IMAGES, stages, labels, with_input_grad=True)
     assert whole == 3 * (POOLED + DENSE)
+
+
+def test_work_of_networks_is_counted() -> None:
+    network = Network([
+        Product((0,), KERNEL, None, pool_size=(2, 2)),
+        FlattenRows((1,)),
+        Product((2,), RNG.random((54, 5)), None),
+        Sum((3, 3)),
+    ])  # fmt: skip
+    found, _ = works_of("network_forward", IMAGES, network)
+    assert found.operations == POOLED + DENSE
+    assert found.bytes == sum(a.nbytes for a in (IMAGES, *network.arrays)) + 3 * 5 * 8
 
 
 LAYERS = [

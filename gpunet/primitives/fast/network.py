@@ -150,7 +150,7 @@ class _Planner:
         # To call another thread takes as long as a small network.
         alone = fits and images * self._products_of_image() < _LEAST_SHARED
         self.threads = 1 if alone else thread_count()
-        self.shared = fits and 1 < self.threads and images < 2 * self.threads
+        self.shared = fits and self.threads > 1 and images < 2 * self.threads
         most = images if self.shared else -(-images // self.threads)
         self.block = max(1, min(CACHED // floats, most, _MOST))
         self.offsets, self.values = self._places(self.block)

@@ -109,7 +109,7 @@ def _keep(network: Network, found: tuple[Array, Array]) -> _Kept | None:
     arrays = network.arrays
     if not all(array.flags.c_contiguous and array.flags.aligned for array in arrays):
         return None
-    copies = np.concatenate([array.reshape(-1) for array in arrays]).view(np.int32)
+    copies = np.concatenate([NO_FLOATS, *[array.reshape(-1) for array in arrays]]).view(np.int32)
     chunks, start = [], 0
     for array in arrays:
         for first in range(0, array.size, _CHUNK):

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet.primitives import reference
+from gpunet.primitives import Network, as_activation, reference
+from gpunet.primitives.network_operations import Pooling, Product
 from gpunet.primitives.stages import Stage
 from tests.support.doors import Doors
 from tests.support.fast_arrays import Array, numbers
@@ -71,6 +72,16 @@ def calls() -> dict[str, Callable[[], Any]]:
     ]
     return {
         "chain_forward": lambda: fast.chain_forward(x, stages),
+        "network_forward": lambda: fast.network_forward(
+            x[:3],
+            Network(
+                [
+                    Product((0,), kernel, bias, activation=as_activation("relu"), padding="same"),
+                    Product((1,), numbers(12, (3, 3, 1, 33)), None, is_depthwise=True),
+                    Pooling((2,), False, None),
+                ]
+            ),
+        ),
         "conv2d_forward": lambda: conv(x, kernel),
         "conv2d_backward_weight": lambda: fast.conv2d_backward_weight(
             grad, x, kernel.shape, padding=1, with_bias=True

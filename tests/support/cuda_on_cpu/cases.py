@@ -7,6 +7,7 @@ numbers, again in float64: what differs is then the twin's own error.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.primitives import reference
+from gpunet.primitives import Network, reference
+from gpunet.primitives.network_operations import Operation
 from gpunet.primitives.precision import use_precision
 from tests.support.doors import Doors
 
@@ -80,17 +82,22 @@ def arguments_of(case: Case, dtype: str) -> Arguments:
     """Return the arguments of a case, their floating-point arrays rounded to `dtype`."""
     args, options = case.make(np.random.default_rng(0))
     cast = partial(_cast, dtype=dtype_named(dtype))
-    return _each_array(cast, args), _each_array(cast, options)
+    return each_array(cast, args), each_array(cast, options)
 
 
-def _each_array(change: Callable[[Array], Any], value: Any) -> Any:
+def each_array(change: Callable[[Array], Any], value: Any) -> Any:
     """Return `value` with `change` made to each array in it, also in containers."""
     if isinstance(value, dict):
-        return {name: _each_array(change, item) for name, item in value.items()}
+        return {name: each_array(change, item) for name, item in value.items()}
     if hasattr(value, "_fields"):  # a NamedTuple, such as a stage
-        return type(value)(*[_each_array(change, item) for item in value])
+        return type(value)(*[each_array(change, item) for item in value])
     if isinstance(value, list | tuple):
-        return type(value)(_each_array(change, item) for item in value)
+        return type(value)(each_array(change, item) for item in value)
+    if isinstance(value, Network):
+        return Network(each_array(change, list(value.operations)))
+    if isinstance(value, Operation):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **each_array(change, parts))
     return change(value) if isinstance(value, np.ndarray) else value
 
 
@@ -135,7 +142,7 @@ def call(
         convert: makes an array of the kind that the twins take; `laid_out_like` by default.
     """
     convert = convert or laid_out_like
-    args, options = _each_array(convert, args), _each_array(convert, options)
+    args, options = each_array(convert, args), each_array(convert, options)
     with use_precision(case.precision):
         result = case.function_of(twins)(*args, **options)
     return [*_arrays_in(result), *(args[i] for i in case.in_place)]
@@ -155,7 +162,7 @@ def expected_of(case: Case, args: list[Any], options: dict[str, Any]) -> list[Ar
     rounding of sums alone. Relu's gradient, 1 or 0, lets a factor be rounded before it is applied.
     """
     cast = partial(_cast, dtype=np.dtype("float64"))
-    args, options = _each_array(cast, args), _each_array(cast, options)
+    args, options = each_array(cast, args), each_array(cast, options)
     if case.precision != "fp32":
         args = [
             rounded(arg, case.precision) if i in case.factors else arg for i, arg in enumerate(args)
