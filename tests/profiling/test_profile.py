@@ -283,7 +283,7 @@ def test_work_of_networks_is_counted() -> None:
         Product((2,), RNG.random((54, 5)), None),
         Sum((3, 3)),
     ])  # fmt: skip
-    found, _ = works_of("network_forward", IMAGES, network)
+    found = works_of("network_forward", IMAGES, network)[0]
     assert found.operations == POOLED + DENSE
     assert found.bytes == sum(a.nbytes for a in (IMAGES, *network.arrays)) + 3 * 5 * 8
 

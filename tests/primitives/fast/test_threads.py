@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gpunet.primitives import Network, as_activation, reference
-from gpunet.primitives.network_operations import Pooling, Product
+from gpunet.primitives.network_operations import Pooling, Product, Sum
 from gpunet.primitives.stages import Stage
 from tests.support.doors import Doors
 from tests.support.fast_arrays import Array, numbers
@@ -63,6 +63,17 @@ def calls() -> dict[str, Callable[[], Any]]:
         x, ones = flat.reshape(shape), np.ones((shape[0], groups), np.float32)
         return fast.normalize_backward(x, x, None, ones, ones, groups=groups, epsilon=1e-3)
 
+    def network() -> Network:
+        """Return one with so much work that threads share three images."""
+        same = {"padding": "same"}
+        return Network([
+            Product((0,), kernel, bias, activation=as_activation("relu"), **same),
+            Product((1,), numbers(12, (5, 5, 33, 33)), None, **same),
+            Product((2,), numbers(13, (3, 3, 1, 33)), None, is_depthwise=True),
+            Sum((1, 2)),
+            Pooling((4,), False, None),
+        ])  # fmt: skip
+
     options = {"pool_size": 3, "strides": 2}
     heads, table = numbers(11, (3, 150, 4, 20)), flat.reshape(-1, 10)
     attended, log_sums = fast.attention_forward(heads, heads, heads, causal=True)
@@ -72,16 +83,8 @@ def calls() -> dict[str, Callable[[], Any]]:
     ]
     return {
         "chain_forward": lambda: fast.chain_forward(x, stages),
-        "network_forward": lambda: fast.network_forward(
-            x[:3],
-            Network(
-                [
-                    Product((0,), kernel, bias, activation=as_activation("relu"), padding="same"),
-                    Product((1,), numbers(12, (3, 3, 1, 33)), None, is_depthwise=True),
-                    Pooling((2,), False, None),
-                ]
-            ),
-        ),
+        "network_forward": lambda: fast.network_forward(x[:11], network()),
+        "network_forward, shared": lambda: fast.network_forward(x[:3], network()),
         "conv2d_forward": lambda: conv(x, kernel),
         "conv2d_backward_weight": lambda: fast.conv2d_backward_weight(
             grad, x, kernel.shape, padding=1, with_bias=True
