@@ -10,6 +10,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet import activations, primitives
 from gpunet.autograd import Tensor
 from gpunet.fusion.flat import Call, FlatGraph, role_at
@@ -69,8 +71,21 @@ class Frozen:
         except (TypeError, ValueError):
             self._one_by_one(x)  # raises the error of the layer that is at fault
             raise
-        if self.after is None:
-            return y
+        return y if self.after is None else self._after(y)
+
+    def takes(self, dtype: Any) -> bool:
+        """Return whether inputs of a type are taken without a cast."""
+        return self.parameters[0].dtype == dtype
+
+    def forward(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the output for an array as it was called with before, or None on a GPU."""
+        if not isinstance(self.parameters[0].value, np.ndarray):
+            return None
+        y = primitives.network_forward(x, self._network())
+        return y if self.after is None else self._after(Tensor(y)).value
+
+    def _after(self, y: Tensor) -> Tensor:
+        assert self.after is not None
         try:
             return self.after(y)
         except (TypeError, ValueError) as error:

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gpunet import activations, symbolic
-from gpunet.autograd import Array, is_recording
+from gpunet.autograd import Array, is_recording, no_grad
 from gpunet.fusion.chains import Chain, FusedLoss, chain_of
 from gpunet.fusion.flat import FlatGraph, flatten, role_at, runs_graph
-from gpunet.fusion.frozen import frozen_part
+from gpunet.fusion.frozen import Frozen, frozen_part
 from gpunet.fusion.normalization import Normalized
 from gpunet.layers.layer import is_training
 from gpunet.layers.roles import Apply, Normalize, Sum, attributes_version, role_of
 from gpunet.losses import CategoricalCrossentropy, SparseCategoricalCrossentropy
 from gpunet.symbolic import Graph, Node
 
-__all__ = ["Step", "call_with_loss", "run", "steps"]
+__all__ = ["Step", "call_with_loss", "run", "steps", "whole"]
 
 
 class Step(NamedTuple):
@@ -82,6 +82,14 @@ def steps(graph: Graph, *, fuse: bool = True) -> Sequence[Step]:
         made = _frozen_steps(flat) if freeze else _steps(flat, fuse)
         planned = flat.plans[key] = version, tuple(made)
     return planned[1]
+
+
+def whole(graph: Graph) -> Frozen | None:
+    """Return what runs all of a graph at inference as one network, if that can be."""
+    with no_grad():
+        planned = steps(graph)
+    is_one = len(planned) == 1 and flatten(graph).outputs == (planned[0].outputs[0],)
+    return planned[0].call if is_one and isinstance(planned[0].call, Frozen) else None
 
 
 def _frozen_steps(flat: FlatGraph) -> Iterator[Step]:

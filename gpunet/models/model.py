@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunet import optimizers
 from gpunet.arguments import boolean, positive_integer
+from gpunet.autograd import no_grad
 from gpunet.callbacks import Callback, CallbackList, History, check_callbacks
 from gpunet.layers.building import unbuilt_on_error
 from gpunet.models.preparation import Preparation
@@ -358,10 +359,18 @@ class Model(Preparation):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the model's outputs for one batch of inputs, as `predict` does."""
+        frozen = self._frozen_for(x)
+        if frozen is not None:  # it is known what is to be done, and that it can be
+            with memory_for(len(x)), no_grad():
+                found = frozen.forward(x)
+            if found is not None:
+                return found
         adapter = DataAdapter(self, "predict_on_batch", with_targets=False)
         batch = adapter.prepare(adapter.flatten(x))
         with memory_for(batch.size), use_precision(self.precision):
-            return loops.predict_batch(self, batch, adapter.structure)
+            outputs = loops.predict_batch(self, batch, adapter.structure)
+        self._remember_frozen(x)
+        return outputs
 
 
 def _due_epochs(validation_freq: Any, epochs: int) -> Collection[int]:

@@ -11,14 +11,14 @@ import numpy as np
 from gpunet import optimizers, random
 from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import array_module, get_array_module
-from gpunet.fusion import runs_graph
+from gpunet.fusion import Frozen, runs_graph, whole
 from gpunet.layers.building import unbuilt_on_error
-from gpunet.layers.layer import Shape, collect_updates
+from gpunet.layers.layer import Shape, collect_updates, is_training
 from gpunet.layers.roles import attributes_version
 from gpunet.metrics import Metric
 from gpunet.models.functional import Functional, leaf_shapes
 from gpunet.models.steps import StepMethods
-from gpunet.symbolic import flatten, pack
+from gpunet.symbolic import Symbol, flatten, pack
 from gpunet.training.adapter import Outputs
 from gpunet.training.capture.steps import CaptureError, DeviceSteps
 from gpunet.training.memory import memory_for
@@ -37,6 +37,12 @@ class _Latest:
     shapes: list[Shape] | None = None  # of the outputs, by formula
     shapes_for: tuple[int, list[Shape]] = (-1, [])  # the version, and the shapes of the inputs
     laid_out: int | None = None  # the version when the weights were found laid out
+    frozen: Frozen | None = None  # the model as one network
+    frozen_for: Any = None  # the version, and the shape and dtype of an input that it has taken
+
+
+def _kind(x: np.ndarray) -> Any:
+    return attributes_version(), x.shape, x.dtype
 
 
 class Preparation(StepMethods):
@@ -104,6 +110,27 @@ class Preparation(StepMethods):
                 self.check_input(shape)
             elif not self.built:
                 self._dry_call(structure, [(x.shape[1:], x.dtype) for x in inputs])
+
+    def _frozen_for(self, x: Any) -> Frozen | None:
+        """Return the model as one network, if it has been found to take inputs like `x`."""
+        latest = self._latest
+        if latest.frozen is None or type(x) is not np.ndarray or is_training():
+            return None
+        return latest.frozen if latest.frozen_for == _kind(x) else None
+
+    def _remember_frozen(self, x: Any) -> None:
+        """Note that the model takes inputs like `x`, if it runs as one network of them."""
+        graph, latest = self.graph, self._latest
+        if type(x) is not np.ndarray or latest.frozen_for == _kind(x) or is_training():
+            return
+        latest.frozen, latest.frozen_for = None, _kind(x)
+        if not runs_graph(self) or not self.fuse or self._defines("predict_step"):
+            return
+        assert graph is not None
+        plain = isinstance(graph.output_structure, Symbol) and len(graph.inputs) == 1
+        frozen = whole(graph) if plain else None
+        if frozen is not None and x.ndim == graph.inputs[0].ndim and frozen.takes(x.dtype):
+            latest.frozen = frozen
 
     def _outputs_for(self, structure: Any, inputs: tuple[Array, ...]) -> Outputs:
         """Return the names and shapes of the outputs for inputs, after building the model."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import functions, fusion, primitives
+from gpunet import activations, functions, fusion, primitives
 from gpunet.autograd import Tensor, no_grad
 from gpunet.callbacks import Callback
 from gpunet.layers import (
@@ -428,3 +428,60 @@ def test_outputs_that_are_no_row_a_sample() -> None:
 
     with pytest.raises(ValueError, match=r"one row of outputs for each of 32 samples.*\(1, 9, 9"):
         Total().predict(X, verbose=0)
+
+
+# One batch as one network
+
+
+def test_predict_on_batch_follows_weights_shapes_and_attributes() -> None:
+    """What is remembered from an earlier batch must not outlive a change of the model."""
+    model = made("program")
+    x = X[:4].astype("float32")
+
+    def check(batch: Any = x) -> None:
+        for _ in range(3):
+            found = model.predict_on_batch(batch)
+            np.testing.assert_allclose(found, one_by_one(model, batch), rtol=1e-5, atol=1e-6)
+
+    check()
+    assert model._frozen_for(x) is not None
+    for weight in model.weights:
+        weight.value[...] *= 1.5  # in place
+    check()
+    check(x[:2])
+    check(x[:, ::-1])
+    model.fit(x, Y[:4], verbose=0)
+    check()
+    model.layers[2].activation = activations.get("tanh")
+    check()
+    model.set_weights([weight * 0.5 for weight in model.get_weights()])
+    check()
+    assert np.isnan(model.predict_on_batch(np.full_like(x, np.nan))).all()
+
+
+def test_predict_on_batch_checks_what_it_has_not_seen() -> None:
+    model = made("program")
+    x = X[:4].astype("float32")
+    expected = model.predict_on_batch(x)
+    np.testing.assert_allclose(model.predict_on_batch(x.astype("float64")), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.predict_on_batch(Tensor(x).value.tolist()), expected, rtol=1e-5
+    )
+    with pytest.raises(ValueError, match="takes samples of shape"):
+        model.predict_on_batch(x[:, :5])
+    np.testing.assert_array_equal(model.predict_on_batch(x), expected)
+
+
+def test_predict_on_batch_leaves_other_models_as_they_are() -> None:
+    class Own(Model):
+        def predict_step(self, data: Any) -> Any:
+            return self(data[0]) * 0
+
+    image = Input((9, 9, 2))
+    own = Own(image, Flatten()(Conv2D(3, 3)(image)))
+    x = X[:4].astype("float32")
+    for _ in range(3):
+        assert not own.predict_on_batch(x).any()
+    several = Model(image, [Flatten()(image), Conv2D(3, 3)(image)])
+    for _ in range(3):
+        assert len(several.predict_on_batch(x)) == 2
