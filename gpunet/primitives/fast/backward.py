@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.primitives.fast import sparse, weight_grads
+from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.chain import FIELDS, sizes_at
 from gpunet.primitives.fast.compile import (
     Bytes,
@@ -18,7 +19,7 @@ from gpunet.primitives.fast.compile import (
     kernel,
     part,
 )
-from gpunet.primitives.fast.products import PANEL, Sizes, outputs, sum_up
+from gpunet.primitives.fast.products import outputs, sum_up
 from gpunet.primitives.fast.simd import LANES, get, put, take_task
 
 __all__ = ["Back", "backward", "sum_parts"]
@@ -125,12 +126,10 @@ def _dense_stage(
     weights: Array, no_bias: Array, no_indices: Array, write: int, with_input_grad: bool,
 ) -> None:  # fmt: skip
     """Take the gradient at scratch[read:] through a dense layer, or a convolution."""
-    for first in range(0, sizes.filters, PANEL):
-        weight_grads.add_weight_grads(
-            sizes, images, first, x, x_start, scratch_in, read, kept, output, indices, index,
-            positions, steps, parts, part + back.part + first * (sizes.steps + 1),
-            scratch, scratch_in, memory,
-        )  # fmt: skip
+    weight_grads.add_weight_grads(
+        sizes, images, 0, sizes.filters, x, x_start, scratch_in, read, kept, output, indices, index,
+        positions, steps, parts, part + back.part, scratch, scratch_in, memory,
+    )  # fmt: skip
     if with_input_grad:
         if sizes.relu:
             for i in range(images * back.size):
@@ -173,8 +172,5 @@ def sum_parts(
         else:
             row = sizes.steps + 1
             sum_up(parts, back.part + first * row, PANEL * row, chunks, part_size)
-            weight_grads.write_panel(
-                sizes.patch, sizes.steps, sizes.filters, first, parts, back.part,
-                grads, back.grads, bias,
-            )  # fmt: skip
+            weight_grads.write_panel(sizes, first, parts, back.part, grads, back.grads, bias)
         task = take_task(counters)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpunet.primitives.fast import activation, conv_pool, convolution, linear, softmax
+from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
 from gpunet.primitives.fast.convolution import is_relu
-from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, workspace
+from gpunet.primitives.fast.memory import NO_BYTES, flat, workspace
 from gpunet.primitives.fast.plans import plan, whole_lines
-from gpunet.primitives.fast.products import PANEL, Sizes, outputs, pack
+from gpunet.primitives.fast.products import outputs
 from gpunet.primitives.fast.simd import get, put, take_task
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
@@ -48,8 +49,8 @@ OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
 
 class _Plan(NamedTuple):
     block: int  # images at a time
-    table: Table  # Sizes of each stage, one after another
-    places: list[tuple[int, int, int, int]]  # patch, filters, first weight and first bias of each
+    sizes: list[Sizes]  # of each stage
+    table: Table  # the numbers of these, one after another
     kept: Table  # for each stage: floats of an image's outputs, of all before it, indices likewise
     positions: Table
     segments: Table
@@ -103,9 +104,8 @@ def forward_into(
     threads = thread_count()
     p = _plan(g, relus, min(-(-len(x) // threads), _MOST), kept > 0)
     panels, biases = workspace("panels", p.weights), workspace("biases", p.biases)
-    for (patch, filters, weight, bias), stage in zip(p.places, stages, strict=True):
-        given = NO_FLOATS if stage.bias is None else flat(stage.bias)
-        pack(patch, filters, flat(stage.kernel), given, panels, weight, biases, bias)
+    for sizes, stage in zip(p.sizes, stages, strict=True):
+        convolution.pack_weights(sizes, stage.kernel, stage.bias, panels, biases)
     size = kept + threads * (p.products + 2 * p.activation)
     scratch = empty((size,), x.dtype) if kept else workspace("scratch", size)
     run(
@@ -135,16 +135,15 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
         segments.append(stage.segments)
         place += stage.positions.size
         segment += stage.segments.size
-        weight += stage.panels * PANEL * sizes.patch
+        weight += stage.weights
         bias += stage.panels * PANEL
         scratch = max(scratch, sizes.scratch)
         kept.append((size, floats, indices))
         floats += size
         indices += size if sizes.indexed else 0
-    places = [(row.patch, row.filters, row.first_weight, row.first_bias) for row in rows]
     table, outputs_kept = (np.array(numbers, np.int64).reshape(-1) for numbers in (rows, kept))
     return _Plan(
-        block, table, places, outputs_kept, np.concatenate(positions), np.concatenate(segments),
+        block, rows, table, outputs_kept, np.concatenate(positions), np.concatenate(segments),
         weight, bias, whole_lines(block * largest), scratch,
     )  # fmt: skip
 
@@ -201,5 +200,5 @@ def sizes_at(table: Array, at: int) -> Sizes:
         get(table, at + 20), get(table, at + 21), get(table, at + 22), get(table, at + 23),
         get(table, at + 24), get(table, at + 25), get(table, at + 26), get(table, at + 27),
         get(table, at + 28), get(table, at + 29), get(table, at + 30), get(table, at + 31),
-        get(table, at + 32),
+        get(table, at + 32), get(table, at + 33), get(table, at + 34),
     )  # fmt: skip

@@ -10,7 +10,8 @@ import numpy as np
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
-from gpunet.primitives.fast import depthwise, products, strided, weight_grads
+from gpunet.primitives.fast import depthwise, products, strided, weight_grads, winograd
+from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch, workspace
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
@@ -21,6 +22,7 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "pack_weights",
     "split_grads",
     "turned_geometry",
 ]
@@ -51,14 +53,27 @@ def multiply(
     p: Plan, x: Array, kernel: Array, bias: Array | None, y: Array, indices: Array
 ) -> None:
     """Write the outputs, pooled if the plan says so, to `y` and `indices`."""
-    panels = workspace("panels", p.panels * p.sizes.patch * products.PANEL)
-    biases = workspace("biases", p.panels * products.PANEL)
-    given = NO_FLOATS if bias is None else flat(bias)
-    products.pack(p.sizes.patch, p.sizes.filters, flat(kernel), given, panels, 0, biases, 0)
+    panels = workspace("panels", p.weights)
+    biases = workspace("biases", p.panels * PANEL)
+    pack_weights(p.sizes, kernel, bias, panels, biases)
     memory = scratch(p.sizes.scratch)
     run(
         products.forward, p.tasks, p.sizes, flat(x), panels, biases, p.positions, p.segments,
         y.reshape(-1), indices.reshape(-1), memory, memory,
+    )  # fmt: skip
+
+
+def pack_weights(
+    sizes: Sizes, kernel: Array, bias: Array | None, panels: Array, biases: Array
+) -> None:
+    """Lay the weights of a convolution out as its kernels take them, where `sizes` says."""
+    given = NO_FLOATS if bias is None else flat(bias)
+    pack, depth = products.pack, sizes.patch
+    if sizes.winograd:
+        pack, depth = winograd.pack, sizes.pixel
+    pack(
+        depth, sizes.filters, flat(kernel), given, panels, sizes.first_weight,
+        biases, sizes.first_bias,
     )  # fmt: skip
 
 
@@ -103,14 +118,14 @@ def add_weight_grads(
     x: Array, with_bias: bool,
 ) -> tuple[Array, Array | None]:  # fmt: skip
     """Return the gradients of the kernel and, if wanted, of the bias."""
-    parts = workspace("parts", p.chunks * p.panels * (p.steps.size + 1) * products.PANEL)
+    parts = workspace("parts", p.chunks * p.panels * (p.sizes.steps + 1) * PANEL)
     memory = scratch(p.sizes.scratch)
     run(
-        weight_grads.weight_grad, p.chunks * p.panels, p.sizes, p.chunk, flat(x), flat(output_grad),
+        weight_grads.weight_grad, p.chunks * p.groups, p.sizes, p.chunk, flat(x), flat(output_grad),
         flat(output), flat(indices), p.positions, p.steps, parts, memory, memory,
     )  # fmt: skip
     grads = np.empty((p.sizes.patch + 1) * p.sizes.filters, x.dtype)
-    weight_grads.sum_parts(p.chunks, p.sizes.patch, p.sizes.steps, p.sizes.filters, parts, grads)
+    run(weight_grads.sum_parts, p.panels, p.sizes, p.chunks, parts, grads)
     return split_grads(grads, kernel_shape, with_bias)
 
 

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast.products import PANEL, TILE, Sizes
+from gpunet.primitives.fast.bands import LINE, PANEL, TILE, Sizes
 from gpunet.primitives.fast.simd import LANES
+from gpunet.primitives.fast.winograd import PLACES
+from gpunet.primitives.fast.winograd_grads import QUAD
 from gpunet.primitives.geometry import Conv2DGeometry
 
 __all__ = ["BAND", "Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
@@ -18,6 +20,8 @@ Table = NDArray[np.int64]
 
 BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 cache
 _SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to at a time
+_TILES = 48  # of 2 x 2 outputs in a band: a whole number of TILEs
+_TILE_ROW = 1 << 17  # floats of a row of transformed tiles: as many fill a level-2 cache
 _GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
 
 
@@ -29,9 +33,11 @@ class Plan(NamedTuple):
     segments: Table  # where in a patch each run of neighbouring numbers begins
     steps: Table  # where each number of a patch lies, filled up to whole tiles
     panels: int
+    weights: int  # floats of all panels
     tasks: int  # of the forward kernel
     chunk: int  # images in a task of the weight gradient
     chunks: int
+    groups: int  # of filters, in these tasks
 
 
 @lru_cache(maxsize=256)
@@ -46,6 +52,31 @@ def plan(
         relu: whether outputs below 0 become 0.
         most: outputs in a band, if a row of windows has not more.
     """
+    direct = _direct(g, window, relu)
+    return _winograd(direct, g) if _suits_winograd(g, window) else direct
+
+
+def _suits_winograd(g: Conv2DGeometry, window: tuple[int, int]) -> bool:
+    """Return whether tiles of 2 x 2 outputs take less time than outputs one by one.
+
+    The multiplications of both are compared, for one image, so that a sample's bits are the same in
+    each batch. To transform a channel of a tile, or a filter's results, takes as long as some 60;
+    to transform a weight, once for all images, as long as some 50.
+    """
+    height, width, channels, filters = g.kernel_shape
+    if (height, width, *g.strides, *g.dilation, *window) != (3, 3, 1, 1, 1, 1, 1, 1):
+        return False
+    rows, columns = g.output_shape[1:3]
+    across, weights = -(-columns // 2), channels * filters
+    tiles = -(-rows // 2) * across
+    if channels < LANES or PLACES * across * channels > _TILE_ROW:
+        return False
+    cost = tiles * (PLACES * weights + 60 * (channels + filters)) + 50 * weights
+    return cost < 9 * rows * columns * weights
+
+
+def _direct(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
+    """Return the plan for outputs one by one, see `products`."""
     images, height, width, channels = g.input_shape
     _, rows, columns, filters = g.output_shape
     kernel_height, kernel_width = g.kernel_shape[:2]
@@ -71,13 +102,44 @@ def plan(
         columns=columns, group=group, grain=grain, relu=int(relu), indexed=int(window != (1, 1)),
         scratch=whole_lines((group * band * columns + 1) * PANEL + (copied * row if padded else 0)),
         copied=copied, lists=0, segments=len(segments), steps=-(-patch // TILE) * TILE,
+        grouped=PANEL, winograd=0,
         first_position=0, first_segment=0, first_of_steps=0, first_weight=0, first_bias=0,
     )  # fmt: skip
     places = _positions(g, band, columns, window, row)
     positions = (np.arange(group)[:, None] * sizes.image + places).reshape(-1)
     steps = np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])])
     tasks, chunks = -(-items // grain), -(-images // chunk)
-    return Plan(sizes, positions, segments, steps, panels, tasks, chunk, chunks)
+    weights = panels * PANEL * patch
+    return Plan(sizes, positions, segments, steps, panels, weights, tasks, chunk, chunks, panels)
+
+
+def _winograd(direct: Plan, g: Conv2DGeometry) -> Plan:
+    """Return the plan for tiles of 2 x 2 outputs, see `winograd`."""
+    sizes = direct.sizes
+    rows, columns, channels = sizes.rows, sizes.columns, sizes.pixel
+    down, across = -(-rows // 2), -(-columns // 2)
+    tile_rows = min(down, max(1, _TILES // across))
+    bands = -(-down // tile_rows)
+    group = min(sizes.images, max(1, _TILES // (down * across)))
+    tiles = group * tile_rows * across
+    padded = any(map(any, g.padding)) or rows % 2 or columns % 2
+    row, copied = (2 * across + 2) * channels, 2 * tile_rows + 2
+    items = -(-sizes.images // group) * bands
+    grain = max(1, min(_GRAIN // (tiles * PLACES * channels * sizes.filters), items))
+    scratch = PLACES * (tiles * (PANEL + channels) + 2 * LINE)
+    scratch += group * (2 * tile_rows * columns * PANEL + (copied * row if padded else 0))
+    sizes = sizes._replace(
+        row=row, padded=int(bool(padded)), stride=row, band=2 * tile_rows, bands=bands, group=group,
+        grain=grain, scratch=whole_lines(scratch), copied=copied, segments=0,
+        steps=PLACES * -(-channels // QUAD) * QUAD, grouped=direct.panels * PANEL, winograd=1,
+    )  # fmt: skip
+    none = np.empty(0, np.int64)
+    chunk = _chunk(sizes.images, 1)
+    return direct._replace(
+        sizes=sizes, positions=none, segments=none, steps=none, tasks=-(-items // grain),
+        weights=direct.panels * PANEL * PLACES * channels, chunk=chunk,
+        chunks=-(-sizes.images // chunk), groups=1,
+    )  # fmt: skip
 
 
 class SparsePlan(NamedTuple):
@@ -101,7 +163,7 @@ def sparse_plan(
         g, window, relu: as in `plan`.
         block: images at a time; by default as many as fit the cache.
     """
-    sizes = plan(g, window, relu).sizes
+    sizes = _direct(g, window, relu).sizes
     if sizes.length % LANES:
         return None
     outputs = sizes.rows * sizes.columns

@@ -13,10 +13,12 @@ Weights are laid out in panels: (panel, patch, PANEL), PANEL filters side by sid
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from gpunet.primitives.fast import winograd
+from gpunet.primitives.fast.bands import LINE, PANEL, TILE, Sizes, copy_rows
 from gpunet.primitives.fast.compile import (
     Bytes,
     Floats,
@@ -43,12 +45,8 @@ from gpunet.primitives.fast.simd import (
 )
 
 __all__ = [
-    "LINE",
     "PANEL",
     "TILE",
-    "Sizes",
-    "copy_rows",
-    "cut_out",
     "forward",
     "outputs",
     "pack",
@@ -57,49 +55,6 @@ __all__ = [
 ]
 
 Array = Any
-
-PANEL = 2 * LANES  # filters of a tile
-LINE = 16  # floats of a cache line
-TILE = 6  # outputs of a tile: with them 12 of the 16 vector registers of AVX hold sums
-
-
-class Sizes(NamedTuple):
-    """Sizes of a convolution, as kernels take them; all count elements."""
-
-    images: int
-    image: int  # floats of an image of the input
-    row: int  # floats of a row of it, padding included if there is some
-    pixel: int  # floats of a pixel: channels
-    height: int  # rows and pixels of an image, without padding
-    width: int
-    top: int  # rows of zeros above, pixels of zeros to the left
-    left: int
-    padded: int  # 1 if there is padding
-    stride: int  # floats from the first patch of an output row to that of the next
-    first_step: int  # input rows from an output row to the next
-    patch: int  # numbers in a patch
-    length: int  # of a segment
-    filters: int
-    window: int  # outputs in a pooling window
-    band: int  # output rows in a band
-    bands: int  # bands in an image
-    rows: int  # output rows in an image
-    columns: int  # outputs in a row
-    group: int  # images in a band; more than one if an image is less than a band
-    grain: int  # bands in a task
-    relu: int  # 1 if outputs below 0 become 0
-    indexed: int  # 1 if the place of each maximum in its window is written
-    scratch: int  # floats of a thread's scratch memory
-    lists: int  # int64 of a thread's lists, for the gradients of a pooled convolution
-    copied: int  # input rows that a band with padding copies
-    segments: int  # how many
-    steps: int  # numbers in a patch, filled up to whole tiles
-    # Where this convolution begins in tables of several:
-    first_position: int
-    first_segment: int
-    first_of_steps: int
-    first_weight: int
-    first_bias: int
 
 
 @kernel
@@ -165,6 +120,11 @@ def outputs(
     scratch: Array, scratch_in: Array, products: int,
 ) -> None:  # fmt: skip
     """Write one band of outputs: of a part of an image, or of a group of images."""
+    if sizes.winograd:
+        winograd.outputs(
+            sizes, images, item, x, x_start, panels, bias, y, y_start, scratch, scratch_in, products
+        )
+        return
     image, row = item // sizes.bands * sizes.group, (item % sizes.bands) * sizes.band
     rows = min(sizes.band, sizes.rows - row) * min(sizes.group, images - image)
     count = rows * sizes.columns
@@ -183,40 +143,6 @@ def outputs(
         _finish(
             sizes, scratch, products, count, bias, first, y, y_start, indices, index_start, written
         )
-
-
-@helper
-def copy_rows(sizes: Sizes, x: Array, image: int, row: int, scratch: Array, copy: int) -> None:
-    """Copy the input rows under a band of outputs, with zeros for what is padding.
-
-    `image` is where in x the image begins.
-    """
-    first = row * sizes.first_step - sizes.top
-    left, inner = sizes.left * sizes.pixel, sizes.width * sizes.pixel
-    for i in range(sizes.copied):
-        at = copy + i * sizes.row
-        if 0 <= first + i < sizes.height:
-            start = image + (first + i) * inner
-            for j in range(left):
-                put(scratch, at + j, np.float32(0))
-            for j in range(inner):
-                put(scratch, at + left + j, get(x, start + j))
-            for j in range(left + inner, sizes.row):
-                put(scratch, at + j, np.float32(0))
-        else:
-            for j in range(sizes.row):
-                put(scratch, at + j, np.float32(0))
-
-
-@part
-def cut_out(sizes: Sizes, padded: Array, start: int, result: Array, result_start: int) -> None:
-    """Copy an image without its padding."""
-    inner = sizes.width * sizes.pixel
-    for i in range(sizes.height):
-        at = start + (sizes.top + i) * sizes.row + sizes.left * sizes.pixel
-        to = result_start + i * inner
-        for j in range(inner):
-            put(result, to + j, get(padded, at + j))
 
 
 @part

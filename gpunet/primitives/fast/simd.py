@@ -31,6 +31,7 @@ __all__ = [
     "splat",
     "store",
     "store_bytes",
+    "subtract",
     "take_task",
     "where_beats",
     "where_equal",
@@ -193,6 +194,12 @@ def splat(typing_context: Any, number: Any, lanes: Any) -> tuple[Any, Codegen]:
 def add(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
     """Return a + b."""
     return a(a, a), lambda context, builder, signature, args: builder.fadd(*args)
+
+
+@intrinsic
+def subtract(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
+    """Return a - b."""
+    return a(a, a), lambda context, builder, signature, args: builder.fsub(*args)
 
 
 @intrinsic

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives.fast.bands import LINE, PANEL, Sizes, copy_rows, cut_out
 from gpunet.primitives.fast.compile import (
     BytesIn,
     Floats,
@@ -29,7 +30,7 @@ from gpunet.primitives.fast.compile import (
     kernel,
     part,
 )
-from gpunet.primitives.fast.products import LINE, PANEL, Sizes, copy_rows, cut_out, sum_up
+from gpunet.primitives.fast.products import sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     broadcast,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpunet.primitives.fast.backward import Back, backward, sum_parts
+from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.chain import (
     CACHED,
     OPERATIONS,
@@ -24,10 +25,10 @@ from gpunet.primitives.fast.chain import (
     image_sizes,
     relus_of,
 )
-from gpunet.primitives.fast.convolution import turned_geometry
+from gpunet.primitives.fast.convolution import pack_weights, turned_geometry
 from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
-from gpunet.primitives.fast.products import PANEL, Sizes, pack, transpose
+from gpunet.primitives.fast.products import transpose
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -98,8 +99,8 @@ def chain_backward(
         return OPERATIONS.backward_all(output_grad, x, stages, g, kept, with_input_grad)
     p = kept.plan
     weights = workspace("panels", p.weights)
-    for back, stage in zip(p.stages[1:], stages[1:], strict=True):
-        _lay_out(back, stage, weights)
+    for number, stage in enumerate(stages[1:], 1):
+        _lay_out(p, number, stage, weights)
     (table, inputs, backs, panels), places = p.tables, p.places
     part = whole_lines(p.part)
     parts = workspace("parts", p.chunks * part)
@@ -132,21 +133,17 @@ def _equal_shares(count: int, dtype: Any) -> Array:
     return shares
 
 
-def _lay_out(back: Back, stage: Stage, weights: Array) -> None:
+def _lay_out(p: _Plan, number: int, stage: Stage, weights: Array) -> None:
     """Write a stage's weights as the gradient of its input takes them."""
-    *patch, filters = stage.kernel.shape
-    if back.sparse:
-        transpose(math.prod(patch), filters, flat(stage.kernel), weights, back.weights)
-    elif stage.kernel.ndim == 2:
-        _pack(filters, patch[0], stage.kernel.T, weights, back.weights)
+    if p.stages[number].sparse:
+        *patch, filters = stage.kernel.shape
+        start = p.stages[number].weights
+        transpose(math.prod(patch), filters, flat(stage.kernel), weights, start)
     else:
-        turned = stage.kernel[::-1, ::-1].swapaxes(2, 3)
-        _pack(patch[0] * patch[1] * filters, patch[2], turned, weights, back.weights)
-
-
-def _pack(patch: int, filters: int, kernel: Array, weights: Array, start: int) -> None:
-    biases = workspace("biases", filters + PANEL)  # there are none: what it holds is not used
-    pack(patch, filters, flat(kernel), NO_FLOATS, weights, start, biases, 0)
+        kernel = stage.kernel
+        turned = kernel.T if kernel.ndim == 2 else kernel[::-1, ::-1].swapaxes(2, 3)
+        biases = workspace("biases", p.biases)  # there are none: what it holds is not used
+        pack_weights(p.inputs[number], turned, None, weights, biases)
 
 
 def _split(p: _Plan, stages: Sequence[Stage], grads: Array) -> Iterator[tuple[Array, Array | None]]:
@@ -249,6 +246,6 @@ class _Plan:
         back = plan(turned, (1, 1), False)
         placed = self._placed(back.sizes, back.positions, back.segments)
         self.inputs.append(placed._replace(first_weight=self.weights))
-        self.weights += back.panels * PANEL * back.sizes.patch
+        self.weights += back.weights
         self.biases = max(self.biases, back.panels * PANEL)
         self.scratch = max(self.scratch, whole_lines(back.sizes.scratch))

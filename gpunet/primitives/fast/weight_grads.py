@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.primitives.fast import winograd_grads
+from gpunet.primitives.fast.bands import PANEL, TILE, Sizes, copy_rows
 from gpunet.primitives.fast.compile import (
     BytesIn,
     Floats,
@@ -20,7 +22,7 @@ from gpunet.primitives.fast.compile import (
     kernel,
     part,
 )
-from gpunet.primitives.fast.products import PANEL, TILE, Sizes, copy_rows, sum_up
+from gpunet.primitives.fast.products import sum_up
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -36,6 +38,7 @@ from gpunet.primitives.fast.simd import (
     where_equal,
     where_positive,
 )
+from gpunet.primitives.fast.winograd import transform_inputs
 
 __all__ = ["add_weight_grads", "sum_parts", "weight_grad", "write_panel"]
 
@@ -51,24 +54,25 @@ def weight_grad(
 ) -> None:  # fmt: skip
     """Add up the gradients of the weights and the bias over chunks of images.
 
-    A task is a panel of filters over `chunk` images; what it adds up goes to its part of `parts`,
-    (chunks, panels, patch + 1 filled up to tiles, PANEL), the gradient of the bias last.
+    A task is `sizes.grouped` filters over `chunk` images; what it adds up goes to its part of
+    `parts`, (chunks, panels, sums filled up to tiles and one of the bias, PANEL).
     `steps` says where each number of a patch lies, relative to the first, and is filled up with
     the last one to whole tiles. `output` is read where relu was applied, `indices` where a window
     is more than one output.
     """
-    panels = (sizes.filters + PANEL - 1) // PANEL
+    groups = (sizes.filters + sizes.grouped - 1) // sizes.grouped
     size = sizes.rows * sizes.columns // sizes.window * sizes.filters
-    part_size = (sizes.steps + 1) * PANEL
+    row = (sizes.filters + PANEL - 1) // PANEL * PANEL  # floats of the sums of all filters
     task = take_task(counters)
     while task < tasks:
-        part = task * part_size
-        for i in range(part, part + part_size):
+        image, first = task // groups * chunk, task % groups * sizes.grouped
+        last = min(first + sizes.grouped, row)
+        part = (task // groups * row + first) * (sizes.steps + 1)
+        for i in range(part, part + (last - first) * (sizes.steps + 1)):
             put(parts, i, np.float32(0))
-        image = task // panels * chunk
         at = image * size
         add_weight_grads(
-            sizes, min(chunk, sizes.images - image), (task % panels) * PANEL,
+            sizes, min(chunk, sizes.images - image), first, last,
             x, image * sizes.image, output_grad, at, output, at, indices, at,
             positions, steps, parts, part, scratch, scratch_in, worker * sizes.scratch,
         )  # fmt: skip
@@ -77,26 +81,46 @@ def weight_grad(
 
 @helper
 def add_weight_grads(
-    sizes: Sizes, images: int, first: int, x: Array, x_start: int, grads: Array, grad_start: int,
-    output: Array, output_start: int, indices: Array, index_start: int, positions: Array,
-    steps: Array, parts: Array, part: int, scratch: Array, scratch_in: Array, memory: int,
+    sizes: Sizes, images: int, first: int, last: int, x: Array, x_start: int, grads: Array,
+    grad_start: int, output: Array, output_start: int, indices: Array, index_start: int,
+    positions: Array, steps: Array, parts: Array, part: int, scratch: Array, scratch_in: Array,
+    memory: int,
 ) -> None:  # fmt: skip
-    """Add the gradients of one panel of filters, from `first`, over some images to parts[part:]."""
+    """Add the gradients of filters, whole panels, over some images to parts[part:]."""
     copy = memory + (sizes.group * sizes.band * sizes.columns + 1) * PANEL
+    expanded = winograd_grads.expanded_grads(sizes, memory) if sizes.winograd else memory
     for image in range(0, images, sizes.group):
-        together = min(sizes.group, images - image)
+        together, start = min(sizes.group, images - image), x_start + image * sizes.image
         for row in range(0, sizes.rows, sizes.band):
-            count = min(sizes.band, sizes.rows - row) * sizes.columns * together
-            at = (image * sizes.rows + row) * sizes.columns // sizes.window * sizes.filters + first
-            _expand(
-                sizes, grads, grad_start + at, output, output_start + at, indices, index_start + at,
-                count, first, scratch, memory, parts, part + sizes.steps * PANEL,
-            )  # fmt: skip
-            source, start = x, x_start + image * sizes.image + row * sizes.stride
-            if sizes.padded:
-                copy_rows(sizes, x, x_start + image * sizes.image, row, scratch, copy)
-                source, start = scratch_in, copy
-            _add_outer(sizes, source, start, positions, count, steps, scratch, memory, parts, part)
+            rows = min(sizes.band, sizes.rows - row)
+            count, tiles = rows * sizes.columns * together, 0
+            if sizes.winograd:
+                tiles = transform_inputs(
+                    sizes, together, row, rows, x, start, scratch, scratch_in, memory
+                )
+            elif sizes.padded:
+                copy_rows(sizes, x, start, row, scratch, copy)
+            for panel in range(first, last, PANEL):
+                at = (image * sizes.rows + row) * sizes.columns // sizes.window * sizes.filters
+                to = part + (panel - first) * (sizes.steps + 1)
+                _expand(
+                    sizes, grads, grad_start + at + panel, output, output_start + at + panel,
+                    indices, index_start + at + panel, count, panel, scratch, expanded,
+                    parts, to + sizes.steps * PANEL,
+                )  # fmt: skip
+                if sizes.winograd:
+                    winograd_grads.add_tiles(
+                        sizes, together, rows, tiles, parts, to, scratch, scratch_in, memory
+                    )
+                elif sizes.padded:
+                    _add_outer(
+                        sizes, scratch_in, copy, positions, count, steps, scratch, memory, parts, to
+                    )
+                else:
+                    _add_outer(
+                        sizes, x, start + row * sizes.stride, positions, count, steps,
+                        scratch, memory, parts, to,
+                    )  # fmt: skip
 
 
 @part
@@ -142,7 +166,7 @@ def _expand(
             store(parts, bias_grad + half, total)
 
 
-@part
+@helper
 def _add_outer(
     sizes: Sizes, x: Array, start: int, positions: Array, count: int, steps: Array,
     grads: Array, grad_start: int, parts: Array, part: int,
@@ -176,28 +200,39 @@ def _add_outer(
 
 @part
 def write_panel(
-    patch: int, steps: int, filters: int, first: int, parts: Array, start: int, grads: Array,
-    kernel_grad: int, bias_grad: int,
+    sizes: Sizes, first: int, parts: Array, start: int, grads: Array, kernel_grad: int,
+    bias_grad: int,
 ) -> None:  # fmt: skip
     """Write the sums at parts[start:] of the panel of filters from `first` to where they belong.
 
     That is grads[kernel_grad:], (patch, filters), and grads[bias_grad:], (filters,).
     """
-    panel, count = start + first * (steps + 1), min(PANEL, filters - first)
-    for k in range(patch):
+    panel, count = start + first * (sizes.steps + 1), min(PANEL, sizes.filters - first)
+    length, apart = sizes.patch, sizes.steps
+    if sizes.winograd:
+        winograd_grads.transform_back(sizes, parts, panel)
+        length, apart = sizes.pixel, sizes.steps // winograd_grads.PLACES
+    for k in range(sizes.patch):
+        at, to = panel + (k // length * apart + k % length) * PANEL, k * sizes.filters + first
         for j in range(count):
-            at = panel + k * PANEL + j
-            put(grads, kernel_grad + k * filters + first + j, get(parts, at))
+            put(grads, kernel_grad + to + j, get(parts, at + j))
     for j in range(count):
-        put(grads, bias_grad + first + j, get(parts, panel + steps * PANEL + j))
+        put(grads, bias_grad + first + j, get(parts, panel + sizes.steps * PANEL + j))
 
 
 @kernel
 def sum_parts(
-    chunks: int, patch: int, steps: int, filters: int, parts: Floats, grads: Floats
-) -> None:
-    """Write the sums of what `weight_grad` left: (patch, filters), then (filters,)."""
-    size = (filters + PANEL - 1) // PANEL * (steps + 1) * PANEL
-    sum_up(parts, 0, size, chunks, size)
-    for first in range(0, filters, PANEL):
-        write_panel(patch, steps, filters, first, parts, 0, grads, 0, patch * filters)
+    counters: Ints, tasks: int, worker: int,
+    sizes: Sizes, chunks: int, parts: Floats, grads: Floats,
+) -> None:  # fmt: skip
+    """Write the sums of what `weight_grad` left: (patch, filters), then (filters,).
+
+    A task is a panel of filters.
+    """
+    row = sizes.steps + 1
+    size = (sizes.filters + PANEL - 1) // PANEL * PANEL * row
+    task = take_task(counters)
+    while task < tasks:
+        sum_up(parts, task * PANEL * row, PANEL * row, chunks, size)
+        write_panel(sizes, task * PANEL, parts, 0, grads, 0, sizes.patch * sizes.filters)
+        task = take_task(counters)
