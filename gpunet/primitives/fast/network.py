@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpunet.primitives.activation_table import RELU
 from gpunet.primitives.fast import activation, conv_pool, convolution, depthwise, linear, pooling
+from gpunet.primitives.fast.bands import Sizes
 from gpunet.primitives.fast.chain import CACHED
 from gpunet.primitives.fast.memory import NO_BYTES, flat, workspace
 from gpunet.primitives.fast.network_kernels import (
@@ -33,11 +34,9 @@ from gpunet.primitives.fast.network_kernels import (
     Row,
     forward,
 )
-from gpunet.primitives.fast.packed_network import largest_output, packed, places_of_weights
-from gpunet.primitives.fast.plans import BAND, plan, whole_lines
-from gpunet.primitives.fast.products import Sizes
+from gpunet.primitives.fast.packed_network import Packing, largest_output, packed, packing
+from gpunet.primitives.fast.plans import BAND, Plan, plan, whole_lines
 from gpunet.primitives.fast.threads import run, thread_count
-from gpunet.primitives.geometry import Conv2DGeometry, Pool2DGeometry
 from gpunet.primitives.network_operations import (
     Activate,
     Flatten,
@@ -69,7 +68,7 @@ def network_forward(x: Array, network: Network, geometries: list[Any]) -> Array:
     if lowered is None:
         return _PRIMITIVES.network_forward(x, network, geometries)
     p = _plan_for(lowered, x.shape)
-    weights, biases = packed(lowered)
+    weights, biases = packed(lowered, p.packing)
     y = empty(p.output_shape, x.dtype)
     scratch = workspace("scratch", p.scratch)
     run(
@@ -118,6 +117,7 @@ class _Plan(NamedTuple):
     table: Table
     positions: Table
     segments: Table
+    packing: Packing
     output_shape: tuple[int, ...]
     scratch: int  # floats
 
@@ -157,7 +157,8 @@ class _Planner:
         self.rows: list[list[int]] = []
         self.positions: list[Table] = [_NOTHING]
         self.segments: list[Table] = [_NOTHING]
-        self.weights, self.biases = places_of_weights(network)[:2]
+        self.plans = self._plans_of_products()
+        self.packing = packing(network, self.plans)
         self.products = 0
 
     def plan(self) -> _Plan:
@@ -172,7 +173,7 @@ class _Planner:
         return _Plan(
             self.threads if self.shared else -(-images // self.block), layout,
             np.array(self.rows, np.int64).reshape(-1), np.concatenate(self.positions),
-            np.concatenate(self.segments), self.shapes[-1],
+            np.concatenate(self.segments), self.packing, self.shapes[-1],
             areas * self.values + self.threads * self.products,
         )  # fmt: skip
 
@@ -219,8 +220,8 @@ class _Planner:
         kind, parts, sizes = self._described(number, operation)
         row = Row(
             kind, self.offsets[sources[0]], self.offsets[sources[-1]], self.offsets[number + 1],
-            self.sizes[sources[0]], self.sizes[number + 1], parts, self.weights[number],
-            self.biases[number], int(getattr(operation, "activation", None) == RELU),
+            self.sizes[sources[0]], self.sizes[number + 1], parts, self.packing.weights[number],
+            self.packing.biases[number], int(getattr(operation, "activation", None) == RELU),
         )  # fmt: skip
         self.rows.append([*row, *sizes, *[0] * (ROW - FIELDS - len(sizes))])
 
@@ -231,7 +232,7 @@ class _Planner:
             conv = geometry[0].for_images(self.block)
             return DEPTHWISE, conv.output_shape[1], depthwise.sizes_of(conv)
         if isinstance(operation, Product):
-            return PRODUCT, 0, self._product(number, operation, *geometry)
+            return PRODUCT, 0, self._product(number)
         if isinstance(operation, Pooling):
             pool = geometry.for_images(self.block)
             kind = MAX_POOL if operation.largest else AVERAGE_POOL
@@ -239,24 +240,32 @@ class _Planner:
         parts = max(1, -(-self.sizes[number + 1] // CHUNK))
         return SUM if isinstance(operation, Sum) else CLIP, parts, ()
 
-    def _product(
-        self, number: int, operation: Product, conv: Conv2DGeometry, pool: Pool2DGeometry
-    ) -> Sizes:
+    def _product(self, number: int) -> Sizes:
         """Return the sizes of a product, and add its tables to those of all."""
-        most = BAND
-        if self.shared:
-            most = max(_LEAST_BAND, math.prod(conv.output_shape[1:3]) // (2 * self.threads))
-        relu = operation.activation == RELU
-        found = plan(conv.for_images(self.block), pool.pool_size, relu, most)
-        sizes = found.sizes._replace(
+        sizes, found = self.packing.sizes[number], self.plans[number]
+        assert sizes is not None
+        sizes = sizes._replace(
             indexed=0, first_position=sum(map(len, self.positions)),
             first_segment=sum(map(len, self.segments)),
-            first_weight=self.weights[number], first_bias=self.biases[number],
         )  # fmt: skip
         self.positions.append(found.positions)
         self.segments.append(found.segments)
         self.products = max(self.products, sizes.scratch)
         return sizes
+
+    def _plans_of_products(self) -> dict[int, Plan]:
+        """Return the plan of each product that is not depthwise."""
+        found = {}
+        for number, operation in enumerate(self.network.operations):
+            if isinstance(operation, Product) and not operation.is_depthwise:
+                conv, pool = self.geometries[number]
+                most = BAND
+                if self.shared:
+                    outputs = math.prod(conv.output_shape[1:3])
+                    most = max(_LEAST_BAND, outputs // (2 * self.threads))
+                relu = operation.activation == RELU
+                found[number] = plan(conv.for_images(self.block), pool.pool_size, relu, most)
+        return found
 
 
 def _first_gap(taken: Sequence[tuple[int, int]], size: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.primitives.fast import depthwise, pooling, products
+from gpunet.primitives.fast.bands import Sizes
 from gpunet.primitives.fast.chain import sizes_at
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
 from gpunet.primitives.fast.simd import (
@@ -59,7 +60,7 @@ class Row(NamedTuple):
 
 
 FIELDS = len(Row._fields)
-ROW = FIELDS + len(products.Sizes._fields)
+ROW = FIELDS + len(Sizes._fields)
 
 
 class Layout(NamedTuple):

@@ -12,15 +12,16 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from gpunet.primitives.activation_table import RELU, Activation
+from gpunet.primitives.fast.bands import Sizes
 from gpunet.primitives.fast.compile import Ints, IntsIn, Words, helper, kernel
-from gpunet.primitives.fast.memory import NO_FLOATS, aligned, flat
-from gpunet.primitives.fast.plans import whole_lines
-from gpunet.primitives.fast.products import PANEL, pack
+from gpunet.primitives.fast.convolution import pack_weights
+from gpunet.primitives.fast.memory import NO_FLOATS, aligned
+from gpunet.primitives.fast.plans import Plan, whole_lines
 from gpunet.primitives.fast.simd import take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.network_operations import Activate, Network, Product
 
-__all__ = ["largest_output", "packed", "places_of_weights"]
+__all__ = ["Packing", "largest_output", "packed", "packing"]
 
 Array = Any
 
@@ -56,51 +57,72 @@ class _Kept(NamedTuple):
         return not differs[0]
 
 
-def packed(network: Network) -> tuple[Array, Array]:
-    """Return the weights and the biases of all operations, where `places_of_weights` says."""
-    kept = network.memo.get("packed")
+class Packing(NamedTuple):
+    """Where the weights of each operation of a network are, and in which layout.
+
+    Attributes:
+        sizes: of each product that is not depthwise, else None.
+        weights, biases: where they begin.
+        weight_count, bias_count: floats of all together.
+    """
+
+    sizes: list[Sizes | None]
+    weights: list[int]
+    biases: list[int]
+    weight_count: int
+    bias_count: int
+
+    @property
+    def layout(self) -> tuple[bool, ...]:
+        """Equal where the packed weights are."""
+        return tuple(sizes is not None and sizes.winograd == 1 for sizes in self.sizes)
+
+
+def packing(network: Network, plans: dict[int, Plan]) -> Packing:
+    """Return where weights are to be, given the plans of the products that are not depthwise."""
+    found, weight, bias = Packing([], [], [], 0, 0), 0, 0
+    for number, operation in enumerate(network.operations):
+        plan, sizes = plans.get(number), None
+        if plan is not None:
+            sizes = plan.sizes._replace(first_weight=weight, first_bias=bias)
+        found.sizes.append(sizes)
+        found.weights.append(weight)
+        found.biases.append(bias)
+        if isinstance(operation, Product):
+            weight += operation.kernel.size if plan is None else plan.weights
+            bias += operation.kernel.shape[-1]
+        elif isinstance(operation, Activate):
+            bias += 1
+        weight, bias = whole_lines(weight), whole_lines(bias)
+    return found._replace(weight_count=weight, bias_count=bias)
+
+
+def packed(network: Network, places: Packing) -> tuple[Array, Array]:
+    """Return the weights and the biases of all operations, packed."""
+    of_layouts = network.memo.setdefault("packed", {})
+    kept = of_layouts.get(places.layout)
     if kept is not None and kept.is_current():
         return kept.packed
-    found = _pack(network)
+    found = _pack(network, places)
     if sum(array.size for array in network.arrays) <= _MOST_KEPT:
-        network.memo["packed"] = _keep(network, found)
+        of_layouts[places.layout] = _keep(network, found)
     return found
 
 
-def places_of_weights(network: Network) -> tuple[list[int], list[int], int, int]:
-    """Return where weights and biases of each operation begin, and how many floats each are."""
-    weights, biases, weight, bias = [], [], 0, 0
-    for operation in network.operations:
-        weights.append(weight)
-        biases.append(bias)
-        if isinstance(operation, Product):
-            filters = operation.kernel.shape[-1]
-            padded = -(-filters // PANEL) * PANEL
-            weight += whole_lines(operation.kernel.size // filters * padded)
-            bias += padded
-        elif isinstance(operation, Activate):
-            bias += PANEL
-    return weights, biases, weight, bias
-
-
-def _pack(network: Network) -> tuple[Array, Array]:
+def _pack(network: Network, places: Packing) -> tuple[Array, Array]:
     """Return new memory with the weights, normalization folded into them."""
-    first_weights, first_biases, size, count = places_of_weights(network)
-    weights, biases = aligned(size), aligned(count)
-    places = zip(network.operations, first_weights, first_biases, strict=True)
-    for operation, weight, bias in places:
+    weights, biases = aligned(places.weight_count), aligned(places.bias_count)
+    for number, operation in enumerate(network.operations):
+        weight, bias, sizes = places.weights[number], places.biases[number], places.sizes[number]
         if isinstance(operation, Activate):
             biases[bias] = largest_output(operation.activation)
-        if not isinstance(operation, Product):
-            continue
-        kernel, offset = operation.folded()
-        given = NO_FLOATS if offset is None else flat(offset)
-        if operation.is_depthwise:
-            weights[weight : weight + kernel.size] = kernel.reshape(-1)
-            biases[bias : bias + kernel.shape[-1]] = 0 if offset is None else offset
-        else:
-            patch, filters = kernel.size // kernel.shape[-1], kernel.shape[-1]
-            pack(patch, filters, flat(kernel), given, weights, weight, biases, bias)
+        elif isinstance(operation, Product):
+            kernel, offset = operation.folded()
+            if sizes is not None:
+                pack_weights(sizes, kernel, offset, weights, biases)
+            else:
+                weights[weight : weight + kernel.size] = kernel.reshape(-1)
+                biases[bias : bias + kernel.shape[-1]] = 0 if offset is None else offset
     return weights, biases
 
 

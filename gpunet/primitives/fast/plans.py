@@ -41,9 +41,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def plan(
-    g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAND
-) -> Plan:  # fmt: skip
+def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAND) -> Plan:
     """Return the plan of a convolution without groups.
 
     Arguments:
@@ -52,7 +50,7 @@ def plan(
         relu: whether outputs below 0 become 0.
         most: outputs in a band, if a row of windows has not more.
     """
-    direct = _direct(g, window, relu)
+    direct = _direct(g, window, relu, most)
     return _winograd(direct, g) if _suits_winograd(g, window) else direct
 
 
@@ -75,7 +73,7 @@ def _suits_winograd(g: Conv2DGeometry, window: tuple[int, int]) -> bool:
     return cost < 9 * rows * columns * weights
 
 
-def _direct(g: Conv2DGeometry, window: tuple[int, int], relu: bool) -> Plan:
+def _direct(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAND) -> Plan:
     """Return the plan for outputs one by one, see `products`."""
     images, height, width, channels = g.input_shape
     _, rows, columns, filters = g.output_shape

@@ -64,7 +64,12 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def geometry(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], **options: Any) -> Any:
-    given_: dict[str, Any] = {"strides": 1, "padding": "valid", "dilation": 1, "groups": 1} | options
+    given_: dict[str, Any] = {
+        "strides": 1,
+        "padding": "valid",
+        "dilation": 1,
+        "groups": 1,
+    } | options
     return conv2d_geometry(x_shape, kernel_shape, **given_)
 
 
