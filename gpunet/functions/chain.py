@@ -30,7 +30,7 @@ def chain(x: Array, *parameters: Array, stages: Sequence[primitives.Stage]) -> R
         stage._replace(kernel=next(given), bias=None if stage.bias is None else next(given))
         for stage in stages
     ]
-    y, kept = primitives.chain_forward_kept(x, stages)
+    y, kept = primitives.chain_forward(x, stages)
     grads: dict[str, Any] = {}
 
     def backward(output_grad: Array) -> Any:

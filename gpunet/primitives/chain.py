@@ -10,13 +10,15 @@ from gpunet.primitives.checks import are_class_numbers, check_same_dtype, check_
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, chain_geometry
 from gpunet.primitives.twins import twins_of
 
-__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
+__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward"]
 
 Array = Any
 
 
-def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
-    """Return the outputs of the last stage; a block of images at a time passes all stages.
+def chain_forward(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
+    """Return the outputs of the last stage, and the saved outputs of all for `chain_backward`.
+
+    A block of images at a time passes all stages.
 
     Arguments:
         x: (batch, height, width, channels), or (batch, inputs) if the first stage is dense.
@@ -26,26 +28,12 @@ def chain_forward(x: Array, stages: Sequence[Stage]) -> Array:
         TypeError, ValueError: a stage does not fit the one before it.
 
     >>> import numpy as np
-    >>> x, kernel = np.arange(4.0).reshape(1, 2, 2, 1), np.ones((1, 1, 1, 1))
-    >>> chain_forward(x, [Stage(kernel, None, None, pool_size=(2, 2))]).item()
-    3.0
-    """
-    twins, stages, g = _opened("chain_forward", x, stages)
-    return twins.chain_forward(x, stages, g)
-
-
-def chain_forward_kept(x: Array, stages: Sequence[Stage]) -> tuple[Array, Kept]:
-    """Return the outputs of the last stage, and the saved outputs of all for `chain_backward`.
-
-    Arguments and errors are those of `chain_forward`.
-
-    >>> import numpy as np
-    >>> y, kept = chain_forward_kept(np.ones((1, 2)), [Stage(np.ones((2, 1)), None, None)])
+    >>> y, kept = chain_forward(np.ones((1, 2)), [Stage(np.ones((2, 1)), None, None)])
     >>> y, len(kept)
     (array([[2.]]), 1)
     """
-    twins, stages, g = _opened("chain_forward_kept", x, stages)
-    return twins.chain_forward_kept(x, stages, g)
+    twins, stages, g = _opened("chain_forward", x, stages)
+    return twins.chain_forward(x, stages, g)
 
 
 def chain_backward(
@@ -56,7 +44,7 @@ def chain_backward(
 
     Arguments:
         output_grad: gradient of the last stage's output.
-        x, stages: those of `chain_forward_kept`.
+        x, stages: those of `chain_forward`.
         kept: its second result.
         with_input_grad: whether to compute the gradient of `x`.
 
@@ -65,7 +53,7 @@ def chain_backward(
 
     >>> import numpy as np
     >>> x, stages = np.array([[1.0, 2.0]]), [Stage(np.ones((2, 1)), None, None)]
-    >>> y, kept = chain_forward_kept(x, stages)
+    >>> y, kept = chain_forward(x, stages)
     >>> chain_backward(np.ones_like(y), x, stages, kept)
     (None, [(array([[1.],
            [2.]]), None)])

@@ -238,12 +238,6 @@ class Operations(NamedTuple):
         input_grad = self.matmul(grad, stage.kernel, None, False, True, None).reshape(x.shape)
         return input_grad, (kernel_grad, bias_grad)
 
-    def last_output(self, x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
-        """Return the last stage's output; earlier outputs are freed."""
-        for stage, geometry in zip(stages, g.stages, strict=True):
-            x = self.forward(x, stage, geometry)[0]
-        return x
-
     def forward_all(
         self, x: Array, stages: Sequence[Stage], g: ChainGeometry
     ) -> tuple[Array, Kept]:
@@ -272,7 +266,7 @@ class Operations(NamedTuple):
 
     def cross_entropy(
         self, x: Array, stages: Sequence[Stage], g: ChainGeometry, labels: Array, share: Array,
-        with_input_grad: bool, chain_forward_kept: Callable[..., tuple[Array, Kept]],
+        with_input_grad: bool, chain_forward: Callable[..., tuple[Array, Kept]],
         chain_backward: Callable[..., tuple[Array | None, Grads]],
     ) -> LossAndGrads:  # fmt: skip
         """Return the results of `chain_cross_entropy`, by other twins.
@@ -280,9 +274,9 @@ class Operations(NamedTuple):
         Arguments:
             x, stages, g, labels, with_input_grad: those of the twin.
             share: (batch,), the weight of each sample's loss in the mean.
-            chain_forward_kept, chain_backward: twins.
+            chain_forward, chain_backward: twins.
         """
-        logits, kept = chain_forward_kept(x, stages, g)
+        logits, kept = chain_forward(x, stages, g)
         losses, probabilities = self.softmax_cross_entropy_forward(logits, labels)
         grad = self.softmax_cross_entropy_backward(share, probabilities, labels)
         input_grad, grads = chain_backward(grad, x, stages, g, kept, with_input_grad)

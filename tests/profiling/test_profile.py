@@ -265,7 +265,7 @@ def test_work_of_chains_is_counted() -> None:
         Stage(RNG.random((54, 5)), None, None),
     ]
     labels = np.array([0, 1, 2])
-    y, kept = primitives.chain_forward_kept(IMAGES, stages)
+    y, kept = primitives.chain_forward(IMAGES, stages)
 
     def count(name: str, *arguments: Any, **options: Any) -> int | None:
         return works_of(name, *arguments, **options)[0].operations

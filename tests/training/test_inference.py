@@ -174,7 +174,7 @@ def test_bytes_are_taken_as_they_are() -> None:
 def test_fuse_false_runs_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = made("program").predict(X, verbose=0)
     model = made("program", fuse=False)
-    monkeypatch.setattr(primitives, "chain_forward", lambda *arguments: pytest.fail("a chain"))
+    monkeypatch.setattr(primitives, "network_forward", lambda *given: pytest.fail("a network"))
     np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-7)
 
 

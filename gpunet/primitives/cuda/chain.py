@@ -18,15 +18,14 @@ from gpunet.primitives.cuda import (
 from gpunet.primitives.cuda.stage_parts import Places, as_grads, write_parts
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Operations, Stage, rows_of
 
-__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept"]
+__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward"]
 
 Array = Any
 
 _OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, reduction, softmax)
 
 
-chain_forward = _OPERATIONS.last_output
-chain_forward_kept = _OPERATIONS.forward_all
+chain_forward = _OPERATIONS.forward_all
 
 
 def chain_backward(
@@ -50,7 +49,7 @@ def chain_cross_entropy(
         share = launch.empty((len(x),), x.dtype)
         share.fill(1 / len(x))
         return _OPERATIONS.cross_entropy(
-            x, stages, g, labels, share, with_input_grad, chain_forward_kept, chain_backward
+            x, stages, g, labels, share, with_input_grad, chain_forward, chain_backward
         )
     body, dense = stages[:-count], stages[-count:]
     g = ChainGeometry(g.stages[:-count])

@@ -1,7 +1,6 @@
-"""Convolutions, pools and dense layers one after another for a few images at a time.
+"""Convolutions, pools and dense layers one after another, saving all outputs for the gradients.
 
-A thread takes some images through all layers while what is between them is in its cache: nothing
-as large as a batch is made but the result. That is for inference, which saves nothing.
+A thread takes some images through all layers while what is between them is in its cache.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from gpunet.primitives.fast import activation, conv_pool, convolution, linear, s
 from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
 from gpunet.primitives.fast.convolution import is_relu
-from gpunet.primitives.fast.memory import NO_BYTES, flat, workspace
-from gpunet.primitives.fast.plans import plan, whole_lines
+from gpunet.primitives.fast.memory import flat, workspace
+from gpunet.primitives.fast.plans import plan
 from gpunet.primitives.fast.products import outputs
-from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.simd import get, take_task
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Stage
@@ -30,8 +29,7 @@ __all__ = [
     "CACHED",
     "FIELDS",
     "OPERATIONS",
-    "chain_forward",
-    "forward_into",
+    "forward_all",
     "image_sizes",
     "relus_of",
     "sizes_at",
@@ -56,16 +54,7 @@ class _Plan(NamedTuple):
     segments: Table
     weights: int  # floats of all panels
     biases: int
-    activation: int  # floats of the largest input or output of a stage, for a block
     products: int  # floats of the scratch memory of the stage that needs most
-
-
-def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> Array:
-    """Return the outputs of the last stage."""
-    relus = relus_of(x, stages)
-    if relus is None:
-        return OPERATIONS.last_output(x, stages, g)
-    return forward_into(x, stages, g, relus, empty(g.output_shape, x.dtype), NO_BYTES, 0)
 
 
 def relus_of(x: Array, stages: Sequence[Stage]) -> tuple[bool, ...] | None:
@@ -86,38 +75,35 @@ def image_sizes(g: ChainGeometry) -> list[int]:
     return [math.prod(shape[1:]) for shape in shapes]
 
 
-def forward_into(
-    x: Array, stages: Sequence[Stage], g: ChainGeometry, relus: tuple[bool, ...], memory: Array,
-    indices: Array, kept: int,
+def forward_all(
+    x: Array, stages: Sequence[Stage], g: ChainGeometry, relus: tuple[bool, ...], indices: Array,
+    floats: int,
 ) -> Array:  # fmt: skip
-    """Run the stages; return `memory` with the last stage's outputs, or the outputs of all stages.
+    """Run the stages; return the outputs of all, one after another.
 
     Arguments:
         x: (batch, ...).
         stages: in turn.
         g: the geometry.
         relus: for each stage whether it has relu.
-        memory: for the last stage's outputs; unused if all are saved.
-        indices: for the indices of all stages, if all are saved.
-        kept: floats of all outputs; 0 to keep the last alone.
+        indices: for the indices of the maxima of all stages.
+        floats: of all outputs.
     """
     threads = thread_count()
-    p = _plan(g, relus, min(-(-len(x) // threads), _MOST), kept > 0)
+    p = _plan(g, relus, min(-(-len(x) // threads), _MOST))
     panels, biases = workspace("panels", p.weights), workspace("biases", p.biases)
     for sizes, stage in zip(p.sizes, stages, strict=True):
         convolution.pack_weights(sizes, stage.kernel, stage.bias, panels, biases)
-    size = kept + threads * (p.products + 2 * p.activation)
-    scratch = empty((size,), x.dtype) if kept else workspace("scratch", size)
+    memory = empty((floats + threads * p.products,), x.dtype)
     run(
-        _chain, -(-len(x) // p.block), len(x), p.block, kept, p.products, p.activation, len(stages),
-        p.table, p.kept, flat(x), panels, biases, p.positions, p.segments,
-        memory.reshape(-1), scratch, scratch, indices,
+        _chain, -(-len(x) // p.block), len(x), p.block, floats, p.products, len(stages), p.table,
+        p.kept, flat(x), panels, biases, p.positions, p.segments, memory, memory, indices,
     )  # fmt: skip
-    return scratch if kept else memory
+    return memory
 
 
 @lru_cache(maxsize=64)
-def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _Plan:
+def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int) -> _Plan:
     """Return the plan for at most `most` images at a time."""
     image = image_sizes(g)
     largest = max(image)
@@ -127,8 +113,7 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
     for geometry, size, relu in zip(g.stages, image[1:], relus, strict=True):
         stage = plan(geometry.conv.for_images(block), geometry.pool.pool_size, relu)
         sizes = stage.sizes._replace(
-            indexed=stage.sizes.indexed if keep else 0, first_position=place,
-            first_segment=segment, first_weight=weight, first_bias=bias,
+            first_position=place, first_segment=segment, first_weight=weight, first_bias=bias
         )  # fmt: skip
         rows.append(sizes)
         positions.append(stage.positions)
@@ -144,47 +129,36 @@ def _plan(g: ChainGeometry, relus: tuple[bool, ...], most: int, keep: bool) -> _
     table, outputs_kept = (np.array(numbers, np.int64).reshape(-1) for numbers in (rows, kept))
     return _Plan(
         block, rows, table, outputs_kept, np.concatenate(positions), np.concatenate(segments),
-        weight, bias, whole_lines(block * largest), scratch,
+        weight, bias, scratch,
     )  # fmt: skip
 
 
 @kernel
 def _chain(
     counters: Ints, tasks: int, worker: int,
-    images: int, block: int, kept: int, products: int, activation: int, stages: int, table: IntsIn,
-    keep: IntsIn, x: FloatsIn, panels: FloatsIn, biases: FloatsIn, positions: IntsIn,
-    segments: IntsIn, y: Floats, scratch: Floats, scratch_in: FloatsIn, indices: Bytes,
+    images: int, block: int, floats: int, products: int, stages: int, table: IntsIn, keep: IntsIn,
+    x: FloatsIn, panels: FloatsIn, biases: FloatsIn, positions: IntsIn, segments: IntsIn,
+    memory: Floats, memory_in: FloatsIn, indices: Bytes,
 ) -> None:  # fmt: skip
     """Take blocks of images through all stages; a task is a block.
 
-    Saved outputs of all images come first in `scratch`, then for each thread products, and two
-    places for outputs, which stages write to in turn: the next one reads what the last wrote.
+    The outputs of all images come first in `memory`, then the products of each thread.
     """
-    mine = kept + worker * (products + 2 * activation)
-    first_size = x.size // images
+    mine, first_size = floats + worker * products, x.size // images
     task = take_task(counters)
     while task < tasks:
         first, count = task * block, min(block, images - task * block)
         source, read = x, first * first_size
-        write, other = mine + products, mine + products + activation
         for stage in range(stages):
-            sizes = sizes_at(table, stage * FIELDS)
-            size, index_start = get(keep, 3 * stage), 0
-            to = write
-            if kept:
-                to = images * get(keep, 3 * stage + 1) + first * size
-                index_start = images * get(keep, 3 * stage + 2) + first * size
+            sizes, size = sizes_at(table, stage * FIELDS), get(keep, 3 * stage)
+            to = images * get(keep, 3 * stage + 1) + first * size
+            index_start = images * get(keep, 3 * stage + 2) + first * size
             for item in range((count + sizes.group - 1) // sizes.group * sizes.bands):
                 outputs(
                     sizes, count, item, source, read, panels, biases, positions, segments,
-                    scratch, to, indices, index_start, scratch, scratch_in, mine,
+                    memory, to, indices, index_start, memory, memory_in, mine,
                 )  # fmt: skip
-            source, read = scratch_in, to
-            write, other = other, write
-        if not kept:
-            last_size = y.size // images
-            for i in range(count * last_size):
-                put(y, first * last_size + i, get(scratch, read + i))
+            source, read = memory_in, to
         task = take_task(counters)
 
 

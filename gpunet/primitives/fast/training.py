@@ -21,12 +21,12 @@ from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.chain import (
     CACHED,
     OPERATIONS,
-    forward_into,
+    forward_all,
     image_sizes,
     relus_of,
 )
 from gpunet.primitives.fast.convolution import pack_weights, turned_geometry
-from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch_ints, workspace
+from gpunet.primitives.fast.memory import NO_BYTES, flat, scratch_ints, workspace
 from gpunet.primitives.fast.plans import plan, sparse_plan, whole_lines
 from gpunet.primitives.fast.products import transpose
 from gpunet.primitives.fast.simd import LANES
@@ -35,7 +35,7 @@ from gpunet.primitives.geometry import Conv2DGeometry
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.stages import ChainGeometry, Kept, LossAndGrads, Stage, StageGeometry
 
-__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward_kept"]
+__all__ = ["chain_backward", "chain_cross_entropy", "chain_forward"]
 
 Array = Any
 Table = NDArray[np.int64]
@@ -61,7 +61,7 @@ class _Saved(NamedTuple):
     indices: slice | None
 
 
-def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
+def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
     """Return the outputs of the last stage and of all stages."""
     relus = relus_of(x, stages)
     p = None if relus is None else _plan(g, relus)
@@ -69,7 +69,7 @@ def chain_forward_kept(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> t
         return OPERATIONS.forward_all(x, stages, g)
     memory, (places, floats, maxima) = _Memory(), _places(g)
     memory.indices, memory.plan = empty((maxima,), np.uint8), p
-    memory.floats = forward_into(x, stages, g, relus, NO_FLOATS, memory.indices, floats)
+    memory.floats = forward_all(x, stages, g, relus, memory.indices, floats)
     for shape, part, indices in places:
         where = None if indices is None else memory.indices[indices].reshape(shape)
         memory.append((memory.floats[part].reshape(shape), where))
@@ -122,7 +122,7 @@ def chain_cross_entropy(
     """Return the losses and all gradients."""
     share = _equal_shares(len(x), x.dtype)
     return OPERATIONS.cross_entropy(
-        x, stages, g, labels, share, with_input_grad, chain_forward_kept, chain_backward
+        x, stages, g, labels, share, with_input_grad, chain_forward, chain_backward
     )
 
 

@@ -18,7 +18,7 @@ from tests.support.sums import OTHER_ROUNDINGS
 
 fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
-CHECKED = ("chain_backward", "chain_cross_entropy", "chain_forward", "chain_forward_kept")
+CHECKED = ("chain_backward", "chain_cross_entropy", "chain_forward")
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -64,9 +64,9 @@ def chains(draw: st.DrawFn, *, whole: bool) -> tuple[Array, list[Stage]]:
 @given(case=chains(whole=True))
 def test_chain(case: tuple[Array, list[Stage]]) -> None:
     x, stages = case
-    found = fast.chain_forward(x, stages)
+    found = fast.chain_forward(x, stages)[0]
     assert found.dtype == np.float32
-    expected = reference.chain_forward(x.astype(np.float64), in_float64(stages))
+    expected = reference.chain_forward(x.astype(np.float64), in_float64(stages))[0]
     np.testing.assert_array_equal(found, expected)
 
 
@@ -94,15 +94,14 @@ def test_bits_are_those_of_the_layers_one_by_one(case: tuple[Array, list[Stage]]
                 expected, kernel, bias, strides=strides, padding=padding, dilation=dilation,
                 activation=activation, pool_size=pool_size,
             )[0]  # fmt: skip
-    np.testing.assert_array_equal(fast.chain_forward(x, stages), expected)
+    np.testing.assert_array_equal(fast.chain_forward(x, stages)[0], expected)
 
 
 @settings(max_examples=100)
 @given(case=chains(whole=False), with_input_grad=st.booleans())
 def test_gradients(case: tuple[Array, list[Stage]], with_input_grad: bool) -> None:
     x, stages = case
-    y, kept = fast.chain_forward_kept(x, stages)
-    np.testing.assert_array_equal(y, fast.chain_forward(x, stages))
+    y, kept = fast.chain_forward(x, stages)
     output_grad = numbers(y.size, y.shape)
     input_grad, grads = fast.chain_backward(
         output_grad, x, stages, kept, with_input_grad=with_input_grad
@@ -164,7 +163,7 @@ def test_cross_entropy(sparse: bool, with_input_grad: bool) -> None:
     if not sparse:
         labels = np.eye(10, dtype=np.float32)[labels]
     found = fast.chain_cross_entropy(x, stages, labels, with_input_grad=with_input_grad)
-    logits = fast.chain_forward(x, stages).astype(np.float64)
+    logits = fast.chain_forward(x, stages)[0].astype(np.float64)
     losses, probabilities = reference.softmax_cross_entropy_forward(logits, labels)
     # An exponent of size s is off by s roundings, and so by that factor is its exponential.
     spread = float(np.ptp(logits, axis=1).max())
@@ -174,7 +173,7 @@ def test_cross_entropy(sparse: bool, with_input_grad: bool) -> None:
     hits = found.probabilities.argmax(-1) == np.arange(len(x)) % 10
     np.testing.assert_array_equal(found.hits, hits)
     # The way back is `chain_backward`, of the mean.
-    _, kept = fast.chain_forward_kept(x, stages)
+    _, kept = fast.chain_forward(x, stages)
     share = np.full(len(x), 1 / len(x), np.float32)
     grad = fast.softmax_cross_entropy_backward(share, found.probabilities, labels)
     input_grad, grads = fast.chain_backward(grad, x, stages, kept, with_input_grad=with_input_grad)
@@ -210,7 +209,7 @@ def test_the_number_of_threads_changes_no_bit(count: int, monkeypatch: pytest.Mo
 
     def run(number: int) -> list[Array]:
         monkeypatch.setattr(threads, "_made", threads._Workers(number))
-        y, kept = fast.chain_forward_kept(x, stages)
+        y, kept = fast.chain_forward(x, stages)
         _, grads = fast.chain_backward(numbers(5, y.shape), x, stages, kept)
         return [y, *itertools.chain(*grads)]
 
@@ -220,8 +219,8 @@ def test_the_number_of_threads_changes_no_bit(count: int, monkeypatch: pytest.Mo
 
 def test_no_images_and_float64() -> None:
     stage = Stage(np.ones((2, 2, 3, 4)), None, "relu")
-    assert fast.chain_forward(np.ones((2, 5, 5, 3)), [stage]).dtype == np.float64
+    assert fast.chain_forward(np.ones((2, 5, 5, 3)), [stage])[0].dtype == np.float64
     single = stage._replace(kernel=stage.kernel.astype(np.float32))
-    assert fast.chain_forward(np.ones((0, 5, 5, 3), np.float32), [single]).shape == (0, 4, 4, 4)
+    assert fast.chain_forward(np.ones((0, 5, 5, 3), np.float32), [single])[0].shape == (0, 4, 4, 4)
     with pytest.raises(ValueError, match="chain_forward: "):
         fast.chain_forward(np.ones((2, 1, 5, 3), np.float32), [single])

@@ -49,7 +49,7 @@ def gradients(twins: Any, layers: Any) -> list[Any]:
     doors, found = Doors(twins), []
     with leaving_parts():
         for grad, x, stage in layers:
-            _, kept = doors.chain_forward_kept(x, [stage])
+            _, kept = doors.chain_forward(x, [stage])
             found += doors.chain_backward(grad, x, [stage], kept)[1][0]
     return [grad.total() if isinstance(grad, Parts) else grad for grad in found]
 
