@@ -15,7 +15,7 @@ from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
 from gpunet.primitives.fast.exponential import sigmoid as _sigmoid
 from gpunet.primitives.fast.exponential import tanh as _tanh
 from gpunet.primitives.fast.memory import flat
-from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.simd import multiply_add, take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
 
@@ -195,7 +195,7 @@ def _curved(  # noqa: C901
                 out[i] = x[i] * _sigmoid(x[i])
         elif operation == _GELU:
             for i in range(out.size):
-                out[i] = _HALF * x[i] * (_ONE + erf(x[i] * _ROOT_HALF))
+                out[i] = x[i] * multiply_add(_HALF, erf(x[i] * _ROOT_HALF), _HALF)
         elif operation == _GELU_TANH:
             for i in range(out.size):
                 out[i] = x[i] * _sigmoid(_gelu_inner(_bounded(x[i])))
@@ -255,8 +255,8 @@ def _bounded(x: np.float32) -> np.float32:
 
 @formula
 def _gelu_slope(x: np.float32) -> np.float32:
-    below = _HALF * (_ONE + erf(x * _ROOT_HALF))
-    return below + x * (exp(-_HALF * x * x) * _DENSITY_AT_0)
+    below = multiply_add(_HALF, erf(x * _ROOT_HALF), _HALF)
+    return multiply_add(x * _DENSITY_AT_0, expm1(-_HALF * x * x) + _ONE, below)
 
 
 # The tanh form of gelu, 0.5 x (1 + tanh(u)), is x sigmoid(2 u).

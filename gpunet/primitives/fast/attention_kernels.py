@@ -21,19 +21,25 @@ from gpunet.primitives.fast.compile import (
     FloatsIn,
     Ints,
     helper,
-    kernel,
+    uncounted_kernel,
 )
 from gpunet.primitives.fast.exponential import exp
+from gpunet.primitives.fast.matrix_kernels import pack_columns, pack_transposed
 from gpunet.primitives.fast.products import PANEL
 from gpunet.primitives.fast.simd import (
+    LANES,
+    add,
     broadcast,
     get,
+    largest_across,
     load,
     multiply_add,
     put,
     splat,
     store,
+    sum_across,
     take_task,
+    where_beats,
 )
 
 __all__ = ["BLOCK", "ROWS", "Sizes", "attend", "attend_backward"]
@@ -46,6 +52,7 @@ _TILE = 6
 
 _HIDDEN, _HALF_HIDDEN = np.float32(-1e30), np.float32(-5e29)
 _ZERO, _ONE = np.float32(0), np.float32(1)
+_NONE = np.float32(-np.inf)  # the score of what is no key
 
 
 class Sizes(NamedTuple):
@@ -125,14 +132,7 @@ def multiply(
 def _pack_rows(x: Array, start: int, row: int, rows: int, depth: int, out: Array, to: int) -> None:
     """Pack rows as they are: (panel of columns, rows, PANEL), filled up with zeros."""
     for first in range(0, depth, PANEL):
-        count = min(PANEL, depth - first)
-        for i in range(rows):
-            at = start + i * row + first
-            for j in range(count):
-                put(out, to + j, get(x, at + j))
-            for j in range(count, PANEL):
-                put(out, to + j, _ZERO)
-            to += PANEL
+        pack_columns(x, start + first, row, rows, min(PANEL, depth - first), out, to + first * rows)
 
 
 @helper
@@ -142,11 +142,7 @@ def _pack_turned(
     """Pack rows as columns: (panel of rows, depth, PANEL), filled up with zeros."""
     for first in range(0, rows, PANEL):
         count = min(PANEL, rows - first)
-        for j in range(PANEL):
-            at = start + (first + j) * row
-            for k in range(depth):
-                put(out, to + k * PANEL + j, get(x, at + k) if j < count else _ZERO)
-        to += depth * PANEL
+        pack_transposed(x, start + first * row, row, depth, count, out, to + first * depth)
 
 
 @helper
@@ -157,9 +153,12 @@ def _unpack_rows(
     for first in range(0, depth, PANEL):
         count = min(PANEL, depth - first)
         for i in range(rows):
-            at = start + (first * rows) + i * PANEL
-            for j in range(count):
-                put(out, to + i * row + first + j, get(x, at + j))
+            at, place = start + first * rows + i * PANEL, to + i * row + first
+            if count == PANEL:
+                store(out, place, load(x, at, PANEL))
+            else:
+                for j in range(count):
+                    put(out, place + j, get(x, at + j))
 
 
 @helper
@@ -182,8 +181,9 @@ def _score(
         step = sizes.heads * sizes.depth
         multiply(query, at, step, 1, rows, sizes.depth, turned, panel, out, to + j, BLOCK, False)
     for i in range(rows):
-        for j in range(to + i * BLOCK, to + i * BLOCK + count):
-            put(out, j, get(out, j) * scale)
+        scores = out[to + i * BLOCK : to + i * BLOCK + _whole(count)]
+        for j in range(scores.size):
+            scores[j] *= scale
 
 
 @helper
@@ -213,7 +213,7 @@ def _hide(
                 put(scores, at + i * BLOCK + j, _HIDDEN)
 
 
-@kernel
+@uncounted_kernel
 def attend(
     counters: Ints,
     tasks: int,
@@ -281,15 +281,16 @@ def _attend_block(
     for i in range(ROWS * sizes.value_columns):
         put(memory, sums_at + i, _ZERO)
     for i in range(rows):
-        put(memory, largest_at + i, np.float32(-np.inf))
+        put(memory, largest_at + i, _NONE)
         put(memory, totals_at + i, _ZERO)
     at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.depth
     for first in range(0, sizes.keys, BLOCK):
-        later = sizes.causal and first > row + rows - 1
-        # Later keys count for nothing, unless a query sees no key at all.
-        if later and not (sizes.masked and _is_any_blind(memory, largest_at, rows)):
-            break
         count = min(BLOCK, sizes.keys - first)
+        # Later keys count for nothing, unless a query sees no key at all.
+        if sizes.causal and not (sizes.masked and _is_any_blind(memory, largest_at, rows)):
+            count = min(count, row + rows - first)
+            if count <= 0:
+                break
         _score(sizes, scale, query, at, rows, memory_in, keys_at, first, count, memory, scores_at)
         _hide(sizes, mask, sample, head, row, rows, first, count, memory, scores_at)
         for i in range(rows):
@@ -313,6 +314,12 @@ def _attend_block(
 
 
 @helper
+def _whole(count: int) -> int:
+    """Return the numbers of whole vectors."""
+    return (count + LANES - 1) // LANES * LANES
+
+
+@helper
 def _is_any_blind(memory: Array, largest_at: int, rows: int) -> bool:
     """Return whether one of the queries saw no key so far."""
     blind = False
@@ -328,18 +335,21 @@ def _take_in(
 ) -> None:  # fmt: skip
     """Replace the scores of a query by exponentials, and bring what was summed to their scale."""
     before = get(memory, largest_at)
-    largest = before
-    for j in range(at, at + count):
-        score = get(memory, j)
-        if score > largest or score != score:
-            largest = score
+    for j in range(at + count, at + _whole(count)):
+        put(memory, j, _NONE)
+    tops = splat(before, LANES)
+    for j in range(at, at + count, LANES):
+        scores = load(memory, j, LANES)
+        tops = where_beats(scores, tops, scores, tops)
+    largest = largest_across(tops)
     # In a slice, so that the loop becomes one of vectors.
-    scores = memory[at : at + count]
-    for j in range(scores.size):
-        scores[j] = exp(scores[j] - largest)
-    total = _ZERO
-    for j in range(at, at + count):
-        total += get(memory, j)
+    shares = memory[at : at + _whole(count)]
+    for j in range(shares.size):
+        shares[j] = exp(shares[j] - largest)
+    sums = splat(_ZERO, LANES)
+    for j in range(at, at + count, LANES):
+        sums = add(sums, load(memory, j, LANES))
+    total = sum_across(sums)
     change = exp(before - largest) if largest != before else _ONE
     put(memory, largest_at, largest)
     put(memory, total_at, get(memory, total_at) * change + total)
@@ -350,7 +360,7 @@ def _take_in(
                 put(memory, k, get(memory, k) * change)
 
 
-@kernel
+@uncounted_kernel
 def attend_backward(
     counters: Ints,
     tasks: int,
@@ -441,17 +451,17 @@ def _backward_block(
     _pack_rows(output_grad, value_at, value_step, rows, sizes.value_depth, memory, output_at)
     blind = False
     for i in range(rows):
-        mean, start = _ZERO, value_at + i * value_step
-        for j in range(start, start + sizes.value_depth):
-            mean += get(output_grad, j) * get(output, j)
-        put(memory, means_at + i, mean)
+        start = value_at + i * value_step
+        put(memory, means_at + i, _dot(output_grad, output, start, sizes.value_depth))
         blind = blind or get(log_sums, log_at + i) < _HALF_HIDDEN
     for i in range(sums_at, sums_at + rows * sizes.columns):
         put(memory, i, _ZERO)
     for first in range(0, keys, BLOCK):
-        if sizes.causal and first > row + rows - 1 and not blind:
-            break
         count = min(BLOCK, keys - first)
+        if sizes.causal and not blind:
+            count = min(count, row + rows - first)
+            if count <= 0:
+                break
         _score(sizes, scale, query, at, rows, memory_in, turned_at, first, count, memory, shares_at)
         _hide(sizes, mask, sample, head, row, rows, first, count, memory, shares_at)
         for j in range(0, count, PANEL):
@@ -474,6 +484,17 @@ def _backward_block(
 
 
 @helper
+def _dot(a: Array, b: Array, at: int, count: int) -> np.float32:
+    """Return the sum of the products of two rows that begin at one place."""
+    whole, sums, rest = count // LANES * LANES, splat(_ZERO, LANES), _ZERO
+    for j in range(at, at + whole, LANES):
+        sums = multiply_add(load(a, j, LANES), load(b, j, LANES), sums)
+    for j in range(at + whole, at + count):
+        rest += get(a, j) * get(b, j)
+    return sum_across(sums) + rest
+
+
+@helper
 def _share(
     sizes: Sizes,
     scale: np.float32,
@@ -485,6 +506,7 @@ def _share(
     mean: np.float32,
 ) -> None:
     """Replace the scores of a query by shares, and the gradients of shares by those of scores."""
+    count = _whole(count)  # more than there are: they are not used
     shares, grads = memory[at : at + count], memory[grads_at : grads_at + count]
     if log_sum < _HALF_HIDDEN:  # it sees no key: the mean of all values, whatever the scores are
         for j in range(count):

@@ -43,6 +43,7 @@ __all__ = [
     "helper",
     "kernel",
     "part",
+    "uncounted_kernel",
 ]
 
 # Arrays as kernels take them: flat and contiguous. Those called In are only read.
@@ -78,11 +79,15 @@ part = numba.njit(**_options, no_cpython_wrapper=True, inline="always")
 formula = numba.njit(**_options, no_cpython_wrapper=True, forceinline=True)
 
 
-def kernel(function: Callable[..., None], **others: Any) -> Callable[..., None]:
+def kernel(
+    function: Callable[..., None], counted: bool = True, **others: Any
+) -> Callable[..., None]:
     """Return the function as a kernel, for arguments of the types that it is annotated with.
 
     Arguments:
         function: its parameters are numbers, arrays such as `FloatsIn`, or NamedTuples of integers.
+        counted: whether references to arrays are counted, which takes time in each call of a
+            helper; a kernel that makes arrays, or assigns to slices of them, needs that.
         others: the types of parameters for which the annotation names none.
     """
     compiled: list[Callable[..., None]] = []
@@ -90,7 +95,7 @@ def kernel(function: Callable[..., None], **others: Any) -> Callable[..., None]:
     def prepare() -> None:
         with _lock:
             if not compiled:
-                compiled.append(_compile(function, _signature(function, others)))
+                compiled.append(_compile(function, counted, _signature(function, others)))
                 _ready.append(function.__name__)
 
     @functools.wraps(function)
@@ -117,14 +122,18 @@ def _numba_type(hint: Any) -> Any:
     return types.NamedUniTuple(types.int64, len(hint._fields), hint)
 
 
+uncounted_kernel = functools.partial(kernel, counted=False)
+"""`kernel` for loops of short helpers on arrays, which it calls without counting references."""
+
+
 def count_ready() -> int:
     """Return how many kernels are compiled in this process, or were found on the disk."""
     return len(_ready)
 
 
-def _compile(function: Callable[..., None], signature: Any) -> Callable[..., None]:
+def _compile(function: Callable[..., None], counted: bool, signature: Any) -> Callable[..., None]:
     """Return the function as machine code: loaded from the cache, or compiled and saved there."""
-    compiled = numba.njit(**_options)(function)
+    compiled = numba.njit(**_options, _nrt=counted)(function)
     cache = _open_cache(function)
     if cache is not None:
         compiled._cache = cache

@@ -1,6 +1,7 @@
 """The exponential function and its like for float32, in arithmetic that LLVM makes vectors of.
 
-Each is right to about 2 units in the last place, for infinite arguments too, and of NaN is NaN.
+Each is right to about 2 units in the last place (`erf` to 5), for infinite arguments too, and of
+NaN is NaN.
 The coefficients are fits of least greatest error, made for the ranges named beside them.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.primitives.fast.compile import formula
+from gpunet.primitives.fast.simd import multiply_add
 
 __all__ = ["erf", "exp", "expm1", "log1p", "sigmoid", "tanh"]
 
@@ -33,15 +35,13 @@ _E3, _E4 = np.float32(0.008363776), np.float32(0.0013942164)
 # log(1 + f) = 2 s + s^3 P(s^2), s = f / (2 + f), from 1/sqrt(2) to sqrt(2)
 _L0, _L1 = np.float32(0.6666667), np.float32(0.40000132)
 _L2, _L3 = np.float32(0.2854987), np.float32(0.23355676)
-# erf(x) = x P(x^2) up to 1
-_N0, _N1, _N2 = np.float32(1.1283791), np.float32(-0.37612626), np.float32(0.112836)
-_N3, _N4 = np.float32(-0.026854444), np.float32(0.0051895357)
-_N5, _N6 = np.float32(-0.0008020842), np.float32(7.889123e-05)
-# erf(x) = 1 - exp(P(x)) from 1 to 4, where it is 1
-_F0, _F1, _F2 = np.float32(-0.00035371876), np.float32(-1.12704), np.float32(-0.6382257)
-_F3, _F4 = np.float32(-0.10303737), np.float32(0.02180532)
-_F5, _F6 = np.float32(-0.002939608), np.float32(0.00018557407)
-_END = np.float32(4)
+# erf(x) = x P(x^2) / Q(x^2), and to one unit in the last place 1 from the end on
+_P0, _P1, _P2 = np.float32(1.1283791), np.float32(0.19222389), np.float32(0.049569827)
+_P3, _P4 = np.float32(0.0033970417), np.float32(0.00013651981)
+_P5, _P6 = np.float32(-1.9867266e-06), np.float32(2.1002835e-08)
+_Q1, _Q2 = np.float32(0.50368601), np.float32(0.11183248)
+_Q3, _Q4 = np.float32(0.013714083), np.float32(0.00088860583)
+_END = np.float32(3.83)
 
 
 @formula
@@ -53,7 +53,7 @@ def exp(x: np.float32) -> np.float32:
     # Two factors: 2^power itself may be too large or too small for a float32.
     half = power >> 1
     first = _power_of_2(half)
-    return (first + first * rest) * _power_of_2(power - half)
+    return multiply_add(first, rest, first) * _power_of_2(power - half)
 
 
 @formula
@@ -61,7 +61,7 @@ def expm1(x: np.float32) -> np.float32:
     """Return e to the power of x, less 1, for x up to 0."""
     power, rest = _reduced(_LEAST_NORMAL if x < _LEAST_NORMAL else x)
     factor = _power_of_2(power)
-    return factor * rest + (factor - _ONE)
+    return multiply_add(factor, rest, factor - _ONE)
 
 
 @formula
@@ -71,22 +71,24 @@ def log1p(x: np.float32) -> np.float32:
     f = (x - _ONE) * _HALF if large else x
     s = f / (_TWO + f)
     z = s * s
-    log = _TWO * s + s * z * (((_L3 * z + _L2) * z + _L1) * z + _L0)
+    log = multiply_add(multiply_add(multiply_add(_L3, z, _L2), z, _L1), z, _L0)
+    log = multiply_add(s * z, log, _TWO * s)
     return log + (_LN2 if large else _ZERO)
 
 
 @formula
 def erf(x: np.float32) -> np.float32:
     """Return the error function of x."""
-    size = abs(x)
-    size = _END if size > _END else size
-    z = size * size
-    near = _N6 * z + _N5
-    near = size * (((((near * z + _N4) * z + _N3) * z + _N2) * z + _N1) * z + _N0)
-    far = _F6 * size + _F5
-    far = ((((far * size + _F4) * size + _F3) * size + _F2) * size + _F1) * size + _F0
-    result = _ONE - exp(far) if size > _ONE else near
-    return result if x > _ZERO else -result
+    x = _END if x > _END else x
+    x = -_END if x < -_END else x
+    z = x * x
+    above = multiply_add(multiply_add(multiply_add(_P6, z, _P5), z, _P4), z, _P3)
+    above = multiply_add(multiply_add(multiply_add(above, z, _P2), z, _P1), z, _P0)
+    below = multiply_add(multiply_add(_Q4, z, _Q3), z, _Q2)
+    below = multiply_add(multiply_add(below, z, _Q1), z, _ONE)
+    result = x * above / below
+    result = _ONE if result > _ONE else result
+    return -_ONE if result < -_ONE else result
 
 
 @formula
@@ -107,11 +109,12 @@ def tanh(x: np.float32) -> np.float32:
 @formula
 def _reduced(x: np.float32) -> tuple[np.int32, np.float32]:
     """Return an integer n and expm1(r), where x = n ln(2) + r."""
-    rounded = x * _LOG2_E + _ROUNDER
+    rounded = multiply_add(x, _LOG2_E, _ROUNDER)
     n = rounded - _ROUNDER
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    rest = (((_E4 * r + _E3) * r + _E2) * r + _E1) * r + _E0
-    return np.int32(np.float32(rounded).view(np.int32) - _ROUNDER_BITS), r + r * r * rest
+    r = multiply_add(n, -_LN2_LOW, multiply_add(n, -_LN2_HIGH, x))
+    rest = multiply_add(multiply_add(multiply_add(_E4, r, _E3), r, _E2), r, _E1)
+    rest = multiply_add(multiply_add(rest, r, _E0), r * r, r)
+    return np.int32(np.float32(rounded).view(np.int32) - _ROUNDER_BITS), rest
 
 
 @formula

@@ -1,8 +1,7 @@
-"""The matrix product, of stacks too, and the sum of rows."""
+"""The matrix product, of stacks too, and the gradients of dense layers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,21 +9,18 @@ import numpy as np
 
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import Activation
-from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
 from gpunet.primitives.fast.convolution import activated, is_relu
-from gpunet.primitives.fast.matrices import multiply_matrices
-from gpunet.primitives.fast.memory import flat
-from gpunet.primitives.fast.simd import take_task
-from gpunet.primitives.fast.threads import run
+from gpunet.primitives.fast.matrices import (
+    multiply_each,
+    multiply_matrices,
+    weight_gradients,
+)
 
 __all__ = [
     "bias_backward", "dense_backward_weight", "dense_each", "dense_each_backward_input", "matmul",
 ]  # fmt: skip
 
 Array = Any
-
-_PART = 128  # rows that are summed in float32
-_COLUMNS = 64  # that a task sums
 
 
 def matmul(
@@ -40,12 +36,11 @@ def matmul(
 
 def bias_backward(output_grad: Array) -> Array:
     """Return the sum over all axes but the last."""
-    *others, channels = output_grad.shape
-    rows = math.prod(others)
-    if output_grad.dtype != np.float32:
+    if output_grad.dtype != np.float32 or output_grad.size == 0:
         return reference.bias_backward(output_grad)
-    total = np.empty(channels, np.float32)
-    run(_sum_rows, -(-channels // _COLUMNS), rows, channels, flat(output_grad), total)
+    rows = output_grad.reshape(-1, output_grad.shape[-1])
+    _, total = weight_gradients(rows, np.empty((len(rows), 0), np.float32), True)
+    assert total is not None
     return total
 
 
@@ -53,48 +48,28 @@ def dense_backward_weight(
     output_grad: Array, x: Array, with_bias: bool
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the kernel and of the bias."""
-    kernel_grad = matmul(x, output_grad, None, True, False, None)
-    return kernel_grad, bias_backward(output_grad) if with_bias else None
+    if x.dtype != np.float32 or not (x.size and output_grad.size):
+        return reference.dense_backward_weight(output_grad, x, with_bias)
+    return weight_gradients(output_grad, x, with_bias)
 
 
 def dense_each(
     x: Array, kernels: Sequence[Array], biases: Sequence[Array | None]
 ) -> tuple[Array, ...]:
     """Return ``x @ kernel + bias`` of several layers."""
+    are_alike = len({kernel.shape for kernel in kernels}) == 1
+    if are_alike and x.dtype == np.float32 and x.size and kernels[0].size:
+        return tuple(multiply_each(x, kernels, biases))
     pairs = zip(kernels, biases, strict=True)
     return tuple([matmul(x, kernel, bias, False, False, None) for kernel, bias in pairs])
 
 
 def dense_each_backward_input(output_grads: Sequence[Array], kernels: Sequence[Array]) -> Array:
     """Return the gradient of the input of `dense_each`."""
-    total, *others = [
-        matmul(grad, kernel, None, False, True, None)
-        for grad, kernel in zip(output_grads, kernels, strict=True)
-    ]
-    for product in others:
-        total += product
+    empty = any(array.size == 0 for array in (*output_grads, *kernels))
+    if empty or output_grads[0].dtype != np.float32:
+        return reference.dense_each_backward_input(output_grads, kernels)
+    total = None
+    for grad, kernel in zip(output_grads, kernels, strict=True):
+        total = multiply_matrices(grad, kernel, None, False, True, False, total)
     return total
-
-
-@kernel
-def _sum_rows(
-    counters: Ints, tasks: int, worker: int,
-    rows: int, channels: int, matrix: FloatsIn, total: Floats,
-) -> None:  # fmt: skip
-    """Write the sum of the rows: of parts of them in float32, of the parts in float64."""
-    exact, part = np.empty(_COLUMNS, np.float64), np.empty(_COLUMNS, np.float32)
-    task = take_task(counters)
-    while task < tasks:
-        start = task * _COLUMNS
-        count = min(_COLUMNS, channels - start)
-        exact[:] = 0
-        for first in range(0, rows, _PART):
-            part[:] = 0
-            for i in range(first, min(first + _PART, rows)):
-                for j in range(count):
-                    part[j] += matrix[i * channels + start + j]
-            for j in range(count):
-                exact[j] += part[j]
-        for j in range(count):
-            total[start + j] = exact[j]
-        task = take_task(counters)

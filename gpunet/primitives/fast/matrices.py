@@ -1,75 +1,44 @@
-"""Products of float32 matrices, and of stacks of them; a task is a block of one result.
+"""Products of float32 matrices, of stacks of them, and of the gradients of a dense layer's weights.
 
-A block is gone through in runs of `RUN` of the inner axis. The numbers of a run are laid side by
-side for each panel of columns, from the matrix or its transpose; a panel of them stays in the
-level-1 cache while all tiles of the block's rows meet it. The sums of a tile, `TILE` rows by a
-panel, stay in registers; each run goes on from the sums of the one before. So a sum is that of all
-products in order: neither the division into blocks nor the number of threads changes a bit.
-
-Rows are read where they lie. Of a transposed left matrix they lie apart, so a block packs the rows
-of each tile side by side first. What is packed is read in the order in which it lies in memory.
-
-Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
+`matrix_kernels` computes a block; here a product is divided into blocks. The gradient of weights is
+a small result of long sums: these are divided into chunks of the inner axis, which are added up in
+their order. The gradient of the bias is one more row of it, that of an input of ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel, part
-from gpunet.primitives.fast.memory import flat, scratch
+from gpunet.primitives.fast.elementwise import tasks_for
+from gpunet.primitives.fast.matrix_kernels import RUN, Sizes, add_chunks, multiply
+from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.plans import whole_lines
 from gpunet.primitives.fast.products import PANEL, TILE
-from gpunet.primitives.fast.simd import (
-    LANES,
-    add,
-    broadcast,
-    get,
-    load,
-    multiply_add,
-    put,
-    splat,
-    store,
-    take_task,
-    where_beats,
-)
+from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import matmul_sizes
 
-__all__ = ["multiply_matrices"]
+__all__ = ["multiply_each", "multiply_matrices", "weight_gradients"]
 
 Array = Any
 
-RUN = 256  # numbers of the inner axis: a panel of them fills half of a level-1 cache
-_TASK = 1 << 20  # multiplications that are worth a task: some 20 microseconds
-_TASKS = 6  # for each thread: one that is held up leaves the others enough
-_MOST_ROWS, _LEAST_ROWS = 40 * TILE, 8 * TILE  # of a block
-_MOST_PANELS = 8
-
-
-class _Sizes(NamedTuple):
-    """Sizes of a product and of the blocks that it is divided into."""
-
-    rows: int
-    columns: int
-    inner: int
-    block_rows: int
-    block_panels: int
-    down: int  # blocks in a column of them
-    across: int
-    transpose_a: int
-    transpose_b: int
-    relu: int
-    scratch: int  # floats of a thread's memory
+_TASK = 1 << 19  # multiplications that are worth a task: some 10 microseconds
+_TASKS = 12  # for each thread: one that is held up leaves the others enough
+_MOST_ROWS, _LEAST_TILES = 24 * TILE, 8  # of a block
+_MOST_PANELS = 8  # of a block whose rows are packed
+_KEPT = 1 << 16  # floats of the panels that a thread keeps: half of a level-2 cache
+_PARTS = 16  # tasks that the gradient of weights is divided into, if its sums are so long
 
 
 def multiply_matrices(
-    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool, relu: bool
-) -> Array:
+    a: Array, b: Array, bias: Array | None, transpose_a: bool, transpose_b: bool, relu: bool,
+    onto: Array | None = None,
+) -> Array:  # fmt: skip
     """Return ``a @ b + bias``, of two matrices or two stacks of them, after relu if it is wanted.
 
     Arguments:
@@ -77,20 +46,56 @@ def multiply_matrices(
         bias: one number for each column, or None.
         transpose_a, transpose_b: whether the transpose is meant.
         relu: whether numbers below 0 become 0.
+        onto: an array that the products are added to, and that is returned, or None.
     """
     rows, columns, inner = matmul_sizes(a.shape, b.shape, transpose_a, transpose_b)
     a, transpose_a = _contiguous(a, transpose_a)
     b, transpose_b = _contiguous(b, transpose_b)
     count = len(a) if a.ndim == 3 else 1
-    sizes = _sizes(count, rows, columns, inner, transpose_a, transpose_b, relu)
-    y = empty((*a.shape[:-2], rows, columns), np.float32)
-    added = np.zeros(-(-columns // PANEL) * PANEL, np.float32)
-    if bias is not None:
-        added[:columns] = bias
-    memory = scratch(sizes.scratch)
-    tasks = count * sizes.down * sizes.across
-    run(_multiply, tasks, sizes, flat(a), flat(b), added, y.reshape(-1), memory, memory)
+    sizes = _sizes(
+        count, rows, columns, inner, transpose_a, transpose_b, relu, onto is not None, False,
+        thread_count(),
+    )  # fmt: skip
+    y = empty((*a.shape[:-2], rows, columns), np.float32) if onto is None else onto
+    _multiply(sizes, flat(a), flat(b), [bias], y.reshape(-1))
     return y
+
+
+def multiply_each(x: Array, kernels: Sequence[Array], biases: Sequence[Array | None]) -> Array:
+    """Return ``x @ kernel + bias`` of kernels of one shape, as a stack."""
+    (inner, columns), count = kernels[0].shape, len(kernels)
+    sizes = _sizes(
+        count, len(x), columns, inner, False, False, False, False, True, thread_count()
+    )  # fmt: skip
+    y = empty((count, len(x), columns), np.float32)
+    _multiply(sizes, flat(x), np.stack(kernels).reshape(-1), biases, y.reshape(-1))
+    return y
+
+
+def weight_gradients(output_grad: Array, x: Array, with_bias: bool) -> tuple[Array, Array | None]:
+    """Return ``x.T @ output_grad`` and, if wanted, the sum of the rows of `output_grad`."""
+    (inner, given), columns = x.shape, output_grad.shape[1]
+    sizes = _gradient_sizes(given, columns, inner, with_bias, thread_count())
+    y = empty((sizes.rows, columns), np.float32)
+    chunks = -(-inner // sizes.chunk)
+    if chunks == 1:
+        _multiply(sizes, flat(x), flat(output_grad), [None], y.reshape(-1))
+    else:
+        parts = workspace("parts", chunks * y.size)
+        _multiply(sizes, flat(x), flat(output_grad), [None], parts)
+        run(add_chunks, tasks_for(y.size), chunks, parts, y.reshape(-1))
+    return y[:given], y[given] if with_bias else None
+
+
+def _multiply(sizes: Sizes, a: Array, b: Array, biases: Sequence[Array | None], y: Array) -> None:
+    """Write the products of flat matrices, of one bias or one for each."""
+    added = np.zeros((len(biases), -(-sizes.columns // PANEL) * PANEL), np.float32)
+    for row, bias in zip(added, biases, strict=True):
+        if bias is not None:
+            row[: sizes.columns] = bias
+    memory = scratch(sizes.scratch)
+    tasks = -(-sizes.inner // sizes.chunk) * sizes.matrices * sizes.across * sizes.down
+    run(multiply, tasks, sizes, a, b, added.reshape(-1), y, memory, memory)
 
 
 def _contiguous(matrix: Array, transposed: bool) -> tuple[Array, bool]:
@@ -103,203 +108,51 @@ def _contiguous(matrix: Array, transposed: bool) -> tuple[Array, bool]:
 @lru_cache(maxsize=512)
 def _sizes(
     count: int, rows: int, columns: int, inner: int, transpose_a: bool, transpose_b: bool,
-    relu: bool,
-) -> _Sizes:  # fmt: skip
-    """Return the sizes of blocks: as large as the caches hold, but enough of them for threads."""
-    panels = -(-columns // PANEL)
-    wanted = max(1, min(_TASKS * thread_count(), count * rows * columns * inner // _TASK))
-    block_rows, block_panels = min(rows, _MOST_ROWS), min(panels, _MOST_PANELS)
-
-    def are_few() -> bool:
-        return count * -(-rows // block_rows) * -(-panels // block_panels) < wanted
-
-    # Rows that are packed are packed anew for each block beside; panels for each block below.
-    while not transpose_a and block_panels > 2 and are_few():
-        block_panels = -(-block_panels // 2)
-    while block_rows > _LEAST_ROWS and are_few():
-        block_rows = max(_LEAST_ROWS, block_rows // 2 // TILE * TILE)
-    while block_panels > 1 and are_few():
-        block_panels = -(-block_panels // 2)
-    run_length = min(RUN, inner)
-    tiles = -(-block_rows // TILE)
-    packed = tiles * (TILE * run_length + LANES) if transpose_a else 0
-    memory = TILE * PANEL + block_panels * PANEL * run_length + packed
-    return _Sizes(
-        rows, columns, inner, block_rows, block_panels, -(-rows // block_rows),
-        -(-panels // block_panels), int(transpose_a), int(transpose_b), int(relu),
-        whole_lines(memory),
+    relu: bool, onto: bool, shared: bool, threads: int,
+) -> Sizes:  # fmt: skip
+    """Return the sizes of a product and of its blocks; `shared` is the left matrix of a stack."""
+    most_panels = _MOST_PANELS if transpose_a else max(1, _KEPT // (inner * PANEL))
+    return _in_blocks(
+        threads, most_panels, matrices=count, rows=rows, columns=columns, inner=inner, given=rows,
+        chunk=inner, transpose_a=transpose_a, transpose_b=transpose_b, relu=relu, onto=onto,
+        shared=shared,
     )  # fmt: skip
 
 
-@kernel
-def _multiply(
-    counters: Ints, tasks: int, worker: int,
-    sizes: _Sizes, a: FloatsIn, b: FloatsIn, bias: FloatsIn, y: Floats, memory: Floats,
-    memory_in: FloatsIn,
-) -> None:  # fmt: skip
-    """Write the products. `memory_in` is `memory`: a tile, panels, and packed rows a thread."""
-    rows, columns, inner = sizes.rows, sizes.columns, sizes.inner
-    tile, run_length = worker * sizes.scratch, min(RUN, inner)
-    panels = tile + TILE * PANEL
-    packed = panels + sizes.block_panels * PANEL * run_length
-    task = take_task(counters)
-    while task < tasks:
-        matrix, block = task // (sizes.down * sizes.across), task % (sizes.down * sizes.across)
-        row = block // sizes.across * sizes.block_rows
-        last_row = min(row + sizes.block_rows, rows)
-        column = block % sizes.across * sizes.block_panels * PANEL
-        last_column = min(column + sizes.block_panels * PANEL, columns)
-        a_start, b_start = matrix * rows * inner, matrix * inner * columns
-        for first in range(0, inner, RUN):
-            length = min(RUN, inner - first)
-            continues, ends = first > 0, first + length == inner
-            if sizes.transpose_b:
-                _pack_transposed(b, b_start + column * inner + first, inner, length,
-                                 last_column - column, memory, panels)  # fmt: skip
-            else:
-                _pack(b, b_start + first * columns + column, columns, length,
-                      last_column - column, memory, panels)  # fmt: skip
-            if sizes.transpose_a:
-                _pack_rows(a, a_start + first * rows, rows, length, row, last_row, memory, packed)
-            for j in range(column, last_column, PANEL):
-                count, panel = min(PANEL, columns - j), panels + (j - column) * length
-                for i in range(row, last_row, TILE):
-                    several = min(TILE, last_row - i)
-                    to = (matrix * rows + i) * columns + j
-                    if sizes.transpose_a:
-                        at = packed + (i - row) // TILE * (TILE * length + LANES)
-                        _tile(memory_in, at, 1, TILE, several, memory_in, panel, length, memory,
-                              tile, count, bias, j, continues, ends, sizes.relu, y, to,
-                              columns)  # fmt: skip
-                    else:
-                        at = a_start + i * inner + first
-                        _tile(a, at, inner, 1, several, memory_in, panel, length, memory,
-                              tile, count, bias, j, continues, ends, sizes.relu, y, to,
-                              columns)  # fmt: skip
-        task = take_task(counters)
+@lru_cache(maxsize=512)
+def _gradient_sizes(given: int, columns: int, inner: int, with_bias: bool, threads: int) -> Sizes:
+    """Return the sizes of a gradient, of its blocks and, by its shape alone, of its chunks."""
+    rows = given + with_bias
+    blocks = -(-rows // _MOST_ROWS) * -(-columns // (_MOST_PANELS * PANEL))
+    chunks = max(1, min(_PARTS // blocks, inner // RUN))
+    chunk = -(-inner // (chunks * RUN)) * RUN if chunks > 1 else inner
+    return _in_blocks(
+        threads, _MOST_PANELS, matrices=1, rows=rows, columns=columns, inner=inner, given=given,
+        chunk=chunk, transpose_a=True, transpose_b=False, relu=False, onto=False, shared=False,
+    )  # fmt: skip
 
 
-@part
-def _pack_rows(
-    a: Array, start: int, rows: int, length: int, first: int, last: int, memory: Array, packed: int
-) -> None:
-    """Lay rows of the transpose side by side, tile by tile: (tiles, length * TILE + LANES).
-
-    A tile's numbers are copied by a vector, and what it writes too much is written over by the
-    next; the last tile repeats rows that are there.
-    """
-    tile = TILE * length + LANES
-    for k in range(length):
-        to = packed + k * TILE
-        for i in range(first, last, TILE):
-            if i + LANES <= rows:
-                store(memory, to, load(a, start + k * rows + i, LANES))
-            else:
-                for r in range(TILE):
-                    put(memory, to + r, get(a, start + k * rows + min(i + r, rows - 1)))
-            to += tile
-
-
-@part
-def _pack(
-    b: Array, start: int, step: int, length: int, count: int, memory: Array, panels: int
-) -> None:
-    """Lay columns out in panels, (panels, length, PANEL), the last one filled up with zeros."""
-    whole = count // PANEL * PANEL
-    for k in range(length):
-        to = panels + k * PANEL
-        for j in range(0, whole, PANEL):
-            store(memory, to + j * length, load(b, start + k * step + j, PANEL))
-        if whole < count:
-            to += whole * length
-            for j in range(count - whole):
-                put(memory, to + j, get(b, start + k * step + whole + j))
-            for j in range(count - whole, PANEL):
-                put(memory, to + j, np.float32(0))
-
-
-@part
-def _pack_transposed(
-    b: Array, start: int, step: int, length: int, count: int, memory: Array, panels: int
-) -> None:
-    """Lay rows of a matrix out as panels of columns, likewise."""
-    for j in range(count):
-        to = panels + j // PANEL * PANEL * length + j % PANEL
-        for k in range(length):
-            put(memory, to + k * PANEL, get(b, start + j * step + k))
-    for j in range(count, (count + PANEL - 1) // PANEL * PANEL):
-        to = panels + j // PANEL * PANEL * length + j % PANEL
-        for k in range(length):
-            put(memory, to + k * PANEL, np.float32(0))
-
-
-@part
-def _tile(
-    a: Array, start: int, row_step: int, step: int, rows: int, panels: Array, panel: int,
-    length: int, memory: Array, tile: int, count: int, bias: Array, column: int, continues: bool,
-    ends: bool, relu: int, y: Array, to: int, columns: int,
-) -> None:  # fmt: skip
-    """Write the products of a tile's rows with a panel to y[to:], or add them to what is there.
-
-    Of a tile of less rows the last one is computed several times.
-    """
-    zero, last = splat(np.float32(0), PANEL), rows - 1
-    a0, a1 = start, start + min(1, last) * row_step
-    a2, a3 = start + min(2, last) * row_step, start + min(3, last) * row_step
-    a4, a5 = start + min(4, last) * row_step, start + min(5, last) * row_step
-    whole = rows == TILE and count == PANEL
-    sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
-    if continues and whole:
-        sum0, sum1 = load(y, to, PANEL), load(y, to + columns, PANEL)
-        at = to + 2 * columns
-        sum2, sum3 = load(y, at, PANEL), load(y, at + columns, PANEL)
-        at += 2 * columns
-        sum4, sum5 = load(y, at, PANEL), load(y, at + columns, PANEL)
-    elif continues:
-        for r in range(rows):
-            for j in range(count):
-                put(memory, tile + r * PANEL + j, get(y, to + r * columns + j))
-        sum0, sum1 = load(memory, tile, PANEL), load(memory, tile + PANEL, PANEL)
-        at = tile + 2 * PANEL
-        sum2, sum3 = load(memory, at, PANEL), load(memory, at + PANEL, PANEL)
-        at += 2 * PANEL
-        sum4, sum5 = load(memory, at, PANEL), load(memory, at + PANEL, PANEL)
-    at = 0
-    for k in range(panel, panel + length * PANEL, PANEL):
-        w = load(panels, k, PANEL)
-        sum0 = multiply_add(broadcast(a, a0 + at, PANEL), w, sum0)
-        sum1 = multiply_add(broadcast(a, a1 + at, PANEL), w, sum1)
-        sum2 = multiply_add(broadcast(a, a2 + at, PANEL), w, sum2)
-        sum3 = multiply_add(broadcast(a, a3 + at, PANEL), w, sum3)
-        sum4 = multiply_add(broadcast(a, a4 + at, PANEL), w, sum4)
-        sum5 = multiply_add(broadcast(a, a5 + at, PANEL), w, sum5)
-        at += step
-    added = load(bias, column, PANEL) if ends else zero
-    cut = ends and relu != 0
-    if whole:
-        _finish(sum0, added, cut, y, to)
-        _finish(sum1, added, cut, y, to + columns)
-        _finish(sum2, added, cut, y, to + 2 * columns)
-        _finish(sum3, added, cut, y, to + 3 * columns)
-        _finish(sum4, added, cut, y, to + 4 * columns)
-        _finish(sum5, added, cut, y, to + 5 * columns)
-    else:
-        _finish(sum0, added, cut, memory, tile)
-        _finish(sum1, added, cut, memory, tile + PANEL)
-        _finish(sum2, added, cut, memory, tile + 2 * PANEL)
-        _finish(sum3, added, cut, memory, tile + 3 * PANEL)
-        _finish(sum4, added, cut, memory, tile + 4 * PANEL)
-        _finish(sum5, added, cut, memory, tile + 5 * PANEL)
-        for r in range(rows):
-            for j in range(count):
-                put(y, to + r * columns + j, get(memory, tile + r * PANEL + j))
-
-
-@part
-def _finish(value: Any, added: Any, cut: bool, y: Array, to: int) -> None:
-    """Write the sums of a row, with the bias, and after relu if it is wanted."""
-    value = add(value, added)
-    if cut:
-        zero = splat(np.float32(0), PANEL)
-        value = where_beats(value, zero, value, zero)
-    store(y, to, value)
+def _in_blocks(
+    threads: int, most_panels: int, *, matrices: int, rows: int, columns: int, inner: int,
+    given: int, chunk: int, transpose_a: bool, transpose_b: bool, relu: bool, onto: bool,
+    shared: bool,
+) -> Sizes:  # fmt: skip
+    """Return all sizes: blocks are as large as the caches hold, but enough of them for threads."""
+    count = matrices * -(-inner // chunk)
+    wanted = min(_TASKS * threads, matrices * rows * columns * inner // _TASK)
+    tiles, panels = -(-rows // TILE), -(-columns // PANEL)
+    down, across = -(-tiles * TILE // _MOST_ROWS), -(-panels // most_panels)
+    while count * down * across < wanted and tiles // (2 * down) >= _LEAST_TILES:
+        down *= 2
+    while count * down * across < wanted and across < panels:
+        across = min(2 * across, panels)
+    block_tiles, block_panels = -(-tiles // down), -(-panels // across)
+    width = block_panels * PANEL
+    kept = min(chunk, max(RUN, _KEPT // width // RUN * RUN))
+    packed = block_tiles * (TILE * min(RUN, chunk) + LANES) if transpose_a else 0
+    return Sizes(
+        matrices, rows, columns, inner, given, 0 if shared else given * inner,
+        panels * PANEL if shared else 0, block_tiles * TILE, block_panels,
+        -(-tiles // block_tiles), -(-panels // block_panels), chunk, kept, int(transpose_a),
+        int(transpose_b), int(relu), int(onto), whole_lines(TILE * PANEL + kept * width + packed),
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from gpunet.primitives.fast.simd import (
     put,
     splat,
     store,
+    sum_across,
     take_task,
     where_beats,
     where_positive,
@@ -265,7 +266,6 @@ def rows_forward(
     variances: Floats,
 ) -> None:
     """Write normalized rows of `members` numbers, their means and their variances."""
-    lanes = np.empty(LANES, np.float32)
     whole, zero = members // LANES * LANES, splat(_ZERO, LANES)
     task = take_task(counters)
     while task < tasks:
@@ -273,8 +273,8 @@ def rows_forward(
             start, own = row * members, row % groups * members
             mean = _ZERO
             if centered:
-                mean = _sum_of(x, start, members, lanes) / np.float32(members)
-            variance = _sum_of_squares(x, start, members, mean, lanes) / np.float32(members)
+                mean = _sum_of(x, start, members) / np.float32(members)
+            variance = _sum_of_squares(x, start, members, mean) / np.float32(members)
             scale = np.float32(1 / math.sqrt(np.float64(variance) + epsilon))
             less, scales = splat(-mean, LANES), splat(scale, LANES)
             for j in range(0, whole, LANES):
@@ -289,19 +289,18 @@ def rows_forward(
 
 
 @part
-def _sum_of(x: Array, start: int, count: int, lanes: Array) -> np.float32:
+def _sum_of(x: Array, start: int, count: int) -> np.float32:
     """Return the sum of numbers that lie together."""
     whole, total, rest = count // LANES * LANES, splat(_ZERO, LANES), _ZERO
     for j in range(start, start + whole, LANES):
         total = add(total, load(x, j, LANES))
     for j in range(start + whole, start + count):
         rest += get(x, j)
-    store(lanes, 0, total)
-    return _across(lanes) + rest
+    return sum_across(total) + rest
 
 
 @part
-def _sum_of_squares(x: Array, start: int, count: int, mean: np.float32, lanes: Array) -> np.float32:
+def _sum_of_squares(x: Array, start: int, count: int, mean: np.float32) -> np.float32:
     """Return the sum of the squares of numbers' deviations from their mean."""
     whole, total, rest = count // LANES * LANES, splat(_ZERO, LANES), _ZERO
     less = splat(-mean, LANES)
@@ -310,19 +309,7 @@ def _sum_of_squares(x: Array, start: int, count: int, mean: np.float32, lanes: A
         total = multiply_add(apart, apart, total)
     for j in range(start + whole, start + count):
         rest += (get(x, j) - mean) * (get(x, j) - mean)
-    store(lanes, 0, total)
-    return _across(lanes) + rest
-
-
-@helper
-def _across(lanes: Array) -> np.float32:
-    """Return the sum of the numbers of a vector, in pairs, pairs of pairs and so on."""
-    count = LANES // 2
-    while count > 0:
-        for j in range(count):
-            put(lanes, j, get(lanes, j) + get(lanes, j + count))
-        count //= 2
-    return get(lanes, 0)
+    return sum_across(total) + rest
 
 
 @kernel
@@ -344,7 +331,7 @@ def rows_backward(
     parts: Floats,
 ) -> None:
     """Write the gradient of rows, and what the rows of each task add to those of beta and gamma."""
-    lanes, channels = np.empty(LANES, np.float32), groups * members
+    channels = groups * members
     whole, zero, count = members // LANES * LANES, splat(_ZERO, LANES), np.float32(members)
     task = take_task(counters)
     while task < tasks:
@@ -371,10 +358,8 @@ def rows_backward(
                 put(parts, gamma_at + j, get(parts, gamma_at + j) + grad * value)
                 grad *= get(gamma, own + j)
                 rest, rest_of_products = rest + grad, rest_of_products + grad * value
-            store(lanes, 0, grads)
-            grad_mean = (_across(lanes) + rest) / count if centered else _ZERO
-            store(lanes, 0, products)
-            product_mean = (_across(lanes) + rest_of_products) / count
+            grad_mean = (sum_across(grads) + rest) / count if centered else _ZERO
+            product_mean = (sum_across(products) + rest_of_products) / count
             minus_grad, minus_product = splat(-grad_mean, LANES), splat(-product_mean, LANES)
             for j in range(0, whole, LANES):
                 value = multiply_add(add(load(x, start + j, LANES), less), scales, zero)

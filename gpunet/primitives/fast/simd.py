@@ -22,16 +22,20 @@ __all__ = [
     "broadcast",
     "divide",
     "get",
+    "largest_across",
     "load",
     "load_bytes",
     "multiply_add",
     "pause",
+    "prefetch",
     "put",
     "read_now",
     "splat",
     "store",
     "store_bytes",
+    "store_turned",
     "subtract",
+    "sum_across",
     "take_task",
     "where_beats",
     "where_equal",
@@ -51,6 +55,7 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
+_FLOAT = ir.FloatType()
 
 
 class Vector(types.Type):
@@ -130,6 +135,22 @@ def load(typing_context: Any, array: Any, index: Any, lanes: Any) -> tuple[Any, 
 
 
 @intrinsic
+def prefetch(typing_context: Any, array: Any, index: Any) -> tuple[Any, Codegen]:
+    """Begin to bring the cache line of array[index] close, if it may be beyond the end even."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, integer = ir.IntType(8), ir.IntType(32)
+        at = _address(context, builder, signature.args[0], args[0], args[1], byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer()] + [integer] * 3)
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, to_all_levels, data = (ir.Constant(integer, number) for number in (0, 3, 1))
+        builder.call(function, [at, read, to_all_levels, data])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), codegen
+
+
+@intrinsic
 def store(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any, Codegen]:
     """Write a vector to array[index : index + lanes]."""
 
@@ -139,6 +160,50 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> tuple[Any,
         return context.get_dummy_value()
 
     return types.none(array, types.intp, value), codegen
+
+
+@intrinsic
+def store_turned(
+    typing_context: Any, array: Any, index: Any, step: Any, out: Any, to: Any, row: Any
+) -> tuple[Any, Codegen]:
+    """Write the transpose of LANES vectors: array[index + i * step :] to out[to + i :: row]."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, index, step, out, to, row = args
+        floats = ir.VectorType(ir.FloatType(), LANES)
+        vectors = []
+        for _ in range(LANES):
+            at = _address(context, builder, signature.args[0], source, index, floats)
+            vectors.append(builder.load(at, align=4))
+            index = builder.add(index, step)
+        for vector in _turned(builder, vectors):
+            at = _address(context, builder, signature.args[3], out, to, floats)
+            builder.store(vector, at, align=4)
+            to = builder.add(to, row)
+        return context.get_dummy_value()
+
+    numbers = types.intp
+    return types.none(array, numbers, numbers, out, numbers, numbers), codegen
+
+
+def _turned(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Return the columns of rows: halves change places across the diagonal, then their halves."""
+    half, lanes = LANES // 2, range(LANES)
+    while half:
+        # Of two rows side by side: even halves of both, odd halves of both.
+        even = [lane if not lane & half else LANES + lane - half for lane in lanes]
+        odd = [lane + half if not lane & half else LANES + lane for lane in lanes]
+        masks = [
+            ir.Constant(ir.VectorType(ir.IntType(32), LANES), places) for places in (even, odd)
+        ]
+        for i in lanes:
+            if not i & half:
+                pair = vectors[i], vectors[i + half]
+                vectors[i], vectors[i + half] = (
+                    builder.shuffle_vector(*pair, mask) for mask in masks
+                )
+        half //= 2
+    return vectors
 
 
 @intrinsic(prefer_literal=True)
@@ -210,15 +275,57 @@ def divide(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
 
 @intrinsic
 def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> tuple[Any, Codegen]:
-    """Return a * b + c, rounded once where the processor has that as one instruction."""
+    """Return a * b + c, of vectors or numbers, rounded once where the processor has that as one.
+
+    In formulas too: LLVM makes vectors of it, but would not put a product and a sum together.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats, name = (a.floats, f"v{a.lanes}f32") if isinstance(a, Vector) else (_FLOAT, "f32")
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(a.floats, [a.floats] * 3), f"llvm.fmuladd.v{a.lanes}f32"
+            builder.module, ir.FunctionType(floats, [floats] * 3), f"llvm.fmuladd.{name}"
         )
         return builder.call(function, args)
 
     return a(a, a, a), codegen
+
+
+def _across(builder: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Return what all numbers of a vector make: in pairs, pairs of pairs and so on."""
+    lanes = vector.type.count
+    half = lanes // 2
+    while half:
+        places = [(lane + half) % lanes for lane in range(lanes)]
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), places)
+        vector = combine(vector, builder.shuffle_vector(vector, vector, mask))
+        half //= 2
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def sum_across(typing_context: Any, a: Any) -> tuple[Any, Codegen]:
+    """Return the sum of a vector's numbers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _across(builder, args[0], builder.fadd)
+
+    return types.float32(a), codegen
+
+
+@intrinsic
+def largest_across(typing_context: Any, a: Any) -> tuple[Any, Codegen]:
+    """Return the largest of a vector's numbers; NaN if one is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _across(builder, args[0], lambda x, y: builder.select(_beats(builder, x, y), x, y))
+
+    return types.float32(a), codegen
+
+
+def _beats(builder: Any, a: Any, b: Any) -> Any:
+    """Return where `a` replaces `b` as the maximum: where it is larger, or the first NaN."""
+    first_nan = builder.and_(builder.fcmp_unordered("uno", a, a), builder.fcmp_ordered("ord", b, b))
+    return builder.or_(builder.fcmp_ordered(">", a, b), first_nan)
 
 
 @intrinsic
@@ -227,10 +334,7 @@ def where_beats(typing_context: Any, a: Any, b: Any, x: Any, y: Any) -> tuple[An
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         a, b, x, y = args
-        first_nan = builder.and_(
-            builder.fcmp_unordered("uno", a, a), builder.fcmp_ordered("ord", b, b)
-        )
-        return builder.select(builder.or_(builder.fcmp_ordered(">", a, b), first_nan), x, y)
+        return builder.select(_beats(builder, a, b), x, y)
 
     return a(a, a, a, a), codegen
 

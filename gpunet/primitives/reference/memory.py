@@ -7,20 +7,30 @@ and each training step needs the same sizes.
 from __future__ import annotations
 
 import math
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["empty"]
+__all__ = ["empty", "kept_bytes"]
 
 _LEAST = 1 << 17  # bytes; the C library keeps smaller pieces itself
 _MOST_KEPT = 1 << 26  # bytes that may lie unused
 _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector instructions
 
-# Pieces that no array lies in, by id, the longest unused first. Each step of `_take` and of
-# `_Lease.__del__` is one operation on the dict, so that threads and garbage collection may cut in.
-_unused: dict[int, NDArray[np.uint8]] = {}
+
+class _Piece(NamedTuple):
+    """Memory, and the address of the first cache line in it."""
+
+    memory: NDArray[np.uint8]
+    start: int
+
+
+# Pieces that no array lies in, by their size, that which was freed last at the end. Each step of
+# `_take` and of `_Lease.__del__` is one operation on a dict or list, so that threads and garbage
+# collection may cut in: at worst a piece is not kept.
+_unused: dict[int, list[_Piece]] = {}
 
 
 class _Lease:
@@ -29,28 +39,35 @@ class _Lease:
     Views keep the array they were made from, so the memory is free when the last one is gone.
     """
 
-    def __init__(self, memory: NDArray[np.uint8], shape: tuple[int, ...], typestr: str) -> None:
-        self.memory, self.unused = memory, _unused
-        start = memory.__array_interface__["data"][0]
+    def __init__(self, size: int, shape: tuple[int, ...], typestr: str) -> None:
+        self.size, self.piece, self.unused = size, _take(size), _unused
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
             "typestr": typestr,
-            "data": (-(-start // _ALIGNMENT) * _ALIGNMENT, False),
+            "data": (self.piece.start, False),
         }
 
     def __del__(self) -> None:
-        unused = self.unused
-        if self.memory.nbytes > _MOST_KEPT:
+        size, unused = self.size, self.unused
+        if size > _MOST_KEPT:
             return
-        unused[id(self.memory)] = self.memory
-        pieces = list(unused.items())
-        kept = sum(memory.nbytes for _, memory in pieces)
-        for key, memory in pieces:
-            if kept <= _MOST_KEPT:
-                break
-            unused.pop(key, None)
-            kept -= memory.nbytes
+        pieces = unused.pop(size, [])  # to the end: other sizes are unused for longer
+        pieces.append(self.piece)
+        unused[size] = pieces
+        excess = kept_bytes() - _MOST_KEPT
+        for size in list(unused) if excess > 0 else ():
+            pieces = unused.pop(size, [])
+            while excess > 0 and pieces:
+                excess -= size
+                del pieces[0]
+            if pieces:
+                unused[size] = pieces
+
+
+def kept_bytes() -> int:
+    """Return how much memory lies unused."""
+    return sum(size * len(pieces) for size, pieces in list(_unused.items()))
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -64,14 +81,21 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST:
         return np.empty(shape, dtype)
-    return np.asarray(_Lease(_take(size + _ALIGNMENT), shape, dtype.str))
+    return np.asarray(_Lease(_rounded(size), shape, dtype.str))
 
 
-def _take(size: int) -> NDArray[np.uint8]:
-    """Return a piece of at least `size` bytes, and not much more."""
-    for key, memory in reversed(list(_unused.items())):  # the last used may still be in cache
-        if size <= memory.nbytes <= size + size // 4:
-            found = _unused.pop(key, None)
-            if found is not None:
-                return found
-    return np.empty(size, np.uint8)
+def _rounded(size: int) -> int:
+    """Return a size up to an eighth larger, so that arrays of like sizes share memory."""
+    step = 1 << size.bit_length() - 4
+    return -(-size // step) * step
+
+
+def _take(size: int) -> _Piece:
+    """Return a piece of a rounded size; the last used may still be in cache."""
+    pieces = _unused.get(size)
+    if pieces:
+        with suppress(IndexError):  # another thread took the last one
+            return pieces.pop()
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = memory.ctypes.data
+    return _Piece(memory, -(-start // _ALIGNMENT) * _ALIGNMENT)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.doors import Doors, reference
 from tests.support.fast_arrays import EPSILON, Array, lay_out, layouts, numbers, seeds
 
+matrices = pytest.importorskip("gpunet.primitives.fast.matrices")
 fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
 CHECKED = ("dense_backward_weight", "dense_each", "dense_each_backward_input", "matmul")
@@ -81,7 +82,10 @@ def test_numbers_that_are_not_finite() -> None:
     assert np.isin(y[np.arange(7) != 2, 5], (0, np.inf)).all()
 
 
-@given(sizes=st.tuples(rows, columns, columns), layout=layouts, seed=seeds)
+@given(
+    sizes=st.tuples(st.sampled_from([1, 7, 250, 500, 1100]), columns, columns), layout=layouts,
+    seed=seeds,
+)  # fmt: skip
 def test_gradients_of_dense_layers(sizes: tuple[int, int, int], layout: str, seed: int) -> None:
     count, inputs, units = sizes
     x, output_grad = numbers(seed, (count, inputs)), numbers(seed + 1, (count, units))
@@ -92,12 +96,28 @@ def test_gradients_of_dense_layers(sizes: tuple[int, int, int], layout: str, see
     assert fast.dense_backward_weight(*laid)[1] is None
 
 
-@given(sizes=st.tuples(rows, columns), count=st.integers(1, 4), seed=seeds)
-def test_several_dense_layers(sizes: tuple[int, int], count: int, seed: int) -> None:
+def test_gradients_are_the_same_bits_on_any_number_of_threads() -> None:
+    x, output_grad = numbers(0, (1500, 70)), numbers(1, (1500, 40))
+    expected = matrices.weight_gradients(output_grad, x, True)
+    for threads in (1, 3, 64):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matrices, "thread_count", lambda threads=threads: threads)
+            patch.setattr(matrices, "scratch", lambda size: np.empty(64 * size, np.float32))
+            found = matrices.weight_gradients(output_grad, x, True)
+        for array, same in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(array, same)
+
+
+@given(
+    sizes=st.tuples(rows, columns), count=st.integers(1, 4), wider=st.sampled_from([0, 9]),
+    seed=seeds,
+)  # fmt: skip
+def test_several_dense_layers(sizes: tuple[int, int], count: int, wider: int, seed: int) -> None:
     samples, inputs = sizes
     x = numbers(seed, (samples, inputs))
-    kernels = [numbers(seed + i, (inputs, 5 + 9 * i)) for i in range(count)]
-    biases = [None if i % 2 else numbers(seed + i, (5 + 9 * i,)) for i in range(count)]
+    units = [21 + wider * i for i in range(count)]
+    kernels = [numbers(seed + i, (inputs, units[i])) for i in range(count)]
+    biases = [None if i % 2 else numbers(seed + i, (units[i],)) for i in range(count)]
     outputs = fast.dense_each(x, kernels, biases)
     for y, kernel, bias in zip(outputs, kernels, biases, strict=True):
         close(y, x, kernel, 0 if bias is None else bias)
