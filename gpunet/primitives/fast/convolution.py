@@ -158,22 +158,19 @@ def conv2d_backward_input(
     input_grad = empty(g.input_shape, kernel.dtype)
     if turned is None:
         assert phases is not None
-        strided.fill(input_grad, phases, g.strides, lambda p, g: _phase(p, g, grad, kernel))
+        strided.fill(input_grad, phases, g, lambda p, g, y: _write_phase(p, g, grad, kernel, y))
         return input_grad
     weights = kernel[::-1, ::-1].swapaxes(2, 3)
     multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)
     return input_grad
 
 
-def _phase(
-    phase: strided.Phase, g: Conv2DGeometry, output_grad: Array, kernel: Array
-) -> Array:  # fmt: skip
-    """Return the gradient of the input pixels of one phase."""
-    y = empty(g.output_shape, kernel.dtype)
+def _write_phase(
+    phase: strided.Phase, g: Conv2DGeometry, output_grad: Array, kernel: Array, y: Array
+) -> None:
+    """Write the gradient of the input pixels of one phase to `y`."""
     weights = kernel[phase.taps][::-1, ::-1].swapaxes(2, 3)
-    p = plan(g, (1, 1), False)
-    multiply(p, output_grad[:, *phase.read], weights, None, y, NO_BYTES)
-    return y
+    multiply(plan(g, (1, 1), False), output_grad[:, *phase.read], weights, None, y, NO_BYTES)
 
 
 def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:

@@ -8,7 +8,8 @@ in float64, in an order that the shape alone decides.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,11 @@ from gpunet.primitives.fast.normalization_kernels import (
     columns_forward,
     rows_backward,
     rows_forward,
+)
+from gpunet.primitives.fast.normalization_statistics import (
+    Columns,
+    backward_rows,
+    forward_rows,
 )
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.threads import run
@@ -115,84 +121,46 @@ def normalize_inference(
         return reference.normalize_inference(x, mean, variance, gamma, beta, epsilon)
     channels = x.shape[-1]
     g = Groups(1, x.size // channels, channels, 1, epsilon)
-    scale = _per_channel(_inverse_root(variance[None], epsilon), gamma, g)
-    means = np.zeros_like(variance) if mean is None else mean
-    return _apply(flat(x), _table(g), g, means[None], scale, beta).reshape(x.shape)
+    table, y = _table(g), empty((x.size,), np.float32)
+    scale = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
+    if gamma is not None:
+        scale = scale * gamma
+    rows = [mean, scale.astype(np.float32), beta]
+    wide = [_widened(None if row is None else row[None], table, g) for row in rows]
+    _over_chunks(columns_forward, table, flat(x), *wide, NO_FLOATS, False, y)
+    return y.reshape(x.shape)
 
 
 # Columns
 
 
-class _Table(NamedTuple):
-    """An input as a table for each sample: rows of `line` numbers, divided into chunks of rows.
+def _table(g: Groups) -> Columns:
+    """Return how each sample is divided: rows of some positions' channels, in chunks.
 
     A row holds the channels of `fold` positions, so that few channels fill vectors too.
     """
-
-    batch: int
-    rows: int
-    fold: int
-    channels: int
-    chunk: int  # rows
-    chunks: int  # of a sample
-
-    @property
-    def line(self) -> int:
-        return self.fold * self.channels
-
-    @property
-    def tasks(self) -> int:
-        return self.batch * self.chunks
-
-    def counts(self) -> Array:
-        """Return how many rows each chunk of a sample has."""
-        last = self.rows - (self.chunks - 1) * self.chunk
-        return np.array([self.chunk] * (self.chunks - 1) + [last], np.float64)
-
-    def of_parts(self, parts: Array) -> Array:
-        """Return the sums of all chunks as (batch, chunks, 2, fold, channels) of float64."""
-        return parts.reshape(self.batch, self.chunks, 2, self.fold, self.channels).astype(float)
-
-    def widened(self, values: Array) -> Array:
-        """Return what the channels of a sample have, (batch, channels), as flat rows of a table."""
-        wide = np.broadcast_to(values[:, None], (self.batch, self.fold, self.channels))
-        return wide.astype(np.float32).reshape(-1)
-
-
-def _table(g: Groups) -> _Table:
     fold = 1
     while fold * g.channels < _WIDE and g.positions % (2 * fold) == 0:
         fold *= 2
     rows = g.positions // fold
     chunk = min(rows, max(_LEAST_ROWS, -(-LEAST_TASK // (fold * g.channels))))
-    return _Table(g.batch, rows, fold, g.channels, chunk, -(-rows // chunk))
+    return Columns(g.batch, rows, fold, g.groups, g.members, chunk, -(-rows // chunk))
 
 
-def _parts(table: _Table) -> Array:
+def _line(table: Columns) -> int:
+    """Return the numbers in a row."""
+    return table.fold * table.groups * table.members
+
+
+def _over_chunks(kernel: Callable[..., None], table: Columns, *arguments: Any) -> None:
+    """Run a kernel of columns, a task for each chunk of each sample."""
+    sizes = table.rows, _line(table), table.chunk, table.chunks
+    run(kernel, table.batch * table.chunks, *sizes, *arguments)
+
+
+def _parts(table: Columns) -> Array:
     """Return memory for two sums of each column of each chunk."""
-    return workspace("normalization", table.tasks * 2 * table.line)
-
-
-def _moments(x: Array, g: Groups, table: _Table, centered: bool) -> tuple[Array, Array]:
-    """Return the means and the variances of all groups, (batch, groups), in float64.
-
-    The squares of deviations from the means of chunks are brought together as by Chan, Golub and
-    LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-    """
-    parts = _parts(table)
-    run(
-        column_moments, table.tasks, table.rows, table.line, table.chunk, table.chunks,
-        centered, x, parts,
-    )  # fmt: skip
-    found = table.of_parts(parts).reshape(
-        table.batch, table.chunks, 2, table.fold, g.groups, g.members
-    )
-    means, squares = found[:, :, 0], found[:, :, 1]  # (batch, chunks, fold, groups, members)
-    counts = table.counts()[:, None, None, None]
-    mean = (means * counts).sum((1, 2, 4)) / g.size
-    if centered:
-        squares = squares + counts * np.square(means - mean[:, None, None, :, None])
-    return mean, squares.sum((1, 2, 4)) / g.size
+    return workspace("normalization", table.batch * table.chunks * 2 * _line(table))
 
 
 def _columns_forward(
@@ -200,13 +168,18 @@ def _columns_forward(
     relu: bool,
 ) -> tuple[Array, Array | None, Array]:  # fmt: skip
     """Return the normalized input after adding another and relu, the means and the variances."""
-    table = _table(g)
-    mean, variance = _moments(flat(x), g, table, centered)
-    scale = _inverse_root(variance, g.epsilon)
-    scales = _per_channel(scale, gamma, g)
-    y = _apply(flat(x), table, g, mean, scales, beta, added, relu)
-    means = mean.astype(np.float32) if centered else None
-    return y.reshape(x.shape), means, variance.astype(np.float32)
+    table, numbers = _table(g), flat(x)
+    parts = _parts(table)
+    _over_chunks(column_moments, table, centered, numbers, parts)
+    mean, variance = np.empty((2, g.batch, g.groups), np.float32)
+    wide = workspace("wide", 3 * g.batch * _line(table)).reshape(3, -1)
+    forward_rows(
+        table, g.epsilon, centered, parts, _given(gamma), _given(beta), mean.reshape(-1),
+        variance.reshape(-1), wide.reshape(-1),
+    )  # fmt: skip
+    y = empty((x.size,), np.float32)
+    _over_chunks(columns_forward, table, numbers, *wide, added, relu, y)
+    return y.reshape(x.shape), mean if centered else None, variance
 
 
 def _columns_backward(
@@ -218,63 +191,38 @@ def _columns_backward(
     Where `output` is given, relu was applied, and gradients count where it is positive.
     """
     table, x_shape = _table(g), x.shape
-    x, output_grad = flat(x), flat(output_grad)
-    means = np.zeros_like(variance) if mean is None else mean
-    wide_mean = table.widened(_per_channel(means, None, g))
-    parts = _parts(table)
-    run(
-        column_grads, table.tasks, table.rows, table.line, table.chunk, table.chunks, output_grad,
-        output, x, wide_mean, parts,
+    x, output_grad, parts = flat(x), flat(output_grad), _parts(table)
+    means = _widened(mean, table, g)
+    _over_chunks(column_grads, table, output_grad, output, x, means, parts)
+    gamma_grad, beta_grad = np.empty((2, g.channels), np.float32)
+    wide = workspace("wide", 3 * g.batch * _line(table)).reshape(3, -1)
+    backward_rows(
+        table, g.epsilon, mean is not None, parts, flat(variance), _given(gamma), gamma_grad,
+        beta_grad, wide.reshape(-1),
     )  # fmt: skip
-    # (batch, what is summed, groups, members)
-    sums = table.of_parts(parts).sum((1, 3)).reshape(g.batch, 2, g.groups, g.members)
-    scale = _inverse_root(variance, g.epsilon)
-    grads, products = sums[:, 0], sums[:, 1] * scale[:, :, None]
-    weights = _weights(gamma, 1, g).reshape(g.groups, g.members)
-    grad_mean = (grads * weights).sum(2) / g.size if mean is not None else np.zeros_like(scale)
-    product_mean = (products * weights).sum(2) / g.size
     input_grad = empty((x.size,), np.float32)
-    run(
-        columns_backward, table.tasks, table.rows, table.line, table.chunk, table.chunks,
-        output_grad, output, x, wide_mean, table.widened(_per_channel(scale, gamma, g)),
-        table.widened(_per_channel(-scale * scale * product_mean, None, g)),
-        table.widened(_per_channel(-scale * grad_mean, None, g)), input_grad, added_grad,
-    )  # fmt: skip
-    return (
-        input_grad.reshape(x_shape),
-        products.sum(0).reshape(-1).astype(np.float32),
-        grads.sum(0).reshape(-1).astype(np.float32),
+    _over_chunks(
+        columns_backward, table, output_grad, output, x, means, *wide, input_grad, added_grad
     )
+    return input_grad.reshape(x_shape), gamma_grad, beta_grad
 
 
-def _apply(
-    x: Array, table: _Table, g: Groups, mean: Array, scale: Array, beta: Array | None,
-    added: Array = NO_FLOATS, relu: bool = False,
-) -> Array:  # fmt: skip
-    """Return ``(x - mean) * scale + beta``; means are of groups, scales of channels."""
-    y = empty((x.size,), np.float32)
-    shift = np.broadcast_to(_weights(beta, 0, g), (g.batch, g.channels))
-    run(
-        columns_forward, table.tasks, table.rows, table.line, table.chunk, table.chunks, x,
-        table.widened(_per_channel(mean, None, g)), table.widened(scale), table.widened(shift),
-        added, relu, y,
-    )  # fmt: skip
-    return y
+def _given(weights: Array | None) -> Array:
+    """Return gamma or beta as a flat array, an empty one if it is not there."""
+    return NO_FLOATS if weights is None else flat(weights)
 
 
-def _inverse_root(variance: Array, epsilon: float) -> Array:
-    return 1 / np.sqrt(variance.astype(np.float64) + epsilon)
+def _widened(statistic: Array | None, table: Columns, g: Groups) -> Array:
+    """Return what groups have, (batch, groups), as flat rows of a table; 0 by default."""
+    if statistic is None:
+        return np.zeros(g.batch * _line(table), np.float32)
+    shape = (g.batch, table.fold, g.groups, g.members)
+    return flat(np.broadcast_to(statistic[:, None, :, None], shape))
 
 
 def _weights(weights: Array | None, default: float, g: Groups) -> Array:
     """Return gamma or beta as a flat array, by default of one number."""
     return np.full(g.channels, default, np.float32) if weights is None else flat(weights)
-
-
-def _per_channel(statistic: Array, gamma: Array | None, g: Groups) -> Array:
-    """Return what groups have, (batch, groups), for their channels, and times gamma."""
-    channels = np.repeat(statistic, g.members, axis=1)
-    return channels if gamma is None else channels * gamma
 
 
 # Rows

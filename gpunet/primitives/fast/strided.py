@@ -7,14 +7,16 @@ zeros are multiplied, as they would be with the gradient spread out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
-from gpunet.primitives.fast.memory import NO_FLOATS
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, IntsIn, kernel
+from gpunet.primitives.fast.memory import workspace
 from gpunet.primitives.fast.simd import get, put, take_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -92,37 +94,59 @@ def _along(g: Conv2DGeometry, axis: int) -> list[_Axis]:
 
 
 def fill(
-    input_grad: Array, phases: list[Phase], strides: tuple[int, int],
-    gradient: Callable[[Phase, Conv2DGeometry], Array],
+    input_grad: Array, phases: list[Phase], g: Conv2DGeometry,
+    write: Callable[[Phase, Conv2DGeometry, Array], None],
 ) -> None:  # fmt: skip
-    """Write the gradients of all phases to the pixels that they belong to."""
+    """Write the gradients of all phases, by `write`, and put them where they belong."""
     images, height, width, channels = input_grad.shape
-    for phase in phases:
-        g = phase.geometry
-        part = NO_FLOATS if g is None else gradient(phase, g).reshape(-1)
-        run(
-            _spread, images * phase.size[0], phase.size[0], phase.size[1], channels, *phase.first,
-            *strides, height, width, part, input_grad.reshape(-1),
-        )  # fmt: skip
+    table, size = _places(g)
+    parts = workspace("phases", size)
+    for phase, (start, rows, columns) in zip(phases, table.tolist(), strict=True):
+        if phase.geometry is not None:
+            shape = images, rows, columns, channels
+            write(phase, phase.geometry, parts[start : start + math.prod(shape)].reshape(shape))
+    run(
+        _interleave, images * height, height, width, channels, *g.strides, table.reshape(-1), parts,
+        input_grad.reshape(-1),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _places(g: Conv2DGeometry) -> tuple[NDArray[np.int64], int]:
+    """Return where each phase is, -1 where all is 0, with its rows and columns; and all floats."""
+    places, size = [], 0
+    for phase in phases(g) or ():
+        places.append((-1 if phase.geometry is None else size, *phase.size))
+        if phase.geometry is not None:
+            size += math.prod(phase.geometry.output_shape)
+    return np.array(places, np.int64), size
 
 
 @kernel
-def _spread(
+def _interleave(
     counters: Ints, tasks: int, worker: int,
-    rows: int, columns: int, channels: int, first_row: int, first_column: int, down: int,
-    across: int, height: int, width: int, part: FloatsIn, whole: Floats,
+    height: int, width: int, channels: int, down: int, across: int, places: IntsIn,
+    parts: FloatsIn, whole: Floats,
 ) -> None:  # fmt: skip
-    """Write pixels to every so many rows and columns of images, or zeros; a task is a row."""
+    """Write the pixels of all phases where they belong; a task is a row of an image."""
     task = take_task(counters)
     while task < tasks:
-        image, row = task // rows, task % rows
-        line = (image * height + first_row + row * down) * width + first_column
-        for column in range(columns):
-            at, to = (task * columns + column) * channels, (line + column * across) * channels
-            if part.size:
-                for j in range(channels):
-                    put(whole, to + j, get(part, at + j))
-            else:
-                for j in range(channels):
-                    put(whole, to + j, np.float32(0))
+        image, row = task // height, task % height
+        for first in range(min(across, width)):
+            place = 3 * (row % down * min(across, width) + first)
+            start, rows, columns = (
+                get(places, place),
+                get(places, place + 1),
+                get(places, place + 2),
+            )
+            at = start + (image * rows + row // down) * columns * channels
+            for column in range(first, width, across):
+                to = (task * width + column) * channels
+                if start >= 0:
+                    for j in range(channels):
+                        put(whole, to + j, get(parts, at + j))
+                else:
+                    for j in range(channels):
+                        put(whole, to + j, np.float32(0))
+                at += channels
         task = take_task(counters)
