@@ -231,14 +231,16 @@ def _forward(
                     c, new_c = c_states[before : before + units], c_states[after : after + units]
                     _lstm_step(units, z, p, c, gates[4 * before : 4 * (before + units)], new, new_c)
                     if mask.size and not mask[sample]:
-                        new_c[:] = c
+                        for j in range(units):
+                            new_c[j] = c[j]
                 elif cell == _GRU:
                     _gru_step(units, z, p, h, gates[4 * before : 4 * (before + units)], new)
                 else:
                     for j in range(units):
                         new[j] = tanh(z[j] + p[j])
                 if mask.size and not mask[sample]:
-                    new[:] = h
+                    for j in range(units):
+                        new[j] = h[j]
         task = take_task(counters)
 
 
