@@ -25,6 +25,7 @@ from gpunet.primitives.fast.compile import (
 )
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.memory import NO_FLOATS, flat, scratch
+from gpunet.primitives.fast.plans import whole_lines
 from gpunet.primitives.fast.simd import (
     add,
     get,
@@ -58,14 +59,16 @@ def warp_images(x: Array, matrices: Array, colors: Array | None, warp: Warp) -> 
     if y.size == 0:
         return y
     low, high = warp.value_range or (-np.inf, np.inf)
+    line = warp.size[1] * x.shape[3]
+    memory = whole_lines(4 * warp.size[1] + (0 if colors is None else 2 * line))
     sizes = Sizes(
         len(x), *x.shape[1:], *warp.size, matrices.shape[1], int(warp.bilinear),
-        FILL_MODES.index(warp.fill_mode),
+        FILL_MODES.index(warp.fill_mode), memory,
     )  # type: ignore[call-arg]  # fmt: skip
     run(
         run_warp, _tasks(y.size, len(x) * warp.size[0]), sizes, np.float32(warp.fill_value),
         np.float32(low), np.float32(high), flat(x), _floats(matrices),
-        NO_FLOATS if colors is None else _floats(colors), y.reshape(-1), scratch(4 * warp.size[1]),
+        NO_FLOATS if colors is None else _floats(colors), y.reshape(-1), scratch(memory),
     )  # fmt: skip
     return y
 
@@ -124,6 +127,7 @@ class Sizes(NamedTuple):
     entries: int  # of a matrix: 6 or 8
     bilinear: int
     fill_mode: int
+    scratch: int  # floats of a thread: places of a row, and colors for each of its numbers
 
 
 def _warp(
@@ -132,8 +136,12 @@ def _warp(
     x: Array, matrices: FloatsIn, colors: FloatsIn, y: Floats, memory: Floats,
 ) -> None:  # fmt: skip
     """Write the warped images; a task is some of their rows."""
-    own = memory[worker * 4 * sizes.columns : (worker + 1) * 4 * sizes.columns]
     total, line = sizes.images * sizes.rows, sizes.columns * sizes.channels
+    start, end = worker * sizes.scratch, worker * sizes.scratch + 4 * sizes.columns
+    own, factors, offsets = (
+        memory[start:end], memory[end : end + line], memory[end + line : end + 2 * line],
+    )  # fmt: skip
+    colored = -1  # the image whose colors are spread
     task = take_task(counters)
     while task < tasks:
         for item in range(task * total // tasks, (task + 1) * total // tasks):
@@ -146,7 +154,11 @@ def _warp(
             else:
                 _sample_row(sizes, fill, picture, matrix, row, out, own)
             if colors.size:
-                _color_row(sizes.channels, colors, image, out)
+                if image != colored:
+                    _spread_colors(sizes.channels, colors, image, factors, offsets)
+                    colored = image
+                for k in range(line):
+                    out[k] = out[k] * factors[k] + offsets[k]
             if low > -np.inf or high < np.inf:
                 for k in range(line):
                     out[k] = _clipped(out[k], low, high)
@@ -159,13 +171,16 @@ def _clipped(value: np.float32, low: np.float32, high: np.float32) -> np.float32
     return high if value > high else value
 
 
-@helper
-def _color_row(channels: int, colors: Array, image: int, out: Array) -> None:
+@part
+def _spread_colors(
+    channels: int, colors: Array, image: int, factors: Array, offsets: Array
+) -> None:  # fmt: skip
+    """Write an image's colors for each number of a row: vectors then need no look at channels."""
     for c in range(channels):
         at = (image * channels + c) * 2
-        factor, offset = colors[at], colors[at + 1]
-        for k in range(c, out.size, channels):
-            put(out, k, get(out, k) * factor + offset)
+        for k in range(c, factors.size, channels):
+            put(factors, k, get(colors, at))
+            put(offsets, k, get(colors, at + 1))
 
 
 @helper
