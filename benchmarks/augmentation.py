@@ -126,7 +126,7 @@ def main(
     found, host = find(keras_pythons(options.keras_python)), gpu_machine.host()
     images, size, rounds = (2, 8, 1) if options.quick else (64, 224, options.rounds)
     for name in options.only or LAYERS:
-        case = Case("augmentation", name, images, size=size, channels=3, loading_batch=1)
+        case = Case("augmentation", name, images, 2, size, 3, loading_batch=1)
         settings.log(str(case))
         record = measure_case(case, found, rounds, settings) | {
             "date": datetime.date.today().isoformat(),
