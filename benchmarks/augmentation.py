@@ -1,96 +1,159 @@
-"""Compare the augmentation of gpunet with that of Keras on PyTorch, on this machine's CPU.
+"""Compare the augmentation of gpunet with Keras' on this machine's CPU; write augmentation.*.
 
 python -m benchmarks.augmentation
-python -m benchmarks.augmentation --rounds 5 --only pipeline --only RandomFlip
-
-Both take turns in one process, A B A B, on the same batch of images; times are medians, the ratio
-that of the medians. A batch of 64 images of 224 x 224 x 3 is the aim: 5 times as fast.
+python -m benchmarks.augmentation --only pipeline --keras-python ~/keras-tf/bin/python
+python -m benchmarks.augmentation --quick --output /tmp/dry-run
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import os
-import statistics
-import time
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks import gpu_machine
+from benchmarks.augmentation_layers import LAYERS
+from benchmarks.cases import Case
+from benchmarks.contenders import (
+    CONTENDERS,
+    KERAS_TENSORFLOW,
+    NUMBA,
+    Contender,
+    keras_pythons,
+    locate,
+)
+from benchmarks.cpu_measure import Settings, measure_case
 
-__all__ = ["LAYERS", "main", "measure"]
+__all__ = ["contenders", "main"]
 
-# Names of layers and their arguments; a pipeline is several.
-LAYERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "pipeline": [
-        ("RandomFlip", {}),
-        ("RandomRotation", {"factor": 0.1}),
-        ("RandomZoom", {"height_factor": 0.2}),
-        ("RandomContrast", {"factor": 0.2}),
-    ],
-    "RandomFlip": [("RandomFlip", {})],
-    "RandomRotation": [("RandomRotation", {"factor": 0.1})],
-    "RandomZoom": [("RandomZoom", {"height_factor": 0.2})],
-    "RandomTranslation": [("RandomTranslation", {"height_factor": 0.1, "width_factor": 0.1})],
-    "RandomCrop": [("RandomCrop", {"height": 200, "width": 200})],
-    "RandomContrast": [("RandomContrast", {"factor": 0.2})],
-    "RandomBrightness": [("RandomBrightness", {"factor": 0.2})],
-    "RandomColorJitter": [
-        (
-            "RandomColorJitter",
-            {"brightness_factor": 0.2, "contrast_factor": 0.2, "saturation_factor": (0.4, 0.6)},
-        )
-    ],
-    "RandomHue": [("RandomHue", {"factor": 0.2})],
-    "RandomErasing": [("RandomErasing", {})],
-    "RandomGrayscale": [("RandomGrayscale", {})],
-    "MixUp": [("MixUp", {})],
-    "CutMix": [("CutMix", {})],
-}
+RESULTS = Path(__file__).parent / "results"
+Record = dict[str, Any]
+
+KERAS_TORCH = "Keras + PyTorch"
+_MODULE = "benchmarks.augmentation_layers"
+_LIMIT = 8.0  # seconds of timed calls of a library
+_TARGET = 5.0  # times as fast as Keras: the pipeline
+
+_ABOUT = f"""
+Layers in training on a batch of float32 images, and a pipeline of four. Libraries take turns
+within one run (A B A B), each in its own process, with the same number of threads and the same
+images, in all rounds or until a library's calls took {_LIMIT:g} s. Times are medians (quartiles) in
+milliseconds; a ratio is Keras' median divided by gpunet's. With TensorFlow, the faster of the eager
+call and `tf.function` counts. Target: the pipeline at least {_TARGET:g} times as fast as Keras'.
+"""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table of times and ratios."""
+def contenders(pythons: Sequence[str]) -> dict[str, Contender | str]:
+    """Return the libraries by name; in place of one that cannot run here, the reason."""
+    ours, tensorflow = CONTENDERS[NUMBA], CONTENDERS[KERAS_TENSORFLOW]
+    keras = {"library": "keras"}
+    on_torch = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
+    wanted = {
+        NUMBA: Contender(
+            _MODULE, ours.needs, {"library": "gpunet"}, ours.environment, ours.compiles
+        ),
+        KERAS_TORCH: Contender(_MODULE, ("numpy", "keras", "torch"), keras, on_torch),
+        KERAS_TENSORFLOW: Contender(
+            _MODULE, tensorflow.needs, keras, tensorflow.environment, elsewhere=True
+        ),
+    }
+    found = {name: locate(contender, pythons) for name, contender in wanted.items()}
+    return {name: contender or why for name, (contender, why) in found.items()}
+
+
+def table(records: Sequence[Record]) -> list[str]:
+    """Return the results as lines of Markdown."""
+    names = list(records[0]["results"])
+    lines = []
+    for name in names:
+        reasons = {r["results"][name]["why"] for r in records if "why" in r["results"][name]}
+        lines += [f"{name}: {' '.join(reason.split())}" + "\n" for reason in sorted(reasons)]
+    heads = [f"{name} | ratio" if name != NUMBA else name for name in names]
+    lines += [f"| | images | {' | '.join(heads)} |", "| --- " * (2 * len(names) + 1) + "|"]
+    for record in records:
+        case, results = Case(**record["case"]), record["results"]
+        ours = results[NUMBA].get("median")
+        cells = [case.label, f"{case.batch} of {case.size}x{case.size}x{case.channels}"]
+        for name in names:
+            median = results[name].get("median")
+            low, high = (f"{1e3 * t:.1f}" for t in results[name].get("quartiles", (0, 0)))
+            cells.append(f"{1e3 * median:.1f} ({low} to {high})" if median else "")
+            if name != NUMBA:
+                cells.append(f"{median / ours:.1f}" if median and ours else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    last = records[-1]
+    commit = last["commit"]["hash"][:9] if last["commit"] else "no commit"
+    lines += ["", f"{last['threads']} threads; {last['date']}; commit {commit}; {last['host']}."]
+    return lines
+
+
+def save(records: Sequence[Record], folder: Path) -> Path:
+    """Write the results beside those of other layers; return the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "augmentation.json"
+    old = json.loads(file.read_text()) if file.exists() else {}
+    both = old | {record["case"]["label"]: record for record in records}
+    file.write_text(json.dumps(both, indent=1) + "\n")
+    report = folder / "augmentation.md"
+    lines = ["# Augmentation of images on a CPU", _ABOUT, *table(list(both.values())), ""]
+    report.write_text("\n".join(lines))
+    return report
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    find: Callable[[Sequence[str]], dict[str, Contender | str]] = contenders,
+) -> int:
+    """Measure the selected layers; return the exit code.
+
+    Arguments:
+        arguments: of the command line.
+        find: returns the libraries for interpreters that may have Keras; replaced by tests.
+    """
+    options = parse(arguments)
+    settings = Settings(
+        options.threads,
+        options.quick,
+        options.rounds,
+        lambda line: print(line, file=sys.stderr, flush=True),
+        _LIMIT,
+    )
+    found, host = find(keras_pythons(options.keras_python)), gpu_machine.host()
+    images, size, rounds = (2, 8, 1) if options.quick else (64, 224, options.rounds)
+    for name in options.only or LAYERS:
+        case = Case("augmentation", name, images, 2, size, 3, loading_batch=1)
+        settings.log(str(case))
+        record = measure_case(case, found, rounds, settings) | {
+            "date": datetime.date.today().isoformat(),
+            "commit": gpu_machine.commit(),
+            "threads": settings.threads,
+            "host": host.get("processor", "unknown processor"),
+        }
+        report = save([record], options.output or RESULTS)
+    print(report.read_text())
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", choices=list(LAYERS), help="repeatable")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each library")
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--keras-python", action="append", default=[], metavar="PATH")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each library")
+    parser.add_argument("--quick", action="store_true", help="dry run; needs a separate --output")
+    parser.add_argument("--output", type=Path, help=f"output folder; default {RESULTS}")
     options = parser.parse_args(arguments)
-    shape = (options.images, options.size, options.size, 3)
-    x = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
-    print(f"{shape}, float32, milliseconds: medians of {options.rounds} turns each")
-    print(f"{'':18}{'gpunet':>10}{'Keras':>10}{'ratio':>8}")
-    for name in options.only or LAYERS:
-        ours, theirs = measure(name, x, options.rounds)
-        print(f"{name:18}{ours * 1e3:10.1f}{theirs * 1e3:10.1f}{theirs / ours:8.1f}", flush=True)
-
-
-def measure(name: str, x: np.ndarray, rounds: int) -> tuple[float, float]:
-    """Return the seconds that gpunet and Keras take to augment images, turn by turn."""
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    keras_layers = __import__("keras").layers
-    gpunet_layers = __import__("gpunet").layers
-    calls = [_augmentation(module, name, x) for module in (gpunet_layers, keras_layers)]
-    for call in calls:  # compiles, and fills caches
-        call()
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
-def _augmentation(module: Any, name: str, x: np.ndarray) -> Callable[[], Any]:
-    """Return a function that augments images by the layers of a library."""
-    layers = [getattr(module, layer)(**options) for layer, options in LAYERS[name]]
-    pipeline = module.Pipeline(layers)
-    return lambda: pipeline(x, training=True)
+    if options.quick and options.output is None:
+        parser.error("--quick is a dry run, its numbers mean nothing: name a folder with --output")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,6 +24,8 @@ class Case:
         samples: number of training images.
         tests: number of test images for the accuracy.
         epochs: passes over the training images.
+        loading_batch: images in calls before memory is measured, which load the library's code;
+            0 for no such calls.
     """
 
     part: str
@@ -38,6 +40,7 @@ class Case:
     samples: int = 0
     tests: int = 0
     epochs: int = 1
+    loading_batch: int = 0
 
     def __str__(self) -> str:
         return f"{self.part}: {self.label}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import tempfile
 import time
@@ -52,12 +53,14 @@ class Settings(NamedTuple):
         quick: whether this is a dry run, whose numbers mean nothing.
         rounds: turns of each contender, in parts without a number of their own.
         log: called with a line of progress.
+        limit: seconds of timed calls after which a contender of a case takes no more turns.
     """
 
     threads: int
     quick: bool = False
     rounds: int = 12
     log: Callable[[str], None] = lambda line: None
+    limit: float = math.inf
 
     def rounds_of(self, part: Part) -> int:
         return 1 if self.quick else part.rounds or self.rounds
@@ -94,6 +97,7 @@ class _Interleaved:
         self.case, self.settings, self.stack = case, settings, stack
         self.workers: dict[str, Worker] = {}
         self.times: dict[str, list[float]] = {}
+        self.spent: dict[str, float] = {}  # seconds
         self.found: dict[str, Record] = {}
 
     def start(self, name: str, contender: Contender, case: Case) -> None:
@@ -111,14 +115,17 @@ class _Interleaved:
 
     def take(self, name: str, calls: int) -> None:
         """Time a contender's calls; the first of several only warms the caches."""
+        if self.spent.get(name, 0) > self.settings.limit:
+            return
 
         def take() -> None:
             time.sleep(_PAUSE)
-            settling = int(calls > 1)
-            done = self.workers[name].run(calls + settling)
-            self.times.setdefault(name, []).extend(done["times"][settling:])
+            done = self.workers[name].run(calls + int(calls > 1))
+            times, repeats = done["times"], done["repeats"]
+            self.spent[name] = self.spent.get(name, 0) + sum(times) * repeats
+            self.times.setdefault(name, []).extend(times[1:] or times)
             self.found[name] |= {
-                key: done[key] for key in ("result", "peak", "process_peak", "versions")
+                key: done[key] for key in ("repeats", "result", "peak", "process_peak", "versions")
             }
 
         self._try(name, take)

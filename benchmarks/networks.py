@@ -4,9 +4,8 @@ python -m benchmarks.networks
 python -m benchmarks.networks --only ResNet-8 --keras-python ~/keras-tf/bin/python
 python -m benchmarks.networks --quick --output /tmp/dry-run
 
-Each library runs in its own process with the same number of threads, and they take turns. The
-ratio is that to the best of PyTorch's default, channels_last and `torch.compile`. Peak memory is
-that of the whole process beyond what it had before it built the network.
+The ratio is that to the best of PyTorch's default, channels_last and `torch.compile`; the report
+says how times and memory are measured.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +45,24 @@ TORCH = {
 }
 ONNX = "ONNX Runtime"
 
+_LIMIT = 8.0  # seconds of timed calls: enough for all rounds, unless a call is many steps
+
+_ABOUT = f"""
+Libraries take turns within one run (A B A B), each in its own process, with the same number of
+threads and the same data. Times are medians (quartiles) of a training step, the loss read after
+each, or of a prediction. A library is measured until its calls took {_LIMIT:g} s, or in all rounds.
+
+- *To gpunet*: the row's time divided by gpunet's; above 1, gpunet is faster.
+- *Timed*: how many steps or predictions were timed. Keras with TensorFlow runs 32 steps in one
+  execution (`steps_per_execution`), whose time is divided by 32.
+- *Peak MiB*: the highest resident memory of the process during the calls, beyond that before the
+  first of them, when network and data exist: activations, gradients, the optimizer's state and
+  working memory. Earlier, the process ran the same network on a batch of 1, so that the library's
+  code is loaded, gpunet's compiled kernels like those of the others; it freed that network, and
+  returned unused memory to the system (`malloc_trim`). Memory that a library keeps from then for
+  reuse is not counted. Source: `VmHWM` of Linux, reset by `/proc/self/clear_refs`; empty elsewhere.
+"""
+
 
 class Target(NamedTuple):
     """A ratio that gpunet sets out for.
@@ -61,10 +79,10 @@ class Target(NamedTuple):
 
 
 TARGETS = (
-    Target(Case("training", "ResNet-8", 32, calls=4), 1.5),
-    Target(Case("training", "LSTM", 32, calls=4), 1.5),
-    Target(Case("training", "transformer", 16, calls=2), 1.2),
-    Target(Case("prediction", "DS-CNN", 1, calls=40), 1.0, (ONNX,)),
+    Target(Case("training", "ResNet-8", 32, calls=4, loading_batch=1), 1.5),
+    Target(Case("training", "LSTM", 32, calls=4, loading_batch=1), 1.5),
+    Target(Case("training", "transformer", 16, calls=2, loading_batch=1), 1.2),
+    Target(Case("prediction", "DS-CNN", 1, calls=40, loading_batch=1), 1.0, (ONNX,)),
 )
 
 
@@ -90,7 +108,7 @@ def measure(targets: Sequence[Target], found: dict[str, Contender | str], settin
 ):  # fmt: skip
     for target in targets:
         settings.log(str(target.case))
-        case = target.case.quick() if settings.quick else target.case
+        case = replace(target.case.quick(), batch=1) if settings.quick else target.case
         part = {
             name: contender
             for name, contender in found.items()
@@ -119,17 +137,20 @@ def table(records: Sequence[Record]) -> list[str]:
             f"**{case.label}, {case.part}, batch {case.batch}**: {reached} of {record['target']:g} "
             f"times, against the best of {', '.join(record['peers'])} ({record['date']}, "
             f"{commit}, {record['threads']} threads)",
-            "", "| | ms (quartiles) | to gpunet | peak MiB |", "| --- | --- | --- | --- |",
+            "", "| | ms (quartiles) | to gpunet | timed | peak MiB |",
+            "| --- | --- | --- | --- | --- |",
         ]  # fmt: skip
         for name, found in results.items():
             if "median" not in found:
-                lines.append(f"| {name} | {' '.join(found['why'].split())} | | |")
+                lines.append(f"| {name} | {' '.join(found['why'].split())} | | | |")
                 continue
             low, high = (f"{1e3 * t:.2f}" for t in found["quartiles"])
             to_ours = f"{found['median'] / ours:.2f}" if ours else ""
-            peak = f"{found['peak'] / 2**20:.0f}" if found["peak"] is not None else ""
+            timed = found["count"] * found.get("repeats", 1)
+            peak = f"{found['peak'] / 2**20:.1f}" if found["peak"] is not None else ""
             lines.append(
-                f"| {name} | {1e3 * found['median']:.2f} ({low} to {high}) | {to_ours} | {peak} |"
+                f"| {name} | {1e3 * found['median']:.2f} ({low} to {high}) | {to_ours} | {timed} "
+                f"| {peak} |"
             )
         lines.append("")
     return lines
@@ -144,12 +165,20 @@ def save(records: Sequence[Record], folder: Path) -> Path:
     both = old | new
     file.write_text(json.dumps(both, indent=1) + "\n")
     report = folder / "networks.md"
-    report.write_text("\n".join(["# Whole networks on a CPU", "", *table(list(both.values()))]))
+    report.write_text("\n".join(["# Whole networks on a CPU", _ABOUT, *table(list(both.values()))]))
     return report
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the selected networks; return the exit code."""
+def main(
+    arguments: Sequence[str] | None = None,
+    find: Callable[[Sequence[str]], dict[str, Contender | str]] = contenders,
+) -> int:
+    """Measure the selected networks; return the exit code.
+
+    Arguments:
+        arguments: of the command line.
+        find: returns the libraries for interpreters that may have Keras; replaced by tests.
+    """
     names = [target.case.label for target in TARGETS]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -168,9 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.quick,
         options.rounds,
         lambda line: print(line, file=sys.stderr, flush=True),
+        _LIMIT,
     )
     targets = [t for t in TARGETS if not options.only or t.case.label in options.only]
-    found = contenders(keras_pythons(options.keras_python))
+    found = find(keras_pythons(options.keras_python))
     for record in measure(targets, found, settings):
         report = save([record], options.output or RESULTS)
     print(report.read_text())

@@ -7,6 +7,8 @@ command is a line of JSON, and so is each answer.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib
 import json
 import os
@@ -17,6 +19,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +39,8 @@ class Variant(NamedTuple):
     Attributes:
         call: runs the case to its end.
         trial: shorter run, to warm up and to compare variants; None to use `call`.
-        repeats: how often `call` runs the case; its time is divided by it.
+        repeats: how often `call` runs the case; its time is divided by it, and as many calls fewer
+            are made.
     """
 
     call: Callable[[], Any]
@@ -45,6 +49,10 @@ class Variant(NamedTuple):
 
     def run_trial(self) -> Any:
         return (self.trial or self.call)()
+
+    def calls_for(self, times: int) -> int:
+        """Return how many calls run the case `times` times, or somewhat more often."""
+        return -(-times // self.repeats)
 
 
 class WorkerError(Exception):
@@ -96,9 +104,10 @@ class Worker:
         """Time some calls.
 
         Returns:
-            ``times``: seconds of each; ``result``: the last result, if it is a number;
-            ``process_peak``: peak memory of the process, in bytes; ``peak``: peak memory beyond
-            that before the first call, or None if unknown; ``versions``: of the libraries.
+            ``times``: seconds of each; ``repeats``: of the case within each; ``result``: the last
+            result, if it is a number; ``process_peak``: peak memory of the process, in bytes;
+            ``peak``: peak memory beyond that before the first call (see `Case.loading_batch`), or
+            None if unknown; ``versions``: of the libraries.
 
         Raises:
             WorkerError: a call failed.
@@ -156,6 +165,17 @@ def peak_bytes() -> int | None:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
+def load_code(make: Callable[[Case], dict[str, Variant]], case: Case) -> None:
+    """Run a case once on a smaller batch, so that the library's code is in memory, and free it."""
+    for variant in make(case).values():
+        for _ in range(variant.calls_for(2)):  # the first may only have traced or compiled
+            variant.run_trial()
+    del variant
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)  # else freed memory counts as held before
+
+
 def fastest(variants: dict[str, Variant]) -> str:
     """Return the name of the fastest variant, by median of a few trials."""
     if len(variants) == 1:
@@ -176,7 +196,10 @@ def serve(module: str, orders: dict[str, Any], answer: Callable[[dict[str, Any]]
     """Answer each line of the standard input with the times of its calls."""
     case = Case(**orders["case"])
     library = importlib.import_module(module).Library(orders["threads"], **orders["options"])
-    variants = getattr(library, case.part)(case)
+    make = getattr(library, case.part)
+    if case.loading_batch:
+        load_code(make, replace(case, batch=case.loading_batch))
+    variants = make(case)
     reset_peak()
     before = peak_bytes()
     name = fastest(variants)
@@ -188,7 +211,7 @@ def serve(module: str, orders: dict[str, Any], answer: Callable[[dict[str, Any]]
         order = json.loads(line)
         times, result = [], None
         call = variant.call if order["do"] == "call" else variant.run_trial
-        for _ in range(order["times"]):
+        for _ in range(variant.calls_for(order["times"])):
             start = time.perf_counter()
             result = call()
             times.append((time.perf_counter() - start) / variant.repeats)
@@ -196,6 +219,7 @@ def serve(module: str, orders: dict[str, Any], answer: Callable[[dict[str, Any]]
         answer(
             {
                 "times": times,
+                "repeats": variant.repeats,
                 "result": result if isinstance(result, float) else None,
                 "peak": None if peak is None or before is None else peak - before,
                 "process_peak": peak,

@@ -7,14 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet import primitives
-from gpunet.autograd import Array, Tensor, differentiable
+from gpunet.autograd import Array, Tensor, differentiable, on_symbols
 from gpunet.backend import get_array_module
+from gpunet.primitives.partial_sums import Parts
 
 __all__ = ["gru", "lstm", "simple_rnn"]
 
 Result = tuple[Array, Callable[[Array], Any]]
 
 
+class _Carry:
+    """The carry of an LSTM after the last step, and its gradient."""
+
+    value: Array = None
+    grad: Array | None = None  # None for zeros
+
+
+@on_symbols
 def lstm(
     x: Any,
     kernel: Any,
@@ -40,10 +49,12 @@ def lstm(
     Raises:
         TypeError, ValueError: types or shapes do not fit.
     """
+    carry = _Carry()
     states = _recurrence(
-        x, kernel, recurrent_kernel, bias, h, c, mask=mask, go_backwards=go_backwards, cell="lstm"
-    )
-    return states[:-1], states[-1]
+        x, kernel, recurrent_kernel, bias, h, c, mask=mask, go_backwards=go_backwards, cell="lstm",
+        carry=carry,
+    )  # fmt: skip
+    return states, _last_carry(states, carry=carry)
 
 
 def gru(
@@ -107,8 +118,9 @@ def _recurrence(
     mask: Array | None,
     go_backwards: bool,
     cell: str,
+    carry: _Carry | None = None,
 ) -> Result:
-    """Return the states after each step, and behind them the last carry if there is one."""
+    """Return the states after each step, and put the last carry into `carry` if there is one."""
     batch, steps, features = x.shape
     xp = get_array_module(x)
     order = slice(None, None, -1 if go_backwards else 1)
@@ -121,12 +133,13 @@ def _recurrence(
     h_states, c_states, gates = primitives.recurrent_forward(
         z, recurrent_kernel, of_states, h, c, counts, cell=cell
     )
-    value = h_states[1:]
-    if c_states is not None:
-        value = xp.concatenate([value, c_states[-1:]])
+    if carry is not None and c_states is not None:
+        carry.value = c_states[-1]
 
-    def backward(output_grad: Array) -> Any:
-        h_grads, c_grad = (output_grad, None) if c is None else (output_grad[:-1], output_grad[-1])
+    def backward(h_grads: Array) -> Any:
+        c_grad = None if carry is None else carry.grad
+        if c is not None and c_grad is None:
+            c_grad = xp.zeros_like(c)
         z_grad, product_grad, h_grad, first_c_grad = primitives.recurrent_backward(
             h_grads, c_grad, recurrent_kernel, h_states, c_states, gates, counts, cell=cell
         )
@@ -138,22 +151,36 @@ def _recurrence(
             grad = primitives.matmul(z_rows, kernel, transpose_b=True)
             return grad.reshape(steps, batch, features)[order].transpose(1, 0, 2)
 
-        def bias_grad() -> Array:
-            grad = primitives.bias_backward(z_rows)
-            return xp.stack([grad, primitives.bias_backward(state_rows)])
-
         of_kernel = functools.cache(
-            lambda: primitives.dense_backward_weight(
-                z_rows, rows, with_bias=bias is not None and not both
-            )
+            lambda: primitives.dense_backward_weight(z_rows, rows, with_bias=bias is not None)
         )
+        of_recurrent_kernel = functools.cache(
+            lambda: primitives.dense_backward_weight(state_rows, before, with_bias=both)
+        )
+
+        def bias_grads() -> Array:
+            grads = of_kernel()[1], of_recurrent_kernel()[1]
+            return xp.stack([g.total() if isinstance(g, Parts) else g for g in grads])
+
         return (
             x_grad,
             lambda: of_kernel()[0],
-            lambda: primitives.dense_backward_weight(state_rows, before)[0],
-            bias_grad if both else lambda: of_kernel()[1],
+            lambda: of_recurrent_kernel()[0],
+            bias_grads if both else lambda: of_kernel()[1],
             h_grad,
             first_c_grad,
         )
 
-    return value, backward
+    return h_states[1:], backward
+
+
+@differentiable
+def _last_carry(states: Array, *, carry: _Carry) -> Result:
+    """Return the carry after the last step; the recurrence of `states` takes its gradient."""
+    shape, dtype, xp = states.shape, states.dtype, get_array_module(states)
+
+    def backward(output_grad: Array) -> Array:
+        carry.grad = output_grad
+        return xp.zeros(shape, dtype)
+
+    return carry.value, backward

@@ -50,9 +50,7 @@ def run_whole(
         sequences = sequences * factors
     run = {SimpleRNNCell: functions.simple_rnn, LSTMCell: functions.lstm, GRUCell: functions.gru}
     weights = cell.kernel, cell.recurrent_kernel, cell.bias
-    result = run[type(cell)](  # type: ignore[operator]
-        sequences, *weights, *states, mask=mask, go_backwards=go_backwards
-    )
+    result = run[type(cell)](sequences, *weights, *states, mask=mask, go_backwards=go_backwards)
     h_states, *carry = result if isinstance(result, tuple) else (result,)
     return h_states, [h_states[-1], *carry]
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from gpunet.primitives import reference
 from gpunet.primitives.fast.compile import (
@@ -22,8 +24,20 @@ from gpunet.primitives.fast.compile import (
     part,
 )
 from gpunet.primitives.fast.elementwise import LEAST_TASK
-from gpunet.primitives.fast.memory import NO_FLOATS, flat
-from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.memory import NO_FLOATS, flat, scratch
+from gpunet.primitives.fast.plans import whole_lines
+from gpunet.primitives.fast.simd import (
+    add,
+    get,
+    load,
+    load_bytes,
+    multiply,
+    put,
+    splat,
+    store,
+    take_task,
+    where_positive,
+)
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import FARTHEST, FILL_MODES, Warp
 from gpunet.primitives.reference.memory import empty
@@ -32,6 +46,7 @@ __all__ = ["image_means", "recolor_images", "warp_images"]
 
 Array = Any
 
+QUAD = 4  # numbers of a vector that holds a pixel
 CONSTANT, NEAREST, WRAP, REFLECT = range(4)  # the places of their names in FILL_MODES
 
 
@@ -44,14 +59,16 @@ def warp_images(x: Array, matrices: Array, colors: Array | None, warp: Warp) -> 
     if y.size == 0:
         return y
     low, high = warp.value_range or (-np.inf, np.inf)
+    line = warp.size[1] * x.shape[3]
+    memory = whole_lines(4 * warp.size[1] + (0 if colors is None else 2 * line))
     sizes = Sizes(
         len(x), *x.shape[1:], *warp.size, matrices.shape[1], int(warp.bilinear),
-        FILL_MODES.index(warp.fill_mode),
+        FILL_MODES.index(warp.fill_mode), memory,
     )  # type: ignore[call-arg]  # fmt: skip
     run(
         run_warp, _tasks(y.size, len(x) * warp.size[0]), sizes, np.float32(warp.fill_value),
         np.float32(low), np.float32(high), flat(x), _floats(matrices),
-        NO_FLOATS if colors is None else _floats(colors), y.reshape(-1),
+        NO_FLOATS if colors is None else _floats(colors), y.reshape(-1), scratch(memory),
     )  # fmt: skip
     return y
 
@@ -110,15 +127,21 @@ class Sizes(NamedTuple):
     entries: int  # of a matrix: 6 or 8
     bilinear: int
     fill_mode: int
+    scratch: int  # floats of a thread: places of a row, and colors for each of its numbers
 
 
 def _warp(
     counters: Ints, tasks: int, worker: int,
     sizes: Sizes, fill: np.float32, low: np.float32, high: np.float32,
-    x: Array, matrices: FloatsIn, colors: FloatsIn, y: Floats,
+    x: Array, matrices: FloatsIn, colors: FloatsIn, y: Floats, memory: Floats,
 ) -> None:  # fmt: skip
     """Write the warped images; a task is some of their rows."""
     total, line = sizes.images * sizes.rows, sizes.columns * sizes.channels
+    start, end = worker * sizes.scratch, worker * sizes.scratch + 4 * sizes.columns
+    own, factors, offsets = (
+        memory[start:end], memory[end : end + line], memory[end + line : end + 2 * line],
+    )  # fmt: skip
+    colored = -1  # the image whose colors are spread
     task = take_task(counters)
     while task < tasks:
         for item in range(task * total // tasks, (task + 1) * total // tasks):
@@ -129,9 +152,13 @@ def _warp(
             if _moves_pixels(matrix):
                 _copy_row(sizes, fill, picture, matrix, row, out)
             else:
-                _sample_row(sizes, fill, picture, matrix, row, out)
+                _sample_row(sizes, fill, picture, matrix, row, out, own)
             if colors.size:
-                _color_row(sizes.channels, colors, image, out)
+                if image != colored:
+                    _spread_colors(sizes.channels, colors, image, factors, offsets)
+                    colored = image
+                for k in range(line):
+                    out[k] = out[k] * factors[k] + offsets[k]
             if low > -np.inf or high < np.inf:
                 for k in range(line):
                     out[k] = _clipped(out[k], low, high)
@@ -144,13 +171,16 @@ def _clipped(value: np.float32, low: np.float32, high: np.float32) -> np.float32
     return high if value > high else value
 
 
-@helper
-def _color_row(channels: int, colors: Array, image: int, out: Array) -> None:
+@part
+def _spread_colors(
+    channels: int, colors: Array, image: int, factors: Array, offsets: Array
+) -> None:  # fmt: skip
+    """Write an image's colors for each number of a row: vectors then need no look at channels."""
     for c in range(channels):
         at = (image * channels + c) * 2
-        factor, offset = colors[at], colors[at + 1]
-        for k in range(c, out.size, channels):
-            put(out, k, get(out, k) * factor + offset)
+        for k in range(c, factors.size, channels):
+            put(factors, k, get(colors, at))
+            put(offsets, k, get(colors, at + 1))
 
 
 @helper
@@ -220,47 +250,87 @@ def _within_reach(place: np.float32) -> np.float32:
 
 @part
 def _sample_row(
-    sizes: Sizes, fill: np.float32, x: Array, matrix: Array, row: int, out: Array
+    sizes: Sizes, fill: np.float32, x: Array, matrix: Array, row: int, out: Array, memory: Array
 ) -> None:  # fmt: skip
     """Write a row of pixels between the input's, or nearest to them."""
-    one, channels = np.float32(1), sizes.channels
-    height, width, bilinear = sizes.height, sizes.width, sizes.bilinear
-    a, b, shift_v = matrix[0], matrix[1] * np.float32(row), matrix[2]
-    d, e, shift_u = matrix[3], matrix[4] * np.float32(row), matrix[5]
-    projective = matrix.size > 6
+    channels, height, width, bilinear = sizes.channels, sizes.height, sizes.width, sizes.bilinear
+    lefts, tops = memory[: sizes.columns], memory[sizes.columns : 2 * sizes.columns]
+    rights, downs = memory[2 * sizes.columns : 3 * sizes.columns], memory[3 * sizes.columns :]
+    _find_places(matrix, row, lefts, tops, rights, downs)
     for column in range(sizes.columns):
-        place, to = np.float32(column), column * channels
-        v, u = a * place + b + shift_v, d * place + e + shift_u
-        if projective:
-            depth = matrix[6] * place + matrix[7] * np.float32(row) + one
-            v, u = v / depth, u / depth
-        v, u = _within_reach(v), _within_reach(u)
-        j, i = _below(v), _below(u)
-        right, down = v - np.float32(j), u - np.float32(i)
+        to, right, down = column * channels, get(rights, column), get(downs, column)
+        j, i = np.int64(get(lefts, column)), np.int64(get(tops, column))
         if not bilinear:
             j, i = _nearest(j, right), _nearest(i, down)
             right, down = np.float32(0), np.float32(0)
         if 0 <= i < height - 1 and 0 <= j < width - 1:
-            at = (i * width + j) * channels
-            under = at + width * channels
-            for c in range(channels):
-                first = _between(get(x, at + c), get(x, at + channels + c), right)
-                second = _between(get(x, under + c), get(x, under + channels + c), right)
-                put(out, to + c, _between(first, second, down))
+            p = (i * width + j) * channels
+            q, r = p + channels, p + width * channels
+            s = r + channels
+            least, most = p, s
         else:
-            above = _place(sizes, i, j), _place(sizes, i, j + bilinear)
-            below = _place(sizes, i + bilinear, j), _place(sizes, i + bilinear, j + bilinear)
+            p, q = _place(sizes, i, j), _place(sizes, i, j + bilinear)
+            r, s = _place(sizes, i + bilinear, j), _place(sizes, i + bilinear, j + bilinear)
+            least, most = min(p, q, r, s), max(p, q, r, s)
+        if channels <= QUAD and least >= 0 and most + QUAD <= x.size and to + QUAD <= out.size:
+            _sample_quad(x, p, q, r, s, right, down, out, to)
+        else:
             for c in range(channels):
-                first = _between(_at(x, above[0], c, fill), _at(x, above[1], c, fill), right)
-                second = _between(_at(x, below[0], c, fill), _at(x, below[1], c, fill), right)
+                first = _between(_at(x, p, c, fill), _at(x, q, c, fill), right)
+                second = _between(_at(x, r, c, fill), _at(x, s, c, fill), right)
                 put(out, to + c, _between(first, second, down))
 
 
-@helper
-def _below(place: np.float32) -> int:
-    """Return the integer at or below a place."""
-    cut = np.int64(place)
-    return int(cut - np.int64(np.float32(cut) > place))
+@part
+def _find_places(
+    matrix: Array, row: int, lefts: Array, tops: Array, rights: Array, downs: Array
+) -> None:
+    """Write the input's pixel above and to the left of each place of a row, and how far that is."""
+    one, line = np.float32(1), np.float32(row)
+    a, b, shift_v = matrix[0], matrix[1] * line, matrix[2]
+    d, e, shift_u = matrix[3], matrix[4] * line, matrix[5]
+    for column in range(lefts.size):
+        place = np.float32(column)
+        lefts[column], tops[column] = a * place + b + shift_v, d * place + e + shift_u
+    if matrix.size > 6:
+        f, g = matrix[6], matrix[7] * line
+        for column in range(lefts.size):
+            depth = f * np.float32(column) + g + one
+            lefts[column], tops[column] = lefts[column] / depth, tops[column] / depth
+    for column in range(lefts.size):
+        v, u = _within_reach(lefts[column]), _within_reach(tops[column])
+        lefts[column], tops[column] = np.floor(v), np.floor(u)
+        rights[column], downs[column] = v - np.floor(v), u - np.floor(u)
+
+
+@part
+def _sample_quad(
+    x: Array, p: int, q: int, r: int, s: int, right: np.float32, down: np.float32, out: Array,
+    to: int,
+) -> None:  # fmt: skip
+    """Write a pixel between four as a vector; what it has too much the next pixels write over."""
+    share, rest = splat(right, QUAD), splat(np.float32(1) - right, QUAD)
+    first = _mix(_quad(x, p), _quad(x, q), share, rest)
+    second = _mix(_quad(x, r), _quad(x, s), share, rest)
+    share, rest = splat(down, QUAD), splat(np.float32(1) - down, QUAD)
+    store(out, to, _mix(first, second, share, rest))
+
+
+def _quad(x: Array, at: int) -> Any:
+    """Return QUAD numbers, of bytes or of floats, as a vector; compiled code alone calls it."""
+
+
+@overload(_quad, inline="always", strict=False)  # lambdas have no annotations
+def _quad_of(x: Any, at: Any) -> Callable[[Array, int], Any]:
+    if x.dtype == types.uint8:
+        return lambda x, at: load_bytes(x, at, QUAD)
+    return lambda x, at: load(x, at, QUAD)
+
+
+@part
+def _mix(a: Any, b: Any, share: Any, rest: Any) -> Any:
+    """Return what `_between` does, of vectors."""
+    return where_positive(share, add(multiply(a, rest), multiply(b, share)), a)
 
 
 @helper

@@ -93,8 +93,11 @@ def erf(x: np.float32) -> np.float32:
 
 @formula
 def sigmoid(x: np.float32) -> np.float32:
-    """Return 1 / (1 + exp(-x))."""
-    small = exp(-abs(x))  # at most 1
+    """Return 1 / (1 + exp(-x)), 0 where that is below the least normal number."""
+    least = -abs(x)
+    power, rest = _reduced(least)
+    factor = _power_of_2(power)
+    small = _ZERO if least < _LEAST_NORMAL else factor + factor * rest  # at most 1
     return (small if x < _ZERO else _ONE) / (_ONE + small)
 
 

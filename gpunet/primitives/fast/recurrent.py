@@ -25,13 +25,14 @@ from gpunet.primitives.fast.exponential import sigmoid, tanh
 from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.products import PANEL, TILE, pack, transpose
 from gpunet.primitives.fast.simd import broadcast, load, multiply_add, splat, store, take_task
-from gpunet.primitives.fast.threads import run
+from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 
 __all__ = ["recurrent_backward", "recurrent_forward"]
 
 Array = Any
 
+_MOST = 4 * TILE  # samples of a task
 _ONE, _ZERO = np.float32(1), np.float32(0)
 _LSTM, _GRU, _SIMPLE_RNN = range(3)
 _CODES = {"lstm": _LSTM, "gru": _GRU, "simple_rnn": _SIMPLE_RNN}
@@ -58,11 +59,12 @@ def recurrent_forward(
     if c_states is not None:
         c_states[0] = c
     gates = None if cell == "simple_rnn" else empty((steps, batch, 4 * units), np.float32)
+    share = _share(batch)
     panels, biases, width = _packed(flat(kernel), units, columns, bias)
     run(
-        _forward, -(-batch // TILE), _CODES[cell], steps, batch, units, width, flat(x), panels,
-        biases, _bytes(mask), h_states.reshape(-1), _floats(c_states), _floats(gates),
-        scratch(TILE * width),
+        _forward, -(-batch // share), _CODES[cell], steps, batch, units, width, share, flat(x),
+        panels, biases, _bytes(mask), h_states.reshape(-1), _floats(c_states), _floats(gates),
+        scratch(share * width),
     )  # fmt: skip
     return h_states, c_states, gates
 
@@ -88,16 +90,22 @@ def recurrent_backward(
     product_grad = empty(x_grad.shape, np.float32) if cell == "gru" else None
     h_grad = np.zeros((batch, units), np.float32)
     first_c_grad = None if c_grad is None else np.array(c_grad, np.float32)
+    share = _share(batch)
     transposed = workspace("transposed kernel", columns * units)
     transpose(units, columns, flat(kernel), transposed, 0)
     panels, _, width = _packed(transposed, columns, units, None)
     run(
-        _backward, -(-batch // TILE), _CODES[cell], steps, batch, units, width, flat(h_grads),
-        panels, _bytes(mask), flat(h_states), _flat_or_none(c_states), _flat_or_none(gates),
-        x_grad.reshape(-1), _floats(product_grad), h_grad.reshape(-1), _floats(first_c_grad),
-        scratch(TILE * width),
+        _backward, -(-batch // share), _CODES[cell], steps, batch, units, width, share,
+        flat(h_grads), panels, _bytes(mask), flat(h_states), _flat_or_none(c_states),
+        _flat_or_none(gates), x_grad.reshape(-1), _floats(product_grad), h_grad.reshape(-1),
+        _floats(first_c_grad), scratch(share * width),
     )  # fmt: skip
     return x_grad, product_grad, h_grad, first_c_grad
+
+
+def _share(batch: int) -> int:
+    """Return how many samples a task has: few tasks, since each reads all weights in each step."""
+    return -(-batch // max(thread_count(), -(-batch // _MOST)))
 
 
 def _packed(
@@ -127,46 +135,87 @@ def _multiply(
     source: Array, start: int, stride: int, rows: int, inner: int, panels: Array, width: int,
     out: Array, to: int,
 ) -> None:  # fmt: skip
-    """Write the products of rows with all panels to out[to:], (TILE, width)."""
-    zero, last = splat(_ZERO, PANEL), rows - 1
-    # Of the last tile's rows some are the last one again, written again.
+    """Write the products of rows with all panels to out[to:], (rows, width).
+
+    A panel stays in the level-1 cache while the tiles of all rows meet it: tiles of `TILE` rows, or
+    of 4 where so fewer rows are computed in vain.
+    """
+    for first in range(0, width, PANEL):
+        panel, row = first * inner, 0
+        while row < rows:
+            left = rows - row
+            at, place = start + row * stride, to + row * width + first
+            if left <= 4 or 7 <= left <= 8:
+                _multiply_4(source, at, stride, left, inner, panels, panel, out, place, width)
+                row += 4
+            else:
+                _multiply_6(source, at, stride, left, inner, panels, panel, out, place, width)
+                row += TILE
+
+
+@part
+def _multiply_6(
+    source: Array, start: int, stride: int, left: int, inner: int, panels: Array, panel: int,
+    out: Array, to: int, step: int,
+) -> None:  # fmt: skip
+    """Write the products of up to 6 rows with a panel; the last row, if need be, several times."""
+    zero, last = splat(_ZERO, PANEL), left - 1
     r1, r2, r3, r4, r5 = min(1, last), min(2, last), min(3, last), min(4, last), min(5, last)
     x0, x1, x2 = start, start + r1 * stride, start + r2 * stride
     x3, x4, x5 = start + r3 * stride, start + r4 * stride, start + r5 * stride
-    for first in range(0, width, PANEL):
-        sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
-        at = first * inner
-        for k in range(inner):
-            w = load(panels, at, PANEL)
-            at += PANEL
-            sum0 = multiply_add(broadcast(source, x0 + k, PANEL), w, sum0)
-            sum1 = multiply_add(broadcast(source, x1 + k, PANEL), w, sum1)
-            sum2 = multiply_add(broadcast(source, x2 + k, PANEL), w, sum2)
-            sum3 = multiply_add(broadcast(source, x3 + k, PANEL), w, sum3)
-            sum4 = multiply_add(broadcast(source, x4 + k, PANEL), w, sum4)
-            sum5 = multiply_add(broadcast(source, x5 + k, PANEL), w, sum5)
-        store(out, to + first, sum0)
-        store(out, to + r1 * width + first, sum1)
-        store(out, to + r2 * width + first, sum2)
-        store(out, to + r3 * width + first, sum3)
-        store(out, to + r4 * width + first, sum4)
-        store(out, to + r5 * width + first, sum5)
+    sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+    for k in range(inner):
+        w = load(panels, panel + k * PANEL, PANEL)
+        sum0 = multiply_add(broadcast(source, x0 + k, PANEL), w, sum0)
+        sum1 = multiply_add(broadcast(source, x1 + k, PANEL), w, sum1)
+        sum2 = multiply_add(broadcast(source, x2 + k, PANEL), w, sum2)
+        sum3 = multiply_add(broadcast(source, x3 + k, PANEL), w, sum3)
+        sum4 = multiply_add(broadcast(source, x4 + k, PANEL), w, sum4)
+        sum5 = multiply_add(broadcast(source, x5 + k, PANEL), w, sum5)
+    store(out, to, sum0)
+    store(out, to + r1 * step, sum1)
+    store(out, to + r2 * step, sum2)
+    store(out, to + r3 * step, sum3)
+    store(out, to + r4 * step, sum4)
+    store(out, to + r5 * step, sum5)
+
+
+@part
+def _multiply_4(
+    source: Array, start: int, stride: int, left: int, inner: int, panels: Array, panel: int,
+    out: Array, to: int, step: int,
+) -> None:  # fmt: skip
+    """Write the products of up to 4 rows with a panel, likewise."""
+    zero, last = splat(_ZERO, PANEL), left - 1
+    r1, r2, r3 = min(1, last), min(2, last), min(3, last)
+    x0, x1, x2, x3 = start, start + r1 * stride, start + r2 * stride, start + r3 * stride
+    sum0, sum1, sum2, sum3 = zero, zero, zero, zero
+    for k in range(inner):
+        w = load(panels, panel + k * PANEL, PANEL)
+        sum0 = multiply_add(broadcast(source, x0 + k, PANEL), w, sum0)
+        sum1 = multiply_add(broadcast(source, x1 + k, PANEL), w, sum1)
+        sum2 = multiply_add(broadcast(source, x2 + k, PANEL), w, sum2)
+        sum3 = multiply_add(broadcast(source, x3 + k, PANEL), w, sum3)
+    store(out, to, sum0)
+    store(out, to + r1 * step, sum1)
+    store(out, to + r2 * step, sum2)
+    store(out, to + r3 * step, sum3)
 
 
 @kernel
 def _forward(
     counters: Ints, tasks: int, worker: int,
-    cell: int, steps: int, batch: int, units: int, width: int, x: FloatsIn, panels: FloatsIn,
-    biases: FloatsIn, mask: BytesIn, h_states: Floats, c_states: Floats, gates: Floats,
-    products: Floats,
+    cell: int, steps: int, batch: int, units: int, width: int, share: int, x: FloatsIn,
+    panels: FloatsIn, biases: FloatsIn, mask: BytesIn, h_states: Floats, c_states: Floats,
+    gates: Floats, products: Floats,
 ) -> None:  # fmt: skip
     """Write the states after each step, and the gates."""
-    own = worker * TILE * width
+    own = worker * share * width
     columns = units * (4 if cell == _LSTM else 3 if cell == _GRU else 1)
     task = take_task(counters)
     while task < tasks:
-        first = task * TILE
-        rows = min(TILE, batch - first)
+        first = task * share
+        rows = min(share, batch - first)
         for t in range(steps):
             start = (t * batch + first) * units
             _multiply(h_states, start, units, rows, units, panels, width, products, own)
@@ -182,14 +231,16 @@ def _forward(
                     c, new_c = c_states[before : before + units], c_states[after : after + units]
                     _lstm_step(units, z, p, c, gates[4 * before : 4 * (before + units)], new, new_c)
                     if mask.size and not mask[sample]:
-                        new_c[:] = c
+                        for j in range(units):
+                            new_c[j] = c[j]
                 elif cell == _GRU:
                     _gru_step(units, z, p, h, gates[4 * before : 4 * (before + units)], new)
                 else:
                     for j in range(units):
                         new[j] = tanh(z[j] + p[j])
                 if mask.size and not mask[sample]:
-                    new[:] = h
+                    for j in range(units):
+                        new[j] = h[j]
         task = take_task(counters)
 
 
@@ -197,14 +248,17 @@ def _forward(
 def _lstm_step(
     units: int, z: Array, p: Array, c: Array, gates: Array, new: Array, new_c: Array
 ) -> None:
-    for j in range(2 * units):
-        gates[j] = sigmoid(z[j] + p[j])
-    for j in range(2 * units, 3 * units):
-        gates[j] = tanh(z[j] + p[j])
-    for j in range(3 * units, 4 * units):
-        gates[j] = sigmoid(z[j] + p[j])
     i, f = gates[:units], gates[units : 2 * units]
     g, o = gates[2 * units : 3 * units], gates[3 * units : 4 * units]
+    z_g, z_o = z[2 * units : 3 * units], z[3 * units : 4 * units]
+    p_g, p_o = p[2 * units : 3 * units], p[3 * units : 4 * units]
+    # In slices, from 0 on: LLVM does not vectorize loops whose indices might be negative.
+    for j in range(2 * units):
+        gates[j] = sigmoid(z[j] + p[j])
+    for j in range(units):
+        g[j] = tanh(z_g[j] + p_g[j])
+    for j in range(units):
+        o[j] = sigmoid(z_o[j] + p_o[j])
     for j in range(units):
         new_c[j] = f[j] * c[j] + i[j] * g[j]
     for j in range(units):
@@ -229,17 +283,17 @@ def _gru_step(units: int, z: Array, p: Array, h: Array, gates: Array, new: Array
 @kernel
 def _backward(
     counters: Ints, tasks: int, worker: int,
-    cell: int, steps: int, batch: int, units: int, width: int, h_grads: FloatsIn, panels: FloatsIn,
-    mask: BytesIn, h_states: FloatsIn, c_states: FloatsIn, gates: FloatsIn, x_grad: Floats,
-    product_grad: Floats, h_grad: Floats, c_grad: Floats, products: Floats,
+    cell: int, steps: int, batch: int, units: int, width: int, share: int, h_grads: FloatsIn,
+    panels: FloatsIn, mask: BytesIn, h_states: FloatsIn, c_states: FloatsIn, gates: FloatsIn,
+    x_grad: Floats, product_grad: Floats, h_grad: Floats, c_grad: Floats, products: Floats,
 ) -> None:  # fmt: skip
     """Write the gradients; h_grad and c_grad hold those of the states after the step at hand."""
-    own = worker * TILE * width
+    own = worker * share * width
     columns = units * (4 if cell == _LSTM else 3 if cell == _GRU else 1)
     task = take_task(counters)
     while task < tasks:
-        first = task * TILE
-        rows = min(TILE, batch - first)
+        first = task * share
+        rows = min(share, batch - first)
         for t in range(steps - 1, -1, -1):
             for row in range(rows):
                 sample, own_row = t * batch + first + row, first + row

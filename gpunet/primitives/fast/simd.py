@@ -25,6 +25,7 @@ __all__ = [
     "largest_across",
     "load",
     "load_bytes",
+    "multiply",
     "multiply_add",
     "pause",
     "prefetch",
@@ -253,6 +254,12 @@ def splat(typing_context: Any, number: Any, lanes: Any) -> tuple[Any, Codegen]:
         return _splat(builder, args[0], vector)
 
     return vector(types.float32, lanes), codegen
+
+
+@intrinsic
+def multiply(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
+    """Return a * b."""
+    return a(a, a), lambda context, builder, signature, args: builder.fmul(*args)
 
 
 @intrinsic

@@ -111,6 +111,8 @@ def test_exponentials_are_right_to_some_units_in_the_last_place() -> None:
     unit = generator.uniform(0, 1, 100_000)
     inputs: dict[str, tuple[Callable[[float], float], Array]] = {
         "exp": (math.exp, generator.uniform(-87, 88.5, 100_000)),
+        "sigmoid": (lambda x: 1 / (1 + math.exp(-x)), generator.uniform(-87, 88.5, 100_000)),
+        "tanh": (math.tanh, np.concatenate([40 * unit - 20, unit**20])),
         "expm1": (math.expm1, -np.concatenate([90 * unit, unit, unit**20])),
         "log1p": (math.log1p, np.concatenate([unit, unit**20])),
         "erf": (math.erf, np.concatenate([12 * unit - 6, unit**20])),

@@ -46,7 +46,7 @@ def results(twins: Any, cell: str, given: list[Any], dtype: str, layout: str) ->
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 6, 8), (5, 13, 33), (2, 7, 64)])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 6, 8), (5, 13, 33), (2, 7, 64), (2, 53, 18)])
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
 @pytest.mark.parametrize("cell", GATES)
 def test_values(cell: str, layout: str, sizes: tuple[int, int, int], masked: bool) -> None:
