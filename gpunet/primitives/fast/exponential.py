@@ -97,7 +97,7 @@ def sigmoid(x: np.float32) -> np.float32:
     least = -abs(x)
     power, rest = _reduced(least)
     factor = _power_of_2(power)
-    small = _ZERO if least < _LEAST_NORMAL else factor + factor * rest  # at most 1
+    small = _ZERO if least < _LEAST_NORMAL else multiply_add(factor, rest, factor)  # at most 1
     return (small if x < _ZERO else _ONE) / (_ONE + small)
 
 
