@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,6 +35,7 @@ from gpunet.symbolic import Symbol
 
 __all__ = ["Layer", "Shape", "collect_updates", "is_frozen", "is_training", "set_update"]
 
+_serial_numbers = itertools.count()
 _training: ContextVar[bool] = ContextVar("training", default=False)
 _frozen: ContextVar[bool] = ContextVar("frozen", default=False)
 _updates: ContextVar[list[tuple[Parameter, Array, float]] | None] = ContextVar(
@@ -58,6 +60,7 @@ class Layer(WeightOwner, Configurable):
             output; its result, divided by the batch size, is added to the loss that is trained.
 
     Attributes:
+        serial_number: greater than those of the layers that were made before.
         supports_masking: whether the output has the mask that `compute_mask` returns; True where a
             subclass defines `compute_mask`, and may be set.
         creates_mask: whether the output may have a mask where no input has one.
@@ -108,6 +111,7 @@ class Layer(WeightOwner, Configurable):
         super().__init__(**unknown)
         self.name = checked_name(name) or snake_case(type(self).__name__)
         self.named_by_user, self.named_by_model = name is not None, False
+        self.serial_number = next(_serial_numbers)
         self.trainable = boolean(trainable, "trainable", self.name)
         self.dtype = weight_dtype(dtype, self.name)
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -117,7 +121,7 @@ class Layer(WeightOwner, Configurable):
             input_shape = as_sample_shape(input_dim, "input_dim")
         self.given_input_shape = None if input_shape is None else as_sample_shape(input_shape)
         self._weights: list[Parameter] = []
-        self._symbols: tuple[Any, Any] = (None, None)  # weak: of the latest call on symbols
+        self._symbols: tuple[Any, Any] = (None, None)  # weak: of a call on symbols
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -358,14 +362,17 @@ class Layer(WeightOwner, Configurable):
         return result
 
     def remember_symbols(self, inputs: Any, outputs: Any) -> None:
-        """Keep weak references to symbols, for `input` and `output`."""
+        """Keep weak references to symbols, for `input` and `output`, as long as they are in use."""
+        if self._kept_symbols(0) is not None and self._kept_symbols(1) is not None:
+            return  # of an earlier call
         weak = [symbolic.map_structure(_weak, symbols) for symbols in (inputs, outputs)]
         self._symbols = weak[0], weak[1]
 
     def output_symbols(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return symbols of the output's shapes: by formula if there is one, else by dry calls."""
         has_formula = type(self).compute_output_shape is not Layer.compute_output_shape
-        if has_formula and len(args) == 1 and not symbolic.symbols_in(kwargs):
+        plain = kwargs.keys() <= {"training", "mask"} and not symbolic.symbols_in(kwargs)
+        if has_formula and len(args) == 1 and plain:
             shape = _shapes(args[0])
             self.check_input(shape)
             dtype = self.compute_dtype
@@ -424,7 +431,7 @@ class Layer(WeightOwner, Configurable):
             return cast
         return symbolic.map_structure(self._cast, x)
 
-    # Symbols of the latest call
+    # Symbols of the first call that are still in use
 
     @Replaceable
     def input(self) -> Any:
@@ -445,16 +452,21 @@ class Layer(WeightOwner, Configurable):
         return self._strong(1, "output")
 
     def _strong(self, position: int, what: str) -> Any:
-        references = self._symbols[position]
-        found = None
-        if references is not None:
-            found = symbolic.map_structure(lambda reference: reference(), references)
-        if found is None or None in symbolic.flatten(found):
+        found = self._kept_symbols(position)
+        if found is None:
             raise AttributeError(
                 f"{describe(self)} has no {what}: it is not part of a graph. Put it into a model "
                 "with a known input shape, or call it on an Input."
             )
         return found
+
+    def _kept_symbols(self, position: int) -> Any:
+        """Return the symbols of the input (0) or output (1); None where some are gone."""
+        references = self._symbols[position]
+        if references is None:
+            return None
+        found = symbolic.map_structure(lambda reference: reference(), references)
+        return None if any(symbol is None for symbol in symbolic.flatten(found)) else found
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_symbols": (None, None)}  # weak references cannot be copied

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Sequence
 from numbers import Real
@@ -162,7 +163,16 @@ class DataAdapter:
                 f"validation_split={validation_split} of {data.size} samples leaves none to "
                 f"{'train on' if kept == 0 else 'validate with'}."
             )
-        return data.map(lambda array: array[:kept]), data.map(lambda array: array[kept:])
+        held_out = data.map(lambda array: array[kept:])
+        if self.class_weight is not None:
+            held_out = held_out._replace(weights=())  # these are for training
+        return data.map(lambda array: array[:kept]), held_out
+
+    def renamed(self, where: str, role: str) -> DataAdapter:
+        """Return an adapter for data of the same structure, such as those of `split`."""
+        other = copy.copy(self)
+        other.where, other.role = where, role
+        return other
 
     # Flat arrays
 

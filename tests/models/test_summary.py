@@ -79,4 +79,4 @@ def test_a_subclassed_model_lists_its_layers() -> None:
 
 def test_a_model_without_calls_lists_its_input() -> None:
     x = Input((4,))
-    assert rows(Model(x, x))[4] == "input (InputLayer)  (None, 4)           0"
+    assert rows(Model(x, x))[4] == "input_layer (InputLayer)  (None, 4)           0"
