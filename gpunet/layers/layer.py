@@ -54,7 +54,7 @@ class Layer(WeightOwner, Configurable):
         input_dim: for samples of one axis, in place of ``input_shape=(input_dim,)``.
         name: for messages, `summary()` and the paths of weights; by default after the class.
         trainable: False to exclude the layer's weights from training. To set it sets that of the
-            layers in it too.
+            layers in it too, which may then be set otherwise.
         dtype: of the weights, 'float32', which None stands for, or 'float64'.
         activity_regularizer: a name or instance of `gpunet.regularizers`, or a function of the
             output; its result, divided by the batch size, is added to the loss that is trained.
@@ -112,7 +112,7 @@ class Layer(WeightOwner, Configurable):
         self.name = checked_name(name) or snake_case(type(self).__name__)
         self.named_by_user, self.named_by_model = name is not None, False
         self.serial_number = next(_serial_numbers)
-        self.trainable = boolean(trainable, "trainable", self.name)
+        vars(self)["trainable"] = boolean(trainable, "trainable", self.name)
         self.dtype = weight_dtype(dtype, self.name)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = self._is_building = False
@@ -127,7 +127,7 @@ class Layer(WeightOwner, Configurable):
         super().__setattr__(name, value)
         attribute_was_set()
         if name == "trainable":
-            for layer in self.with_sublayers()[1:]:
+            for layer in self.with_sublayers():
                 layer.set_trainable_alone(value)
 
     def __delattr__(self, name: str) -> None:
@@ -267,7 +267,8 @@ class Layer(WeightOwner, Configurable):
     ) -> Any:
         """Return the output of a function in place of `call`, with what else a call does."""
         token = None if training is None else _training.set(bool(training))
-        frozen = None if self.trainable else _frozen.set(True)
+        freezes = not self.trains_within(not _frozen.get())
+        frozen = None if freezes == _frozen.get() else _frozen.set(freezes)
         try:
             args = self._prepare(args)
             masks = masks_of(args[0])
@@ -488,7 +489,7 @@ def is_training(default: bool = False) -> bool:
 
 
 def is_frozen() -> bool:
-    """Return whether the current layer, or one that calls it, has ``trainable=False``."""
+    """Return whether the current layer is frozen, by itself or with one that calls it."""
     return _frozen.get()
 
 

@@ -121,3 +121,33 @@ def test_options_of_a_call_count_for_the_shapes_of_its_symbols(k: Any) -> None:
     query, value = k.Input((5, 4)), k.Input((6, 4))
     output, scores = k.layers.Attention()([query, value], return_attention_scores=True)
     assert (output.shape, scores.shape) == ((None, 5, 4), (None, 5, 6))
+
+
+def test_layers_of_a_frozen_model_can_be_set_to_train() -> None:
+    """As to fine-tune the last layers; the batch normalization among them learns its averages."""
+    ours, theirs = [], []
+    for k, models in ((keras, theirs), (gpunet, ours)):
+        base = k.Sequential([
+            k.Input((4,)), k.layers.Dense(5), k.layers.BatchNormalization(), k.layers.Dense(3),
+            k.layers.BatchNormalization(),
+        ])  # fmt: skip
+        base.trainable = False
+        for layer in base.layers[2:]:
+            layer.trainable = True
+        model = k.Sequential([k.Input((4,)), base, k.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        models += [base, model]
+    for our_model, their_model in zip(ours, theirs, strict=True):
+        for weights in ("weights", "trainable_weights", "non_trainable_weights"):
+            counts = [len(getattr(model, weights)) for model in (our_model, their_model)]
+            assert counts[0] == counts[1], weights
+    ours[1].set_weights(theirs[1].get_weights())
+    losses = [
+        m.fit(X, Y, shuffle=False, epochs=3, verbose=0).history["loss"]
+        for m in (ours[1], theirs[1])
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for our_weight, their_weight in zip(
+        ours[1].get_weights(), theirs[1].get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(our_weight, their_weight, rtol=1e-4, atol=1e-6)
