@@ -15,7 +15,13 @@ from gpunet.symbolic import flatten, flatten_like, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches
 
-__all__ = ["DataAdapter", "Outputs", "check_names", "is_data", "unpack"]
+__all__ = ["DataAdapter", "Keys", "Outputs", "check_names", "is_data", "unpack"]
+
+
+class Keys(tuple[str, ...]):
+    """The names of outputs that come in a dictionary."""
+
+    __slots__ = ()
 
 
 class Outputs(NamedTuple):

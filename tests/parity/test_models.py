@@ -151,3 +151,17 @@ def test_layers_of_a_frozen_model_can_be_set_to_train() -> None:
         ours[1].get_weights(), theirs[1].get_weights(), strict=True
     ):
         np.testing.assert_allclose(our_weight, their_weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [gpunet, keras], ids=["gpunet", "keras"])
+def test_the_losses_of_a_dictionary_are_listed_as_given(k: Any) -> None:
+    x = k.Input((4,))
+    outputs = {name: k.layers.Dense(1, name=name)(x) for name in "bca"}
+    model = k.Model(x, outputs)
+    model.compile("sgd", {"c": "mse", "a": "mse", "b": "mae"}, metrics={"c": ["mae"], "a": ["mae"]})
+    y = dict.fromkeys("abc", Y)
+    scores = model.evaluate(X, y, verbose=0, return_dict=True)
+    listed = ["loss", "c_loss", "a_loss", "b_loss", "a_mae", "c_mae"]
+    assert scores.keys() == set(listed)
+    expected = [scores[key] for key in listed]
+    np.testing.assert_allclose(model.evaluate(X, y, verbose=0), expected, rtol=1e-6)
