@@ -255,9 +255,25 @@ class Functional(Layer):
             return 0
         return samples_at_once(self.graph, self.fuse)
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
-        print_fn(summary.table(self))
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: list[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Arguments:
+            line_length, positions: accepted for Keras' sake, without effect: columns are as wide
+                as what stands in them.
+            print_fn: called with the table in place of `print`.
+            expand_nested: whether the layers of models within the model have lines of their own.
+            show_trainable: whether to say of each layer with weights whether it trains (Y or N).
+        """
+        text = summary.table(self, expand_nested=expand_nested, show_trainable=show_trainable)
+        (print if print_fn is None else print_fn)(text)
 
 
 def _without_list_of_one(structure: Any) -> Any:
