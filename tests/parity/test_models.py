@@ -165,3 +165,9 @@ def test_the_losses_of_a_dictionary_are_listed_as_given(k: Any) -> None:
     assert scores.keys() == set(listed)
     expected = [scores[key] for key in listed]
     np.testing.assert_allclose(model.evaluate(X, y, verbose=0), expected, rtol=1e-6)
+
+
+def test_the_bases_stand_beside_model() -> None:
+    """As in ``class Center(keras.Layer)``."""
+    for name in ("Initializer", "Layer", "Loss", "Metric", "Model", "Optimizer", "Regularizer"):
+        assert getattr(gpunet, name).__name__ == getattr(keras, name).__name__ == name
