@@ -23,18 +23,24 @@ from gpunet.autograd import Parameter, Tensor, differentiable, no_grad
 from gpunet.backend import require_gpu, use_backend
 from gpunet.custom_kernel import kernel
 from gpunet.functions.gradients import check_gradients, grad, value_and_grad
-from gpunet.layers import Input
+from gpunet.initializers import Initializer
+from gpunet.layers import Input, Layer
+from gpunet.losses import Loss
+from gpunet.metrics import Metric
 from gpunet.models import Model, Sequential
+from gpunet.optimizers import Optimizer
 from gpunet.primitives.precision import get_precision, set_precision
 from gpunet.profiling.profile import profile
 from gpunet.profiling.warmup import warmup
+from gpunet.regularizers import Regularizer
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Input", "Model", "Parameter", "Sequential", "Tensor", "__version__", "activations", "autograd",
-    "backend", "callbacks", "check_gradients", "datasets", "differentiable", "functions",
-    "get_precision", "grad", "initializers", "kernel", "layers", "losses", "metrics", "models",
-    "no_grad", "optimizers", "preprocessing", "primitives", "profile", "random", "regularizers",
-    "require_gpu", "set_precision", "use_backend", "utils", "value_and_grad", "warmup",
+    "Initializer", "Input", "Layer", "Loss", "Metric", "Model", "Optimizer", "Parameter",
+    "Regularizer", "Sequential", "Tensor", "__version__", "activations", "autograd", "backend",
+    "callbacks", "check_gradients", "datasets", "differentiable", "functions", "get_precision",
+    "grad", "initializers", "kernel", "layers", "losses", "metrics", "models", "no_grad",
+    "optimizers", "preprocessing", "primitives", "profile", "random", "regularizers", "require_gpu",
+    "set_precision", "use_backend", "utils", "value_and_grad", "warmup",
 ]  # fmt: skip

@@ -48,6 +48,7 @@ def assert_refused(made, error, message, *args, **kwargs):
         (X, Y[:, :2], ValueError, r"\(40, 2\)"),
         (X, Y * 2, ValueError, r"y|sum"),
         (X, None, ValueError, "targets y"),
+        (None, Y, TypeError, "x is None"),
         (X[:0], Y[:0], ValueError, r"x is empty.*\(0, 6, 6, 1\)"),
         (X.astype(object), Y, TypeError, "dtype object"),
         ([[1.0], [1.0, 2.0]], Y, ValueError, "same shape"),

@@ -121,7 +121,7 @@ def _recurrence(
     carry: _Carry | None = None,
 ) -> Result:
     """Return the states after each step, and put the last carry into `carry` if there is one."""
-    batch, steps, features = x.shape
+    (batch, steps, features), width = x.shape, kernel.shape[1]
     xp = get_array_module(x)
     order = slice(None, None, -1 if go_backwards else 1)
     rows = xp.ascontiguousarray(x.transpose(1, 0, 2)[order]).reshape(-1, features)
@@ -129,7 +129,7 @@ def _recurrence(
     of_inputs, of_states = bias, None
     if both := bias is not None and bias.ndim == 2:  # one of the inputs and one of the states
         of_inputs, of_states = bias
-    z = primitives.matmul(rows, kernel, of_inputs).reshape(steps, batch, -1)
+    z = primitives.matmul(rows, kernel, of_inputs).reshape(steps, batch, width)
     h_states, c_states, gates = primitives.recurrent_forward(
         z, recurrent_kernel, of_states, h, c, counts, cell=cell
     )
@@ -138,14 +138,16 @@ def _recurrence(
 
     def backward(h_grads: Array) -> Any:
         c_grad = None if carry is None else carry.grad
+        if carry is not None:
+            carry.grad = None  # a later backward pass may not reach the carry
         if c is not None and c_grad is None:
             c_grad = xp.zeros_like(c)
         z_grad, product_grad, h_grad, first_c_grad = primitives.recurrent_backward(
             h_grads, c_grad, recurrent_kernel, h_states, c_states, gates, counts, cell=cell
         )
-        z_rows = z_grad.reshape(len(rows), -1)
-        state_rows = z_rows if product_grad is None else product_grad.reshape(len(rows), -1)
-        before = h_states[:-1].reshape(len(rows), -1)
+        z_rows = z_grad.reshape(len(rows), width)
+        state_rows = z_rows if product_grad is None else product_grad.reshape(len(rows), width)
+        before = h_states[:-1].reshape(len(rows), h.shape[-1])
 
         def x_grad() -> Array:
             grad = primitives.matmul(z_rows, kernel, transpose_b=True)

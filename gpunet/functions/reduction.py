@@ -35,7 +35,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """Return the mean of the elements over `axis`, an integer or several (all by default)."""
     xp, shape, with_ones = get_array_module(x), x.shape, _with_ones(x.shape, axis)
-    count = x.size // math.prod(with_ones)
+    count = math.prod(size for size, kept in zip(shape, with_ones, strict=True) if size != kept)
     return x.mean(
         axis=axis, keepdims=keepdims
     ), lambda output_grad: xp.broadcast_to(output_grad.reshape(with_ones), shape) / count

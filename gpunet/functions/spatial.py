@@ -7,6 +7,7 @@ Pooling over three axes is pooling over two, then over the first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -197,7 +198,7 @@ def _pool(
     rest: Any = sides[1] if isinstance(sides[1], str) else sides[1:]
     images = reshape(x, (batch * depth, *sizes, channels))
     y = pool2d(images, pool_size=windows[1:], strides=steps[1:], padding=rest)
-    rows = reshape(y, (batch, depth, -1, channels))
+    rows = reshape(y, (batch, depth, math.prod(y.shape[1:-1]), channels))
     pooled = over(rows, 0, 0)
     return reshape(pooled, (batch, pooled.shape[1], *y.shape[1:]))
 
@@ -281,7 +282,7 @@ def _gather(x: Array, p: _Planes) -> Array:
     batch, _, height, width, channels = x.shape
     xp = get_array_module(x)
     padded = xp.pad(x, ((0, 0), (p.before, p.after), (0, 0), (0, 0), (0, 0)))
-    by_group = (batch, -1, height, width, p.groups, channels // p.groups)
+    by_group = (batch, p.positions, height, width, p.groups, channels // p.groups)
     seen = [padded[:, p.tap(tap)].reshape(by_group) for tap in range(p.taps)]
     return xp.stack(seen, 5).reshape(batch * p.positions, height, width, p.taps * channels)
 

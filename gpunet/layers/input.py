@@ -42,12 +42,11 @@ class InputLayer(Layer):
         *,
         input_shape: Any = None,
     ) -> None:
-        super().__init__(name=name or "input")
+        super().__init__(name=name)
         refuse_unsupported(
             "Input", sparse=sparse, ragged=ragged, input_tensor=input_tensor, optional=optional
         )
         shape = input_shape if shape is None else shape
-        self.named_by_user = name is not None
         if (shape is None) == (batch_shape is None):
             raise ValueError(
                 "Input expects either shape, of one sample without the batch, or batch_shape, "

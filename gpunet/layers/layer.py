@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,6 +35,7 @@ from gpunet.symbolic import Symbol
 
 __all__ = ["Layer", "Shape", "collect_updates", "is_frozen", "is_training", "set_update"]
 
+_serial_numbers = itertools.count()
 _training: ContextVar[bool] = ContextVar("training", default=False)
 _frozen: ContextVar[bool] = ContextVar("frozen", default=False)
 _updates: ContextVar[list[tuple[Parameter, Array, float]] | None] = ContextVar(
@@ -52,12 +54,13 @@ class Layer(WeightOwner, Configurable):
         input_dim: for samples of one axis, in place of ``input_shape=(input_dim,)``.
         name: for messages, `summary()` and the paths of weights; by default after the class.
         trainable: False to exclude the layer's weights from training. To set it sets that of the
-            layers in it too.
+            layers in it too, which may then be set otherwise.
         dtype: of the weights, 'float32', which None stands for, or 'float64'.
         activity_regularizer: a name or instance of `gpunet.regularizers`, or a function of the
             output; its result, divided by the batch size, is added to the loss that is trained.
 
     Attributes:
+        serial_number: greater than those of the layers that were made before.
         supports_masking: whether the output has the mask that `compute_mask` returns; True where a
             subclass defines `compute_mask`, and may be set.
         creates_mask: whether the output may have a mask where no input has one.
@@ -108,7 +111,8 @@ class Layer(WeightOwner, Configurable):
         super().__init__(**unknown)
         self.name = checked_name(name) or snake_case(type(self).__name__)
         self.named_by_user, self.named_by_model = name is not None, False
-        self.trainable = boolean(trainable, "trainable", self.name)
+        self.serial_number = next(_serial_numbers)
+        vars(self)["trainable"] = boolean(trainable, "trainable", self.name)
         self.dtype = weight_dtype(dtype, self.name)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = self._is_building = False
@@ -117,13 +121,13 @@ class Layer(WeightOwner, Configurable):
             input_shape = as_sample_shape(input_dim, "input_dim")
         self.given_input_shape = None if input_shape is None else as_sample_shape(input_shape)
         self._weights: list[Parameter] = []
-        self._symbols: tuple[Any, Any] = (None, None)  # weak: of the latest call on symbols
+        self._symbols: tuple[Any, Any] = (None, None)  # weak: of a call on symbols
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         attribute_was_set()
         if name == "trainable":
-            for layer in self.with_sublayers()[1:]:
+            for layer in self.with_sublayers():
                 layer.set_trainable_alone(value)
 
     def __delattr__(self, name: str) -> None:
@@ -263,7 +267,8 @@ class Layer(WeightOwner, Configurable):
     ) -> Any:
         """Return the output of a function in place of `call`, with what else a call does."""
         token = None if training is None else _training.set(bool(training))
-        frozen = None if self.trainable else _frozen.set(True)
+        freezes = not self.trains_within(not _frozen.get())
+        frozen = None if freezes == _frozen.get() else _frozen.set(freezes)
         try:
             args = self._prepare(args)
             masks = masks_of(args[0])
@@ -358,14 +363,17 @@ class Layer(WeightOwner, Configurable):
         return result
 
     def remember_symbols(self, inputs: Any, outputs: Any) -> None:
-        """Keep weak references to symbols, for `input` and `output`."""
+        """Keep weak references to symbols, for `input` and `output`, as long as they are in use."""
+        if self._kept_symbols(0) is not None and self._kept_symbols(1) is not None:
+            return  # of an earlier call
         weak = [symbolic.map_structure(_weak, symbols) for symbols in (inputs, outputs)]
         self._symbols = weak[0], weak[1]
 
     def output_symbols(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return symbols of the output's shapes: by formula if there is one, else by dry calls."""
         has_formula = type(self).compute_output_shape is not Layer.compute_output_shape
-        if has_formula and len(args) == 1 and not symbolic.symbols_in(kwargs):
+        plain = kwargs.keys() <= {"training", "mask"} and not symbolic.symbols_in(kwargs)
+        if has_formula and len(args) == 1 and plain:
             shape = _shapes(args[0])
             self.check_input(shape)
             dtype = self.compute_dtype
@@ -424,7 +432,7 @@ class Layer(WeightOwner, Configurable):
             return cast
         return symbolic.map_structure(self._cast, x)
 
-    # Symbols of the latest call
+    # Symbols of the first call that are still in use
 
     @Replaceable
     def input(self) -> Any:
@@ -445,16 +453,21 @@ class Layer(WeightOwner, Configurable):
         return self._strong(1, "output")
 
     def _strong(self, position: int, what: str) -> Any:
-        references = self._symbols[position]
-        found = None
-        if references is not None:
-            found = symbolic.map_structure(lambda reference: reference(), references)
-        if found is None or None in symbolic.flatten(found):
+        found = self._kept_symbols(position)
+        if found is None:
             raise AttributeError(
                 f"{describe(self)} has no {what}: it is not part of a graph. Put it into a model "
                 "with a known input shape, or call it on an Input."
             )
         return found
+
+    def _kept_symbols(self, position: int) -> Any:
+        """Return the symbols of the input (0) or output (1); None where some are gone."""
+        references = self._symbols[position]
+        if references is None:
+            return None
+        found = symbolic.map_structure(lambda reference: reference(), references)
+        return None if any(symbol is None for symbol in symbolic.flatten(found)) else found
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_symbols": (None, None)}  # weak references cannot be copied
@@ -476,7 +489,7 @@ def is_training(default: bool = False) -> bool:
 
 
 def is_frozen() -> bool:
-    """Return whether the current layer, or one that calls it, has ``trainable=False``."""
+    """Return whether the current layer is frozen, by itself or with one that calls it."""
     return _frozen.get()
 
 

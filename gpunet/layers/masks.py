@@ -40,10 +40,16 @@ def as_masks(mask: Any, inputs: Any) -> Any:
     if not isinstance(masks, list | tuple) or len(masks) != len(tensors):
         raise ValueError(
             f"mask must be a list of {len(tensors)} masks, one for each input (None for none), "
-            f"received {type(mask).__name__}."
+            f"received {_described(masks)}."
         )
     pairs = zip(flatten(list(masks)), tensors, strict=True)
     return pack(inputs, [None if m is None else _as_mask(m, x) for m, x in pairs])
+
+
+def _described(masks: Any) -> str:
+    if isinstance(masks, list | tuple):
+        return str(len(masks))
+    return f"one of shape {masks.shape}" if hasattr(masks, "shape") else type(masks).__name__
 
 
 def _as_mask(mask: Any, like: Tensor) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -273,8 +274,8 @@ class Dot(_Merge):
         left = functions.transpose(x, (*(a for a in range(x.ndim) if a != i), i))
         right = functions.transpose(y, (0, j, *(a for a in range(1, y.ndim) if a != j)))
         product = functions.matmul(
-            functions.reshape(left, (len(x), -1, x.shape[i])),
-            functions.reshape(right, (len(y), y.shape[j], -1)),
+            functions.reshape(left, (len(x), math.prod(left.shape[1:-1]), x.shape[i])),
+            functions.reshape(right, (len(y), y.shape[j], math.prod(right.shape[2:]))),
         )
         return functions.reshape(product, shape if len(shape) > 1 else (len(x), 1))
 

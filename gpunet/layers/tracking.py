@@ -86,6 +86,7 @@ class WeightOwner:
 
     name: str
     trainable: bool
+    trainable_was_set = False  # since the layer was made
     built: bool
     dtype: np.dtype
     _weights: list[Parameter]
@@ -106,14 +107,22 @@ class WeightOwner:
     def set_trainable_alone(self, value: bool) -> None:
         """Set `trainable` of this layer, not of those in it."""
         object.__setattr__(self, "trainable", value)
+        object.__setattr__(self, "trainable_was_set", True)
         attribute_was_set()
 
+    def trains_within(self, outer_trains: bool) -> bool:
+        """Return whether the layer's weights train where those of the layer around it do or do not.
+
+        What was set last counts: layers within a frozen one are frozen, until one is set to train.
+        """
+        return self.trainable and (outer_trains or self.trainable_was_set)
+
     def _walk(
-        self, prefix: str = "", trainable: bool = True, seen: set[int] | None = None
+        self, prefix: str = "", trainable: bool | None = None, seen: set[int] | None = None
     ) -> Iterator[tuple[str, Any, bool]]:
         """Yield (path, weight or generator, whether it trains) of this layer and its sublayers."""
         seen = {id(self)} if seen is None else seen
-        trainable = trainable and self.trainable
+        trainable = self.trainable if trainable is None else trainable
         names: set[str] = set()
         for attribute, item in contained(vars(self), (*_TRACKED, WeightOwner)):
             if id(item) in seen:
@@ -122,7 +131,8 @@ class WeightOwner:
             name = unique_name(getattr(item, "name", attribute), names.__contains__)
             names.add(name)
             if isinstance(item, WeightOwner):
-                yield from item._walk(f"{prefix}{name}/", trainable, seen)
+                trains = item.trains_within(trainable)
+                yield from item._walk(f"{prefix}{name}/", trains, seen)
             else:
                 yield prefix + name, item, trainable and getattr(item, "trainable", False)
 
@@ -162,7 +172,7 @@ class WeightOwner:
         split: tuple[list[Parameter], list[Parameter]] = ([], [])
         for _, item, trains in self._walk():
             if isinstance(item, Parameter):
-                split[0 if trains else 1].append(item)
+                split[0 if trains and self.trainable else 1].append(item)
         return split
 
     @property

@@ -40,7 +40,7 @@ class Functional(Layer):
                 f"{type(self).__name__}(inputs, outputs) expects both, received no {missing}."
             )
         if inputs is not None:
-            self._set_graph(Graph(inputs, outputs))
+            self._set_graph(Graph(_without_list_of_one(inputs), _without_list_of_one(outputs)))
             if not self.trainable:
                 self.trainable = False  # that of its layers too
 
@@ -118,6 +118,11 @@ class Functional(Layer):
     def output(self) -> Any:
         """The symbols of the outputs, as they were given."""
         return self._known_graph().output_structure
+
+    @Replaceable
+    def output_names(self) -> list[str]:
+        """The names of the outputs, as `compile` and `fit` take them: in logs, and for data."""
+        return list(self._known_graph().output_names)
 
     @property
     def output_shape(self) -> Any:
@@ -250,9 +255,31 @@ class Functional(Layer):
             return 0
         return samples_at_once(self.graph, self.fuse)
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
-        print_fn(summary.table(self))
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: list[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Arguments:
+            line_length, positions: accepted for Keras' sake, without effect: columns are as wide
+                as what stands in them.
+            print_fn: called with the table in place of `print`.
+            expand_nested: whether the layers of models within the model have lines of their own.
+            show_trainable: whether to say of each layer with weights whether it trains (Y or N).
+        """
+        text = summary.table(self, expand_nested=expand_nested, show_trainable=show_trainable)
+        (print if print_fn is None else print_fn)(text)
+
+
+def _without_list_of_one(structure: Any) -> Any:
+    """Return the item of a list of one, which stands for the item, as in Keras."""
+    is_one = isinstance(structure, list | tuple) and len(structure) == 1
+    return structure[0] if is_one else structure
 
 
 def _is_computed(argument: Any) -> bool:
@@ -319,7 +346,11 @@ def _fits(shape: Shape, expected: Shape) -> bool:
 
 
 def _make_names_unique(layers: list[Layer], model: str) -> None:
-    """Number the default names of layers that are alike; names that were given must differ."""
+    """Number default names that are alike, in the order in which the layers were made, as in Keras.
+
+    Raises:
+        ValueError: two layers were given one name.
+    """
     given = [layer.name for layer in layers if layer.named_by_user]
     for name in given:
         if given.count(name) > 1:
@@ -327,7 +358,8 @@ def _make_names_unique(layers: list[Layer], model: str) -> None:
                 f"{model!r} has two layers named {name!r}: give each layer a name= of its own."
             )
     others = [layer for layer in layers if not layer.named_by_user]
-    others.sort(key=lambda layer: not layer.named_by_model)  # the names in other models stay
+    # The names in other models stay.
+    others.sort(key=lambda layer: (not layer.named_by_model, layer.serial_number))
     names = numbered((layer.name for layer in others), given)
     for layer, name in zip(others, names, strict=True):
         layer.name, layer.named_by_model = name, True

@@ -18,7 +18,7 @@ from gpunet.primitives.precision import check_precision, use_precision
 from gpunet.progress import ProgressLine
 from gpunet.training import loops
 from gpunet.training.adapter import DataAdapter, is_data, unpack
-from gpunet.training.batches import Batch, Batches
+from gpunet.training.batches import Batches
 from gpunet.training.logs import as_result
 from gpunet.training.memory import memory_for
 from gpunet.training.objective import Objective
@@ -192,7 +192,7 @@ class Model(Preparation):
         # that it has what the others add to the logs.
         listeners = CallbackList([progress, *check_callbacks(callbacks), history])
         adapter = DataAdapter(self, "fit", "training data", class_weight=class_weight)
-        sizes = validation_batch_size, batch_size
+        size = batch_size if validation_batch_size is None else validation_batch_size
         validation = None
         with unbuilt_on_error(self):
             if np.ndim(validation_split) or validation_split:
@@ -201,14 +201,18 @@ class Model(Preparation):
                         "fit takes validation_split or validation_data, received both."
                     )
                 x, held_out = adapter.split(x, y, sample_weight, validation_split)
-                validation = self._validation_batches(held_out, *sizes, validation_steps)
+                validation = adapter.renamed("fit (validation_split)", "validation data").batches(
+                    held_out, batch_size=size, steps=validation_steps
+                )
             training = adapter.batches(
                 x, y, sample_weight, batch_size, steps_per_epoch, shuffle=shuffle
             )
             if not self.built:
                 training.peek()
             if validation_data is not None:
-                validation = self._validation_batches(validation_data, *sizes, validation_steps)
+                validation = self._validation_batches(
+                    validation_data, validation_batch_size, size, validation_steps
+                )
             if not self._defines("train_step"):
                 self._lay_out_parameters()
                 self._warn_if_nothing_trains()
@@ -220,15 +224,12 @@ class Model(Preparation):
         return history
 
     def _validation_batches(
-        self, validation_data: Any, batch_size: int | None, default: int | None, steps: int | None
+        self, validation_data: Any, batch_size: int | None, size: int | None, steps: int | None
     ) -> Batches:
-        """Return batches of validation data; those of arrays have `default` samples if not set."""
+        """Return batches of validation data: of `size` samples where the data are arrays."""
         adapter = DataAdapter(self, "fit (validation_data)", "validation data")
         if not is_data(validation_data):
             return adapter.batches(validation_data, batch_size=batch_size, steps=steps)
-        size = default if batch_size is None else batch_size
-        if isinstance(validation_data, Batch):
-            return adapter.batches(validation_data, batch_size=size, steps=steps)
         return adapter.batches(*unpack(validation_data), size, steps)
 
     def _run_epochs(

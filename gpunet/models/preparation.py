@@ -19,7 +19,7 @@ from gpunet.metrics import Metric
 from gpunet.models.functional import Functional, leaf_shapes
 from gpunet.models.steps import StepMethods
 from gpunet.symbolic import Symbol, flatten, pack
-from gpunet.training.adapter import Outputs
+from gpunet.training.adapter import Keys, Outputs
 from gpunet.training.capture.steps import CaptureError, DeviceSteps
 from gpunet.training.memory import memory_for
 from gpunet.training.objective import NO_LOSS, Objective
@@ -185,7 +185,7 @@ class Preparation(StepMethods):
         """
         structure = outputs if self.graph is None else self.graph.output_structure
         if isinstance(structure, dict):
-            return tuple(sorted(structure, key=str))
+            return Keys(sorted(structure, key=str))
         if self.graph is not None:
             return self.graph.output_names
         if isinstance(outputs, list | tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from gpunet.layers.layer import Layer
@@ -11,19 +12,31 @@ from gpunet.symbolic import Graph, Node
 
 __all__ = ["table"]
 
-_WIDTHS = (40, 36, 16, 40)  # of the columns at most
+_WIDTHS = (40, 36, 16, 40)  # of the columns at most, the last for those after it too
 
 
-def table(model: Any) -> str:
+def table(model: Any, *, expand_nested: bool = False, show_trainable: bool = False) -> str:
     """Return a table of the nodes of a model with their output shapes and numbers of weights.
 
     Of a model without a graph the layers are listed, without shapes.
+
+    Arguments:
+        model: with or without a graph.
+        expand_nested: whether the layers of models within the model have lines of their own.
+        show_trainable: whether a column says which layers train.
     """
-    lines = [["Layer (type)", "Output shape", "Param #"], *map(list, _rows(model))]
-    if model.graph is not None and _branches(model.graph):
-        sources = [", ".join(_sources(node)) or "-" for node in _nodes(model.graph)]
-        for line, cell in zip(lines, ["Connected to", *sources], strict=True):
-            line.append(cell)
+    lines = [["Layer (type)", "Output shape", "Param #"]]
+    branches = model.graph is not None and _branches(model.graph)
+    if show_trainable:
+        lines[0].append("Trainable")
+    if branches:
+        lines[0].append("Connected to")
+    for operation, node, *cells in _rows(model, expand_nested):
+        if show_trainable:
+            cells.append(_trains(operation))
+        if branches:
+            cells.append("" if node is None else ", ".join(_sources(node)) or "-")
+        lines.append(cells)
     text = _aligned(lines)
     rule = "-" * max(map(len, text))
     trainable = sum(parameter.size for parameter in model.trainable_weights)
@@ -43,28 +56,41 @@ def table(model: Any) -> str:
 
 def _aligned(rows: list[list[str]]) -> list[str]:
     """Return the lines of a table, in which wide cells take several."""
-    wrapped = [
-        [textwrap.wrap(cell, _WIDTHS[column]) for column, cell in enumerate(row)] for row in rows
-    ]
+    wrapped = [[_wrapped(cell, column) for column, cell in enumerate(row)] for row in rows]
     lines = [cells for row in wrapped for cells in itertools.zip_longest(*row, fillvalue="")]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    puts = [str.ljust, str.ljust, str.rjust, str.ljust]
+    puts = [str.ljust, str.ljust, str.rjust, *[str.ljust] * (len(widths) - 3)]
     return [
         "  ".join(map(lambda put, cell, width: put(cell, width), puts, line, widths)).rstrip()
         for line in lines
     ]
 
 
-def _rows(model: Any) -> list[tuple[str, str, str]]:
-    if model.graph is None:
-        return [_row(layer, "?") for layer in model.layers]
-    rows, seen = [], set()
-    for node in _nodes(model.graph):
-        shapes = node.shapes
-        text = str(shapes[0]) if len(shapes) == 1 else ", ".join(map(str, shapes))
-        rows.append(_row(node.operation, text, node.name, id(node.operation) in seen))
-        seen.add(id(node.operation))
-    return rows
+def _trains(operation: Any) -> str:
+    if not getattr(operation, "weights", ()):
+        return "-"
+    return "Y" if operation.trainable_weights else "N"
+
+
+def _wrapped(cell: str, column: int) -> list[str]:
+    indent = cell[: len(cell) - len(cell.lstrip())]
+    return textwrap.wrap(cell, _WIDTHS[min(column, 3)], subsequent_indent=indent)
+
+
+def _rows(model: Any, expand_nested: bool, indent: str = "") -> Iterator[tuple[Any, ...]]:
+    """Yield an operation, its node unless that is within another model, and the cells of a line."""
+    calls: list[tuple[Any, Node | None]] = [(layer, None) for layer in model.layers]
+    if model.graph is not None:
+        calls = [(node.operation, node) for node in _nodes(model.graph)]
+    seen = set()
+    for operation, node in calls:
+        text = "?" if node is None else ", ".join(map(str, node.shapes))
+        name = "" if node is None else node.name
+        first, *others = _row(operation, text, name, id(operation) in seen)
+        yield operation, None if indent else node, indent + first, *others
+        if expand_nested and hasattr(operation, "graph") and id(operation) not in seen:
+            yield from _rows(operation, expand_nested, indent + "  ")
+        seen.add(id(operation))
 
 
 def _row(operation: Any, shape: str, name: str = "", again: bool = False) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Sequence
 from numbers import Real
@@ -14,7 +15,13 @@ from gpunet.symbolic import flatten, flatten_like, pack
 from gpunet.training.arrays import as_array, check_lengths, check_numbers, class_weights
 from gpunet.training.batches import ArrayBatches, Batch, Batches, IterableBatches
 
-__all__ = ["DataAdapter", "Outputs", "check_names", "is_data", "unpack"]
+__all__ = ["DataAdapter", "Keys", "Outputs", "check_names", "is_data", "unpack"]
+
+
+class Keys(tuple[str, ...]):
+    """The names of outputs that come in a dictionary."""
+
+    __slots__ = ()
 
 
 class Outputs(NamedTuple):
@@ -162,7 +169,16 @@ class DataAdapter:
                 f"validation_split={validation_split} of {data.size} samples leaves none to "
                 f"{'train on' if kept == 0 else 'validate with'}."
             )
-        return data.map(lambda array: array[:kept]), data.map(lambda array: array[kept:])
+        held_out = data.map(lambda array: array[kept:])
+        if self.class_weight is not None:
+            held_out = held_out._replace(weights=())  # these are for training
+        return data.map(lambda array: array[:kept]), held_out
+
+    def renamed(self, where: str, role: str) -> DataAdapter:
+        """Return an adapter for data of the same structure, such as those of `split`."""
+        other = copy.copy(self)
+        other.where, other.role = where, role
+        return other
 
     # Flat arrays
 

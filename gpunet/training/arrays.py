@@ -26,6 +26,8 @@ def as_array(data: Any, argument: str) -> Array:
         TypeError: for masked and sparse arrays, and for other items than numbers.
         ValueError: for one number, no sample, or rows of several shapes.
     """
+    if data is None:
+        raise TypeError(f"{argument} is None, expected an array with one row for each sample.")
     if isinstance(data, Tensor):
         data = data.value
     if isinstance(data, np.ma.MaskedArray):

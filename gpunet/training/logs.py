@@ -11,7 +11,7 @@ from typing import Any
 from gpunet.autograd import Array, Tensor
 from gpunet.metrics import Mean, MeanMetricWrapper, Metric, counts_correct
 from gpunet.training.batches import Batch
-from gpunet.training.objective import Objective, Tracked
+from gpunet.training.objective import Objective, Tracked, loss_key
 
 __all__ = ["Scores", "as_floats", "as_result", "current_scores", "fresh_metrics", "masked"]
 
@@ -58,7 +58,7 @@ class Scores:
         for item in self._metrics:
             item.metric.reset_state()
         names = objective.names or ()
-        self._sums = {} if len(names) < 2 else {f"{name}_loss": None for name in names}
+        self._sums = {} if len(names) < 2 else {loss_key(name): None for name in names}
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -141,7 +141,8 @@ class Scores:
     def computed(self) -> dict[str, Any]:
         """Return the loss and the metrics by name: floats."""
         logs: dict[str, Any] = {"loss": float(self._loss_sum) / max(1, self.samples)}
-        for key, loss_sum in self._sums.items():
+        for key in self.objective.loss_keys() if self._sums else ():
+            loss_sum = self._sums[key]
             if loss_sum is not None:
                 logs[key] = float(loss_sum) / max(1, self.samples)
         for item in self.tracked:

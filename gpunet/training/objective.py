@@ -11,9 +11,9 @@ from gpunet.arguments import as_list
 from gpunet.autograd import Array, Tensor
 from gpunet.metrics import Metric
 from gpunet.metrics import get as _metric
-from gpunet.training.adapter import Outputs, check_names
+from gpunet.training.adapter import Keys, Outputs, check_names
 
-__all__ = ["Objective", "Tracked"]
+__all__ = ["Objective", "Tracked", "loss_key"]
 
 
 class Tracked(NamedTuple):
@@ -23,6 +23,11 @@ class Tracked(NamedTuple):
     metric: Metric
     output: int  # its position
     weighted: bool  # whether sample weights count
+
+
+def loss_key(output: str) -> str:
+    """Return how logs call the loss of an output."""
+    return f"{output}_loss"
 
 
 class Objective:
@@ -54,6 +59,7 @@ class Objective:
             (_each(weighted_metrics, _metric), True),
         ]
         self.names: tuple[str, ...] | None = None
+        self._outputs_have_keys = False
         self.losses: list[losses.Loss | None] = []
         self.weights: list[float] = []
         self.tracked: list[Tracked] = []
@@ -67,8 +73,19 @@ class Objective:
         }  # fmt: skip
         objective = Objective(**(arguments | others))
         if self.names is not None:
-            objective.bind(self.names)
+            objective.bind(Keys(self.names) if self._outputs_have_keys else self.names)
         return objective
+
+    def loss_keys(self) -> list[str]:
+        """Return the keys of the losses of the outputs, in the order of logs.
+
+        As in Keras that is the order of the outputs; where these are a dictionary and the losses
+        too, the order of the losses.
+        """
+        names = list(self.names or ())
+        if self._outputs_have_keys and isinstance(self.loss, dict):
+            names.sort(key=[*self.loss, *names].index)
+        return [loss_key(name) for name in names]
 
     @property
     def metrics(self) -> list[Metric]:
@@ -87,6 +104,7 @@ class Objective:
             ValueError: a list has another length, or a key is no name of an output; the objective
                 is left as it was.
         """
+        self._outputs_have_keys = isinstance(names, Keys)
         names = tuple(names)
         if names == self.names:
             return

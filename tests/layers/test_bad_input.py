@@ -57,7 +57,8 @@ def test_masks_of_the_wrong_rank(name: str, shape: tuple[int, ...]) -> None:
         ),
         (lambda: layers.ConvLSTM1D(2, 2)(zeros(2, 3, 4, 1), mask=bools(2, 5)), r"\(2, 5\)"),
         (lambda: layers.Attention()([X, X], mask=[None, bools(2, 5)]), r"\(2, 3\).*\(2, 5\)"),
-        (lambda: layers.Attention()([X, X], mask=bools(2, 3)), "a list of 2 masks"),
+        (lambda: layers.Attention()([X, X], mask=bools(2, 3)), r"2 masks.*one of shape \(2, 3\)"),
+        (lambda: layers.Attention()([X, X], mask=[None] * 3), "2 masks.*received 3"),
         (lambda: layers.AdditiveAttention()([X, X], mask=[bools(3, 3), None]), r"\(3, 3\)"),
         (
             lambda: layers.MultiHeadAttention(2, 2)(X, X, attention_mask=bools(2, 5, 3)),

@@ -118,3 +118,13 @@ def test_symbols_have_the_shapes_of_arrays(name: str) -> None:
     arrays = flatten(example.call(example.make(), *example.arrays()))
     assert [s.shape for s in symbols] == [(None, *y.shape[1:]) for y in arrays]
     assert [s.dtype for s in symbols] == [y.dtype for y in arrays]
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "TextVectorization"])
+def test_no_sample_gives_no_row(name: str) -> None:
+    # The rows of TextVectorization are as long as the longest text.
+    example = EXAMPLES[name]
+    layer, inputs = example.make(), example.arrays()
+    before = flatten(example.call(layer, *inputs))
+    after = flatten(example.call(layer, *(x[:0] for x in inputs)))
+    assert [y.shape for y in after] == [(0, *y.shape[1:]) for y in before]

@@ -285,6 +285,6 @@ def test_data_of_a_wrong_type_or_shape() -> None:
     with pytest.raises(TypeError, match="array of numbers, received dtype <U3"):
         model.predict(BYTES.astype(str), verbose=0)
     lines: list[str] = []
-    model.summary(lines.append)
+    model.summary(print_fn=lines.append)
     row = "rescaling (Rescaling)         (None, 6, 6, 1)        0"
     assert row.split() in [line.split() for line in lines[0].splitlines()]

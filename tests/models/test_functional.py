@@ -279,7 +279,7 @@ def test_the_summary_tells_what_is_connected() -> None:
 
 def test_summary_of_a_chain_has_three_columns() -> None:
     lines: list[str] = []
-    Sequential([Input((4, 4, 1)), Conv2D(2, 3), Flatten(), Dense(1)]).summary(lines.append)
+    Sequential([Input((4, 4, 1)), Conv2D(2, 3), Flatten(), Dense(1)]).summary(print_fn=lines.append)
     assert "Connected to" not in lines[0]
     assert gpunet.Sequential is Sequential
 

@@ -82,8 +82,8 @@ def test_a_second_model_leaves_the_names_of_the_first() -> None:
     first = Model(x, last(shared(x)))
     names = [layer.name for layer in first.layers]
     second = Model(x, shared(new(x)))
-    assert [layer.name for layer in first.layers] == names == ["input", "dense", "dense_1"]
-    assert [layer.name for layer in second.layers] == ["input", "dense_1", "dense"]
+    assert [layer.name for layer in first.layers] == names == ["input_layer", "dense", "dense_1"]
+    assert [layer.name for layer in second.layers] == ["input_layer", "dense_1", "dense"]
 
 
 @pytest.mark.parametrize("make", [lambda n: Dense(2, name=n), lambda n: Layer().add_weight(name=n)])

@@ -79,4 +79,21 @@ def test_a_subclassed_model_lists_its_layers() -> None:
 
 def test_a_model_without_calls_lists_its_input() -> None:
     x = Input((4,))
-    assert rows(Model(x, x))[4] == "input (InputLayer)  (None, 4)           0"
+    assert rows(Model(x, x))[4] == "input_layer (InputLayer)  (None, 4)           0"
+
+
+def test_nested_models_and_what_trains() -> None:
+    inner = Sequential([Input((4,)), Dense(3, name="first"), Dense(2, name="second")], name="inner")
+    inner.trainable = False
+    inner.layers[1].trainable = True
+    model = Sequential([Input((4,)), inner, Flatten(), Dense(1, name="last")])
+    printed: list[str] = []
+    model.summary(80, None, printed.append, expand_nested=True, show_trainable=True)
+    table = [line.split() for line in printed[0].splitlines()[4:9]]
+    assert table == [
+        ["inner", "(Sequential)", "(None,", "2)", "23", "N"],
+        ["first", "(Dense)", "(None,", "3)", "15", "N"],
+        ["second", "(Dense)", "(None,", "2)", "8", "Y"],
+        ["flatten", "(Flatten)", "(None,", "2)", "0", "-"],
+        ["last", "(Dense)", "(None,", "1)", "3", "Y"],
+    ]

@@ -22,6 +22,7 @@ BAND = 256  # outputs whose products, PANEL each, fill about half of a level-1 c
 _SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to at a time
 _TILES = 48  # of 2 x 2 outputs in a band: a whole number of TILEs
 _TILE_ROW = 1 << 17  # floats of a row of transformed tiles: as many fill a level-2 cache
+_WEIGHTS = 1 << 20  # floats of transformed weights: more are read from memory for few tiles
 _GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
 
 
@@ -68,6 +69,8 @@ def _suits_winograd(g: Conv2DGeometry, window: tuple[int, int]) -> bool:
     across, weights = -(-columns // 2), channels * filters
     tiles = -(-rows // 2) * across
     if channels < LANES or PLACES * across * channels > _TILE_ROW:
+        return False
+    if PLACES * weights > _WEIGHTS:
         return False
     cost = tiles * (PLACES * weights + 60 * (channels + filters)) + 50 * weights
     return cost < 9 * rows * columns * weights
