@@ -7,13 +7,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives import reference
-from gpunet.primitives.fast.attention_kernels import (
-    BLOCK,
-    ROWS,
-    Sizes,
-    attend,
-    attend_backward,
-)
+from gpunet.primitives.fast.attention_kernels import attend, attend_backward
+from gpunet.primitives.fast.attention_tiles import BLOCK, ROWS, Sizes
 from gpunet.primitives.fast.memory import flat, scratch
 from gpunet.primitives.fast.products import PANEL
 from gpunet.primitives.fast.threads import run

@@ -1,20 +1,25 @@
-"""The kernels of attention: blocks of queries by blocks of keys, with an online softmax.
-
-Keys and values are packed once for each head: transposed, in panels of PANEL keys (panel, depth,
-PANEL), and as they are, in panels of PANEL columns (panel, keys, PANEL). Everything then is
-products of `ROWS` rows with panels, `multiply`, of numbers that stay in the caches.
-
-A key that a query does not see has the score `HIDDEN`. The largest score of a query that sees none
-is `HIDDEN` too, so that each of its keys counts as 1.
-"""
+"""The kernels of attention: blocks of queries by blocks of keys, with an online softmax."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from gpunet.primitives.fast.attention_tiles import (
+    BLOCK,
+    HALF_HIDDEN,
+    ROWS,
+    Sizes,
+    hide,
+    multiply,
+    pack_rows,
+    pack_turned,
+    score,
+    unpack_rows,
+    whole_vectors,
+)
 from gpunet.primitives.fast.compile import (
     BytesIn,
     Floats,
@@ -24,193 +29,27 @@ from gpunet.primitives.fast.compile import (
     uncounted_kernel,
 )
 from gpunet.primitives.fast.exponential import exp
-from gpunet.primitives.fast.matrix_kernels import pack_columns, pack_transposed
 from gpunet.primitives.fast.products import PANEL
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
-    broadcast,
     get,
     largest_across,
     load,
     multiply_add,
     put,
     splat,
-    store,
     sum_across,
     take_task,
     where_beats,
 )
 
-__all__ = ["BLOCK", "ROWS", "Sizes", "attend", "attend_backward"]
+__all__ = ["attend", "attend_backward"]
 
 Array = Any
 
-ROWS = 48  # queries of a block: 8 tiles
-BLOCK = 64  # keys of a block: whole panels
-_TILE = 6
-
-_HIDDEN, _HALF_HIDDEN = np.float32(-1e30), np.float32(-5e29)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _NONE = np.float32(-np.inf)  # the score of what is no key
-
-
-class Sizes(NamedTuple):
-    """Sizes of attention, as kernels take them."""
-
-    batch: int
-    heads: int  # of the queries
-    key_heads: int
-    queries: int
-    keys: int
-    depth: int
-    value_depth: int
-    padded_keys: int  # filled up to whole panels
-    columns: int  # of keys, likewise
-    value_columns: int
-    causal: int
-    # Elements from one sample, head, query and key of the mask to the next; 0 if it is the same.
-    masked: int
-    mask_batch: int
-    mask_head: int
-    mask_query: int
-    mask_key: int
-
-
-@helper
-def multiply(
-    a: Array,
-    start: int,
-    row: int,
-    step: int,
-    rows: int,
-    inner: int,
-    b: Array,
-    panel: int,
-    out: Array,
-    to: int,
-    out_row: int,
-    add: bool,
-) -> None:
-    """Write the products of rows with one panel, or add them.
-
-    Row i of `a` begins at start + i * row, and its numbers are `step` apart. The panel is
-    (inner, PANEL) at b[panel:]; row i of the result is out[to + i * out_row:], PANEL numbers.
-    """
-    zero, last = splat(_ZERO, PANEL), rows - 1
-    for i in range(0, rows, _TILE):
-        # Of the last tile's rows some are the last one again.
-        i1, i2, i3 = min(i + 1, last), min(i + 2, last), min(i + 3, last)
-        i4, i5 = min(i + 4, last), min(i + 5, last)
-        a0, a1, a2 = start + i * row, start + i1 * row, start + i2 * row
-        a3, a4, a5 = start + i3 * row, start + i4 * row, start + i5 * row
-        t0, t1, t2 = to + i * out_row, to + i1 * out_row, to + i2 * out_row
-        t3, t4, t5 = to + i3 * out_row, to + i4 * out_row, to + i5 * out_row
-        sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
-        if add:
-            sum0, sum1, sum2 = load(out, t0, PANEL), load(out, t1, PANEL), load(out, t2, PANEL)
-            sum3, sum4, sum5 = load(out, t3, PANEL), load(out, t4, PANEL), load(out, t5, PANEL)
-        at = 0
-        for k in range(panel, panel + inner * PANEL, PANEL):
-            w = load(b, k, PANEL)
-            sum0 = multiply_add(broadcast(a, a0 + at, PANEL), w, sum0)
-            sum1 = multiply_add(broadcast(a, a1 + at, PANEL), w, sum1)
-            sum2 = multiply_add(broadcast(a, a2 + at, PANEL), w, sum2)
-            sum3 = multiply_add(broadcast(a, a3 + at, PANEL), w, sum3)
-            sum4 = multiply_add(broadcast(a, a4 + at, PANEL), w, sum4)
-            sum5 = multiply_add(broadcast(a, a5 + at, PANEL), w, sum5)
-            at += step
-        store(out, t0, sum0)
-        store(out, t1, sum1)
-        store(out, t2, sum2)
-        store(out, t3, sum3)
-        store(out, t4, sum4)
-        store(out, t5, sum5)
-
-
-@helper
-def _pack_rows(x: Array, start: int, row: int, rows: int, depth: int, out: Array, to: int) -> None:
-    """Pack rows as they are: (panel of columns, rows, PANEL), filled up with zeros."""
-    for first in range(0, depth, PANEL):
-        pack_columns(x, start + first, row, rows, min(PANEL, depth - first), out, to + first * rows)
-
-
-@helper
-def _pack_turned(
-    x: Array, start: int, row: int, rows: int, depth: int, out: Array, to: int
-) -> None:
-    """Pack rows as columns: (panel of rows, depth, PANEL), filled up with zeros."""
-    for first in range(0, rows, PANEL):
-        count = min(PANEL, rows - first)
-        pack_transposed(x, start + first * row, row, depth, count, out, to + first * depth)
-
-
-@helper
-def _unpack_rows(
-    x: Array, start: int, rows: int, depth: int, out: Array, to: int, row: int
-) -> None:
-    """Write rows that are packed as they are to rows of an array, `row` numbers apart."""
-    for first in range(0, depth, PANEL):
-        count = min(PANEL, depth - first)
-        for i in range(rows):
-            at, place = start + first * rows + i * PANEL, to + i * row + first
-            if count == PANEL:
-                store(out, place, load(x, at, PANEL))
-            else:
-                for j in range(count):
-                    put(out, place + j, get(x, at + j))
-
-
-@helper
-def _score(
-    sizes: Sizes,
-    scale: np.float32,
-    query: Array,
-    at: int,
-    rows: int,
-    turned: Array,
-    keys_at: int,
-    first: int,
-    count: int,
-    out: Array,
-    to: int,
-) -> None:
-    """Write scores of rows of queries and a block of keys, (rows, BLOCK), before hiding any."""
-    for j in range(0, count, PANEL):
-        panel = keys_at + (first + j) * sizes.depth
-        step = sizes.heads * sizes.depth
-        multiply(query, at, step, 1, rows, sizes.depth, turned, panel, out, to + j, BLOCK, False)
-    for i in range(rows):
-        scores = out[to + i * BLOCK : to + i * BLOCK + _whole(count)]
-        for j in range(scores.size):
-            scores[j] *= scale
-
-
-@helper
-def _hide(
-    sizes: Sizes,
-    mask: Array,
-    sample: int,
-    head: int,
-    row: int,
-    rows: int,
-    first: int,
-    count: int,
-    scores: Array,
-    at: int,
-) -> None:
-    """Set the scores of keys that are not seen to `_HIDDEN`."""
-    if sizes.masked:
-        start = sample * sizes.mask_batch + head * sizes.mask_head + first * sizes.mask_key
-        for i in range(rows):
-            here = start + (row + i) * sizes.mask_query
-            for j in range(count):
-                if get(mask, here + j * sizes.mask_key) == 0:
-                    put(scores, at + i * BLOCK + j, _HIDDEN)
-    if sizes.causal:
-        for i in range(rows):
-            for j in range(max(0, row + i + 1 - first), count):
-                put(scores, at + i * BLOCK + j, _HIDDEN)
 
 
 @uncounted_kernel
@@ -245,10 +84,10 @@ def attend(
         key_head = head * sizes.key_heads // sizes.heads
         row = sizes.key_heads * sizes.depth
         start = sample * sizes.keys * row + key_head * sizes.depth
-        _pack_turned(key, start, row, sizes.keys, sizes.depth, memory, keys_at)
+        pack_turned(key, start, row, sizes.keys, sizes.depth, memory, keys_at)
         row = sizes.key_heads * sizes.value_depth
         start = sample * sizes.keys * row + key_head * sizes.value_depth
-        _pack_rows(value, start, row, sizes.keys, sizes.value_depth, memory, values_at)
+        pack_rows(value, start, row, sizes.keys, sizes.value_depth, memory, values_at)
         first = task % chunks * chunk
         for i in range(first, min(first + chunk, sizes.queries), ROWS):
             _attend_block(sizes, scale, sample, head, i, query, mask, output, log_sums, memory,
@@ -291,8 +130,8 @@ def _attend_block(
             count = min(count, row + rows - first)
             if count <= 0:
                 break
-        _score(sizes, scale, query, at, rows, memory_in, keys_at, first, count, memory, scores_at)
-        _hide(sizes, mask, sample, head, row, rows, first, count, memory, scores_at)
+        score(sizes, scale, query, at, rows, memory_in, keys_at, first, count, memory, scores_at)
+        hide(sizes, mask, sample, head, row, rows, first, count, memory, scores_at)
         for i in range(rows):
             _take_in(memory, scores_at + i * BLOCK, count, largest_at + i, totals_at + i,
                      sums_at + i * PANEL, rows * PANEL, sizes.value_columns)  # fmt: skip
@@ -309,14 +148,8 @@ def _attend_block(
                 place = sums_at + j * rows + i * PANEL + k
                 put(memory, place, get(memory, place) / total)
     to = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.value_depth
-    _unpack_rows(memory, sums_at, rows, sizes.value_depth, output, to,
+    unpack_rows(memory, sums_at, rows, sizes.value_depth, output, to,
                  sizes.heads * sizes.value_depth)  # fmt: skip
-
-
-@helper
-def _whole(count: int) -> int:
-    """Return the numbers of whole vectors."""
-    return (count + LANES - 1) // LANES * LANES
 
 
 @helper
@@ -324,7 +157,7 @@ def _is_any_blind(memory: Array, largest_at: int, rows: int) -> bool:
     """Return whether one of the queries saw no key so far."""
     blind = False
     for i in range(rows):
-        blind = blind or get(memory, largest_at + i) < _HALF_HIDDEN
+        blind = blind or get(memory, largest_at + i) < HALF_HIDDEN
     return blind
 
 
@@ -335,7 +168,7 @@ def _take_in(
 ) -> None:  # fmt: skip
     """Replace the scores of a query by exponentials, and bring what was summed to their scale."""
     before = get(memory, largest_at)
-    for j in range(at + count, at + _whole(count)):
+    for j in range(at + count, at + whole_vectors(count)):
         put(memory, j, _NONE)
     tops = splat(before, LANES)
     for j in range(at, at + count, LANES):
@@ -343,7 +176,7 @@ def _take_in(
         tops = where_beats(scores, tops, scores, tops)
     largest = largest_across(tops)
     # In a slice, so that the loop becomes one of vectors.
-    shares = memory[at : at + _whole(count)]
+    shares = memory[at : at + whole_vectors(count)]
     for j in range(shares.size):
         shares[j] = exp(shares[j] - largest)
     sums = splat(_ZERO, LANES)
@@ -396,9 +229,9 @@ def attend_backward(
         row, value_row = sizes.key_heads * depth, sizes.key_heads * value_depth
         key_start = sample * keys * row + key_head * depth
         value_start = sample * keys * value_row + key_head * value_depth
-        _pack_turned(key, key_start, row, keys, depth, memory, turned_at)
-        _pack_turned(value, value_start, value_row, keys, value_depth, memory, values_at)
-        _pack_rows(key, key_start, row, keys, depth, memory, rows_at)
+        pack_turned(key, key_start, row, keys, depth, memory, turned_at)
+        pack_turned(value, value_start, value_row, keys, value_depth, memory, values_at)
+        pack_rows(key, key_start, row, keys, depth, memory, rows_at)
         for i in range(key_sums, block_at):
             put(memory, i, _ZERO)
         for head in range(key_head * groups, (key_head + 1) * groups):
@@ -408,8 +241,8 @@ def attend_backward(
                     query_grad, memory, memory_in, turned_at, values_at, rows_at, key_sums,
                     value_sums, block_at,
                 )  # fmt: skip
-        _unpack_rows(memory, key_sums, keys, depth, key_grad, key_start, row)
-        _unpack_rows(memory, value_sums, keys, value_depth, value_grad, value_start, value_row)
+        unpack_rows(memory, key_sums, keys, depth, key_grad, key_start, row)
+        unpack_rows(memory, value_sums, keys, value_depth, value_grad, value_start, value_row)
         task = take_task(counters)
 
 
@@ -447,13 +280,13 @@ def _backward_block(
     at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.depth
     value_at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.value_depth
     log_at = (sample * sizes.heads + head) * sizes.queries + row
-    _pack_rows(query, at, step, rows, sizes.depth, memory, queries_at)
-    _pack_rows(output_grad, value_at, value_step, rows, sizes.value_depth, memory, output_at)
+    pack_rows(query, at, step, rows, sizes.depth, memory, queries_at)
+    pack_rows(output_grad, value_at, value_step, rows, sizes.value_depth, memory, output_at)
     blind = False
     for i in range(rows):
         start = value_at + i * value_step
         put(memory, means_at + i, _dot(output_grad, output, start, sizes.value_depth))
-        blind = blind or get(log_sums, log_at + i) < _HALF_HIDDEN
+        blind = blind or get(log_sums, log_at + i) < HALF_HIDDEN
     for i in range(sums_at, sums_at + rows * sizes.columns):
         put(memory, i, _ZERO)
     for first in range(0, keys, BLOCK):
@@ -462,8 +295,8 @@ def _backward_block(
             count = min(count, row + rows - first)
             if count <= 0:
                 break
-        _score(sizes, scale, query, at, rows, memory_in, turned_at, first, count, memory, shares_at)
-        _hide(sizes, mask, sample, head, row, rows, first, count, memory, shares_at)
+        score(sizes, scale, query, at, rows, memory_in, turned_at, first, count, memory, shares_at)
+        hide(sizes, mask, sample, head, row, rows, first, count, memory, shares_at)
         for j in range(0, count, PANEL):
             panel = values_at + (first + j) * sizes.value_depth
             multiply(output_grad, value_at, value_step, 1, rows, sizes.value_depth, memory_in,
@@ -480,7 +313,7 @@ def _backward_block(
             multiply(memory_in, grads_at, BLOCK, 1, rows, count, memory_in,
                      rows_at + j * keys + first * PANEL, memory, sums_at + j * rows, PANEL,
                      True)  # fmt: skip
-    _unpack_rows(memory, sums_at, rows, sizes.depth, query_grad, at, step)
+    unpack_rows(memory, sums_at, rows, sizes.depth, query_grad, at, step)
 
 
 @helper
@@ -506,9 +339,9 @@ def _share(
     mean: np.float32,
 ) -> None:
     """Replace the scores of a query by shares, and the gradients of shares by those of scores."""
-    count = _whole(count)  # more than there are: they are not used
+    count = whole_vectors(count)  # more than there are: they are not used
     shares, grads = memory[at : at + count], memory[grads_at : grads_at + count]
-    if log_sum < _HALF_HIDDEN:  # it sees no key: the mean of all values, whatever the scores are
+    if log_sum < HALF_HIDDEN:  # it sees no key: the mean of all values, whatever the scores are
         for j in range(count):
             shares[j] = _ONE / np.float32(sizes.keys)
             grads[j] = _ZERO
