@@ -95,7 +95,7 @@ def kernel(
     def prepare() -> None:
         with _lock:
             if not compiled:
-                compiled.append(_compile(function, counted, _signature(function, others)))
+                compiled.append(_compile(function, _signature(function, others), counted))
                 _ready.append(function.__name__)
 
     @functools.wraps(function)
@@ -131,7 +131,9 @@ def count_ready() -> int:
     return len(_ready)
 
 
-def _compile(function: Callable[..., None], counted: bool, signature: Any) -> Callable[..., None]:
+def _compile(
+    function: Callable[..., None], signature: Any, counted: bool = True
+) -> Callable[..., None]:
     """Return the function as machine code: loaded from the cache, or compiled and saved there."""
     compiled = numba.njit(**_options, _nrt=counted)(function)
     cache = _open_cache(function)

@@ -233,15 +233,7 @@ def _tile(
     a2, a3 = start + min(2, last) * row_step, start + min(3, last) * row_step
     a4, a5 = start + min(4, last) * row_step, start + min(5, last) * row_step
     whole = rows == TILE and count == PANEL
-    sums = zero, zero, zero, zero, zero, zero
-    if continues and whole:
-        sums = _loaded(y, to, columns)
-    elif continues:
-        for r in range(rows):
-            for j in range(count):
-                put(memory, tile + r * PANEL + j, get(y, to + r * columns + j))
-        sums = _loaded(memory, tile, PANEL)
-    sum0, sum1, sum2, sum3, sum4, sum5 = sums
+    sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
     at = 0
     for k in range(panel, panel + length * PANEL, PANEL):
         w = load(panels, k, PANEL)
@@ -252,6 +244,14 @@ def _tile(
         sum4 = multiply_add(broadcast(a, a4 + at, PANEL), w, sum4)
         sum5 = multiply_add(broadcast(a, a5 + at, PANEL), w, sum5)
         at += step
+    if continues:  # not before: sums of a run alone are small, and so are their roundings
+        if not whole:
+            for r in range(rows):
+                for j in range(count):
+                    put(memory, tile + r * PANEL + j, get(y, to + r * columns + j))
+        b0, b1, b2, b3, b4, b5 = _loaded(y, to, columns) if whole else _loaded(memory, tile, PANEL)
+        sum0, sum1, sum2 = add(sum0, b0), add(sum1, b1), add(sum2, b2)
+        sum3, sum4, sum5 = add(sum3, b3), add(sum4, b4), add(sum5, b5)
     if ends:
         added = load(bias, column, PANEL)
         sum0, sum1, sum2 = add(sum0, added), add(sum1, added), add(sum2, added)

@@ -21,10 +21,11 @@ _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector instructions
 
 
 class _Piece(NamedTuple):
-    """Memory, and the address of the first cache line in it."""
+    """Memory, the address of the first cache line in it, and how many bytes it has from there."""
 
     memory: NDArray[np.uint8]
     start: int
+    size: int
 
 
 # Pieces that no array lies in, by their size, that which was freed last at the end. Each step of
@@ -40,7 +41,7 @@ class _Lease:
     """
 
     def __init__(self, size: int, shape: tuple[int, ...], typestr: str) -> None:
-        self.size, self.piece, self.unused = size, _take(size), _unused
+        self.piece, self.unused = _take(size), _unused
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
@@ -49,7 +50,7 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        size, unused = self.size, self.unused
+        size, unused = self.piece.size, self.unused
         if size > _MOST_KEPT:
             return
         pieces = unused.pop(size, [])  # to the end: other sizes are unused for longer
@@ -86,16 +87,22 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 def _rounded(size: int) -> int:
     """Return a size up to an eighth larger, so that arrays of like sizes share memory."""
-    step = 1 << size.bit_length() - 4
+    step = _step(size)
     return -(-size // step) * step
 
 
+def _step(size: int) -> int:
+    """Return how far apart rounded sizes are: from a sixteenth to an eighth of them."""
+    return 1 << size.bit_length() - 4
+
+
 def _take(size: int) -> _Piece:
-    """Return a piece of a rounded size; the last used may still be in cache."""
-    pieces = _unused.get(size)
-    if pieces:
-        with suppress(IndexError):  # another thread took the last one
-            return pieces.pop()
+    """Return a piece of a rounded size, or somewhat larger if such a one lies unused."""
+    for nearly in range(size, size + size // 4 + 1, _step(size)):
+        pieces = _unused.get(nearly)
+        if pieces:
+            with suppress(IndexError):  # another thread took the last one
+                return pieces.pop()  # that was used last: it may still be in cache
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = memory.ctypes.data
-    return _Piece(memory, -(-start // _ALIGNMENT) * _ALIGNMENT)
+    return _Piece(memory, -(-start // _ALIGNMENT) * _ALIGNMENT, size)
