@@ -132,7 +132,8 @@ def _block(
                 source, rows_at, row_step, step, min(TILE, last_row - i), memory_in,
                 panels + j * length, length, memory, tile, min(PANEL, count - j), bias,
                 matrix * sizes.bias_step + column + j,
-                continues, ends, sizes.relu, y, y_start + i * columns + column + j, columns,
+                continues, ends, sizes.relu, sizes.transpose_a > 0, y,
+                y_start + i * columns + column + j, columns,
             )  # fmt: skip
             rows_at += tile_step
 
@@ -222,10 +223,12 @@ def pack_transposed(
 def _tile(
     a: Array, start: int, row_step: int, step: int, rows: int, panels: Array, panel: int,
     length: int, memory: Array, tile: int, count: int, bias: Array, column: int, continues: bool,
-    ends: bool, relu: int, y: Array, to: int, columns: int,
+    ends: bool, relu: int, apart: bool, y: Array, to: int, columns: int,
 ) -> None:  # fmt: skip
     """Write the products of a tile's rows with a panel to y[to:], or add them to what is there.
 
+    If `apart`, a run's products are summed by themselves first, which rounds less in long sums;
+    else the sum goes on from what is there, as that of a convolution does, with the same bits.
     Of a tile of less rows the last one is computed several times.
     """
     zero, last = splat(_ZERO, PANEL), rows - 1
@@ -233,7 +236,12 @@ def _tile(
     a2, a3 = start + min(2, last) * row_step, start + min(3, last) * row_step
     a4, a5 = start + min(4, last) * row_step, start + min(5, last) * row_step
     whole = rows == TILE and count == PANEL
+    if continues and not whole:
+        _copy(y, to, columns, rows, count, memory, tile)
     sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+    if continues and not apart:
+        before = _loaded(y, to, columns) if whole else _loaded(memory, tile, PANEL)
+        sum0, sum1, sum2, sum3, sum4, sum5 = before
     at = 0
     for k in range(panel, panel + length * PANEL, PANEL):
         w = load(panels, k, PANEL)
@@ -244,14 +252,10 @@ def _tile(
         sum4 = multiply_add(broadcast(a, a4 + at, PANEL), w, sum4)
         sum5 = multiply_add(broadcast(a, a5 + at, PANEL), w, sum5)
         at += step
-    if continues:  # not before: sums of a run alone are small, and so are their roundings
-        if not whole:
-            for r in range(rows):
-                for j in range(count):
-                    put(memory, tile + r * PANEL + j, get(y, to + r * columns + j))
-        b0, b1, b2, b3, b4, b5 = _loaded(y, to, columns) if whole else _loaded(memory, tile, PANEL)
-        sum0, sum1, sum2 = add(sum0, b0), add(sum1, b1), add(sum2, b2)
-        sum3, sum4, sum5 = add(sum3, b3), add(sum4, b4), add(sum5, b5)
+    if continues and apart:
+        before = _loaded(y, to, columns) if whole else _loaded(memory, tile, PANEL)
+        sum0, sum1, sum2 = add(sum0, before[0]), add(sum1, before[1]), add(sum2, before[2])
+        sum3, sum4, sum5 = add(sum3, before[3]), add(sum4, before[4]), add(sum5, before[5])
     if ends:
         added = load(bias, column, PANEL)
         sum0, sum1, sum2 = add(sum0, added), add(sum1, added), add(sum2, added)
@@ -277,6 +281,14 @@ def _loaded(x: Array, at: int, step: int) -> Any:
         load(x, at, PANEL), load(x, at + step, PANEL), load(x, at + 2 * step, PANEL),
         load(x, at + 3 * step, PANEL), load(x, at + 4 * step, PANEL), load(x, at + 5 * step, PANEL),
     )  # fmt: skip
+
+
+@part
+def _copy(y: Array, to: int, step: int, rows: int, count: int, memory: Array, tile: int) -> None:
+    """Copy what is there of a tile that is not whole, to where a whole one has place."""
+    for r in range(rows):
+        for j in range(count):
+            put(memory, tile + r * PANEL + j, get(y, to + r * step + j))
 
 
 @part
