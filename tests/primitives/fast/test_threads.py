@@ -431,8 +431,9 @@ from gpunet.primitives.fast import compile as compiling
 codes = []
 
 
-def compiled(function, signature):
-    kernel = numba.njit(signature, nogil=True, error_model="numpy")(function)
+def compiled(function, signature, counted):
+    options = {"nogil": True, "error_model": "numpy", "_nrt": counted}
+    kernel = numba.njit(signature, **options)(function)
     codes.extend(kernel.inspect_asm().values())
     return lambda *arguments: None  # this processor could not run it
 
