@@ -116,7 +116,7 @@ def table(result: Record) -> list[str]:
     commit = (result["commit"] or {}).get("hash", "unknown")[:12]
     lines = [
         "# ResNet-8 on CIFAR-10", "",
-        f"{result['epochs']} epochs of {records[0]['steps'] // result['epochs']} steps of "
+        f"Epochs: {result['epochs']}, of {records[0]['steps'] // result['epochs']} steps of "
         f"{BATCH_SIZE} images; {result['threads']} threads; {result['date']}; commit {commit}; "
         f"{result['host'].get('processor', 'unknown processor')}. The images are those of "
         "`cifar10-jpeg.npz`, or of the original where that is there. Both libraries start from the "
