@@ -209,7 +209,7 @@ def _warn_unsaved(folder: Path | str, error: Exception) -> None:
     _warn_once(
         "unsaved",
         f"Compiled kernels cannot be saved in {folder} ({_one_line(error)}): each process compiles "
-        "them again, some 20 s in all. Make room there, or set NUMBA_CACHE_DIR to another folder.",
+        "them again, some 30 s in all. Make room there, or set NUMBA_CACHE_DIR to another folder.",
     )
 
 
@@ -265,7 +265,7 @@ class _Message(event.Listener):
         if not _Message.said:
             _Message.said = True
             kept = "once" if _cache_folder() else "anew in each process (no folder to keep them)"
-            text = f"gpunet: compiling kernels for this processor, {kept}: some 20 s in all."
+            text = f"gpunet: compiling kernels for this processor, {kept}: some 30 s in all."
             print(text, file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
