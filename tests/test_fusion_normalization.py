@@ -137,6 +137,16 @@ def test_all_runs_together_at_inference() -> None:
         assert [len(step) for step in names(model, False)] == [len(model.layers) - 1]
 
 
+def test_a_normalization_of_another_type_runs_by_itself() -> None:
+    image = Input(SHAPE)
+    x = BatchNormalization(dtype="float64")(Conv2D(6, 3)(image))
+    model = Model(image, Dense(4)(Flatten()(x)))
+    x, _ = batch()
+    found = model.predict(x, verbose=0)
+    model.fuse = False
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=2e-5)
+
+
 @pytest.mark.parametrize("build", [residual, separable])
 def test_predictions_follow_the_weights(build: Any) -> None:
     """Kernels are folded anew at each call: weights that change in place are seen.

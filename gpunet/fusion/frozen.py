@@ -122,11 +122,11 @@ def _end(flat: FlatGraph, start: int) -> int | None:
         role = _role(flat, call, start)
         if role is None or any(slot not in unread for slot in {*call.inputs} - {source}):
             break
-        if isinstance(role, Product | Depthwise):
-            kernel = call.node.operation.kernel
-            if dtype is not None and dtype != kernel.dtype:
-                break
-            dtype = kernel.dtype
+        if isinstance(role, Product | Depthwise | Scale):
+            weights = call.node.operation.weights
+            if any(weight.dtype != (dtype or weights[0].dtype) for weight in weights):
+                break  # a network has weights of one type
+            dtype = weights[0].dtype
         for slot in call.inputs:
             if slot in unread:
                 unread[slot] -= 1
