@@ -106,7 +106,7 @@ def forward(
                 if layout.shared:
                     take_task(done)
                 item = take_task(taken) if layout.shared else item + 1
-            while layout.shared and read_now(done) < items:
+            while layout.shared and read_now(done, 0) < items:
                 pause()
         task = take_task(counters)
 

@@ -383,16 +383,15 @@ def take_task(typing_context: Any, counters: Any) -> tuple[Any, Codegen]:
 
 
 @intrinsic
-def read_now(typing_context: Any, number: Any) -> tuple[Any, Codegen]:
-    """Return number[0] as it is now: other threads change it."""
+def read_now(typing_context: Any, numbers: Any, place: Any) -> tuple[Any, Codegen]:
+    """Return numbers[place] as it is now: other threads change it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         integer = ir.IntType(64)
-        zero = ir.Constant(integer, 0)
-        at = _address(context, builder, signature.args[0], args[0], zero, integer)
-        return builder.load_atomic(at, "acquire", 8)
+        at = _address(context, builder, signature.args[0], args[0], args[1], integer)
+        return builder.load_atomic(at, "seq_cst", 8)
 
-    return types.intp(number), codegen
+    return types.intp(numbers, types.intp), codegen
 
 
 @intrinsic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import threading
 import time
@@ -21,6 +22,10 @@ from tests.support.processes import forks, needs_fork, python, succeeds_in_fork
 
 fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 threads = importlib.import_module("gpunet.primitives.fast.threads")
+compiling = importlib.import_module("gpunet.primitives.fast.compile")
+simd = importlib.import_module("gpunet.primitives.fast.simd")
+kernel, Ints = compiling.kernel, compiling.Ints
+pause, take_task = simd.pause, simd.take_task
 
 
 def test_each_kernel_is_checked_by_value() -> None:
@@ -172,21 +177,74 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
         assert found[1][name] == found[2][name] == expected, name
 
 
-def test_an_interrupt_waits_for_the_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+@kernel
+def _count(counters: Ints, tasks: int, worker: int, looks: int, seen: Ints) -> None:
+    """Add 1 at the number of each task, after a while."""
+    task = take_task(counters)
+    while task < tasks:
+        for _ in range(looks):
+            pause()
+        seen[16 * task] += 1
+        seen[16 * tasks + 16 * worker] += 1
+        task = take_task(counters)
+
+
+def counted(tasks: int, looks: int = 0) -> tuple[list[int], list[int]]:
+    """Return how often each task was done, and how many each of four threads did."""
+    seen = np.zeros(16 * (tasks + 4), np.int64)
+    threads.run(_count, tasks, looks, seen)
+    return seen[: 16 * tasks : 16].tolist(), seen[16 * tasks :: 16].tolist()
+
+
+def test_each_task_is_done_once_by_helpers_awake_asleep_or_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_made", threads._Workers(3))
+    helped = 0
+    for pause_before in (0.0, 0.0, 1e-4, 3e-4, 0.02):
+        for tasks in (1, 2, 3, 50):
+            for _ in range(20):
+                time.sleep(pause_before)
+                done, by = counted(tasks, looks=500)
+                assert done == [1] * tasks
+                assert sum(by) == tasks
+                helped += sum(by[1:])
+    assert helped, "in 400 kernels no helper came"
+
+
+def test_a_helper_that_sleeps_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_made", threads._Workers(2))
-    begun, written = threading.Event(), []
+    end = time.monotonic() + 600  # at once, but on a machine with no core to spare
+    while True:
+        time.sleep(0.05)  # long enough to fall asleep
+        if counted(8, looks=100_000)[1][1]:
+            return
+        assert time.monotonic() < end, "the helper never came"
 
-    def kernel(counters: Array, tasks: int, worker: int) -> None:
-        if worker == 0:
-            begun.wait(600)  # at once, but on a machine with no core to spare
-            raise KeyboardInterrupt
-        begun.set()
-        time.sleep(0.05)
-        written.append(worker)
 
+def run_for_ever(seen: Array) -> None:
+    while True:
+        threads.run(_count, 64, 20_000, seen)
+
+
+def test_an_interrupt_waits_for_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_made", threads._Workers(2))
+    seen = np.zeros(16 * 68, np.int64)
+    threads.run(_count, 64, 0, seen)  # compiled before
+    seen[:] = 0
+    threading.Timer(0.01, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
-        threads.run(kernel, 4)
-    assert written == [1]
+        run_for_ever(seen)
+    rounds = seen[: 16 * 64 : 16]
+    assert (rounds == rounds[0]).all(), "each kernel was run to its end, or not at all"
+    assert counted(64)[0] == [1] * 64  # the workers still work
+
+
+def test_wrong_arguments_leave_the_workers_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_made", threads._Workers(2))
+    with pytest.raises(TypeError):
+        threads.run(_count, 4, 0, np.zeros(128, np.float32))
+    assert counted(4)[0] == [1] * 4
 
 
 def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,9 +252,9 @@ def test_several_tasks_are_shared_among_threads(monkeypatch: pytest.MonkeyPatch)
     tasks: list[int] = []
     run = threads._Workers.run
 
-    def noted(workers: Any, kernel: Any, counters: Array, count: int, arguments: Any) -> None:
+    def noted(workers: Any, kernel: Any, count: int, arguments: Any) -> None:
         tasks.append(count)
-        run(workers, kernel, counters, count, arguments)
+        run(workers, kernel, count, arguments)
 
     monkeypatch.setattr(threads._Workers, "run", noted)
     for name, call in calls().items():
@@ -262,32 +320,6 @@ def test_a_fork_while_another_thread_runs_a_kernel(monkeypatch: pytest.MonkeyPat
     finally:
         leave.set()
         other.join()
-
-
-def test_an_error_in_a_worker_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    workers = threads._Workers(2)
-    monkeypatch.setattr(threads, "_made", workers)
-    failed = threading.Event()
-
-    def kernel(counters: Array, tasks: int, worker: int) -> None:
-        if worker and not failed.is_set():
-            failed.set()
-            raise MemoryError("none is left")
-        failed.wait(10)
-        counters[0] += tasks + 1
-
-    with pytest.raises(MemoryError, match="none is left"):
-        threads.run(kernel, 4)
-    joined: list[int] = []
-
-    def after(counters: Array, tasks: int, worker: int) -> None:
-        counters[0] += (tasks + 1) if worker == 0 else 1
-        joined.append(worker)
-        while worker == 0 and len(joined) < 2:
-            time.sleep(0)
-
-    threads.run(after, 4)
-    assert sorted(joined) == [0, 1]  # the worker still works
 
 
 def test_one_thread_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,263 @@
+"""How several threads run one kernel, without Python's lock, which takes long to hand over.
+
+A kernel's call writes at a desk, in machine code, what there is to do, and opens it as a job;
+helpers, which watch the desk in machine code too, join the job and take tasks of it; the caller
+closes the job when no task is left, and waits until no helper is at work any more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from gpunet.primitives.fast.simd import Codegen, pause, read_now
+
+__all__ = ["help_for_ever", "make_desk", "shared"]
+
+# Where a desk holds what, in int64; place 0 is the next task of the job. Those that threads watch
+# are 16 apart: a processor fetches two lines of 64 bytes at once.
+_JOB = 16  # the number of the open job, or 0
+_AT_WORK = 32  # how many helpers are
+_HELPERS = 48  # how many there are at all
+_JOBS = 49  # how many were opened
+_CODE = 50  # what the job calls
+_ARGUMENTS = 51  # and with what, of any types
+_ASLEEP = 512  # 1 if the first helper sleeps; the others' follow, each 16 after the one before
+_LOCK = 1  # after that place: the address of the lock on which the helper sleeps
+
+_MOMENT = 10_000  # looks, with a pause of some 15 to 50 nanoseconds after each
+
+_INTEGER, _STATUS = ir.IntType(64), ir.IntType(32)
+_WORK = ir.FunctionType(_STATUS, [_INTEGER.as_pointer(), _INTEGER])
+
+_inner = numba.njit(error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def make_desk(helpers: int) -> NDArray[np.int64]:
+    """Return a desk without a job, for a caller and some helpers."""
+    desk = np.zeros(_ASLEEP + 16 * helpers, np.int64)
+    desk[_HELPERS] = helpers
+    for place in range(_ASLEEP, desk.size, 16):
+        lock = _new_lock()
+        _take_lock(lock, 1)  # who takes it again sleeps until another thread releases it
+        desk[place + _LOCK] = lock
+    return desk
+
+
+_new_lock = ctypes.pythonapi.PyThread_allocate_lock
+_new_lock.restype = ctypes.c_void_p
+_take_lock = ctypes.pythonapi.PyThread_acquire_lock
+_take_lock.argtypes = [ctypes.c_void_p, ctypes.c_int]
+
+
+def shared(function: Callable[..., None], body: Any) -> Callable[..., None]:
+    """Return the code of a kernel that runs another with all helpers of a desk.
+
+    Arguments:
+        function: a kernel, whose first parameters are `counters`, `tasks` and `worker`.
+        body: the same, compiled to be called from other kernels.
+
+    Returns:
+        a function of the same parameters, to be compiled. Its `counters` is a desk.
+    """
+    parameters = [f"argument{k}" for k in range(function.__code__.co_argcount)]
+    desk, tasks, worker, *others = parameters
+    source = f"""def {function.__name__}({", ".join(parameters)}):
+    write({desk}, {tasks}, ({", ".join([*others, ""])}))
+    open_job({desk}, {tasks})
+    work({desk}, {worker})
+    close_job({desk})
+"""
+    found = {
+        "__name__": function.__module__,
+        "write": _write_of(body),
+        "open_job": _open_job,
+        "work": _work,
+        "close_job": _close_job,
+    }
+    exec(compile(source, function.__code__.co_filename, "exec"), found)
+    return found[function.__name__]
+
+
+@_inner
+def _open_job(desk: Any, tasks: int) -> None:
+    """Show the job to helpers, as many as there may be tasks for, and wake those that sleep."""
+    if desk[_HELPERS] > 0:
+        desk[_JOBS] += 1
+        _swap_now(desk, _JOB, desk[_JOBS])
+        for helper in range(min(desk[_HELPERS], tasks - 1)):
+            place = _ASLEEP + 16 * helper
+            if _swap_now(desk, place, 0) == 1:
+                _release(desk[place + _LOCK])
+
+
+@_inner
+def _close_job(desk: Any) -> None:
+    if desk[_HELPERS] > 0:
+        _swap_now(desk, _JOB, 0)
+        looks = 0
+        while read_now(desk, _AT_WORK) > 0:
+            looks += 1
+            if looks < _MOMENT:
+                pause()
+            else:  # perhaps it waits for this processor
+                _yield_now()
+
+
+@_inner
+def help_for_ever(desk: Any, worker: int) -> None:
+    """Help with the jobs at a desk, and sleep when there was none for a moment; never return."""
+    place = _ASLEEP + 16 * (worker - 1)
+    seen = looks = 0
+    while True:
+        job = read_now(desk, _JOB)
+        if job > seen:
+            _add_now(desk, _AT_WORK, 1)
+            if read_now(desk, _JOB) == job:  # still open: its caller waits for those at work
+                _work(desk, worker)
+            _add_now(desk, _AT_WORK, -1)
+            seen, looks = job, 0
+        elif looks < _MOMENT:
+            looks += 1
+            pause()
+        else:
+            _swap_now(desk, place, 1)
+            # Looked at again: either a job is seen here, or its caller sees who sleeps.
+            if read_now(desk, _JOB) <= seen or _swap_now(desk, place, 0) == 0:
+                _acquire(desk[place + _LOCK])
+            looks = 0
+
+
+def _write_of(body: Any) -> Any:
+    """Return what writes a job at a desk: `body`, with the desk, tasks, and a tuple of others."""
+
+    @intrinsic
+    def write(typing_context: Any, desk: Any, tasks: Any, others: Any) -> tuple[Any, Codegen]:
+        called = types.Dispatcher(body).get_call_type(
+            typing_context, (desk, tasks, types.int64, *others.types), {}
+        )
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = [*args[:2]] + [builder.extract_value(args[2], k) for k in range(len(others))]
+            packed = ir.LiteralStructType([value.type for value in values])
+            size = context.get_abi_sizeof(packed)
+            if size > 8 * (_ASLEEP - _ARGUMENTS):
+                raise NotImplementedError(f"A kernel's arguments take {size} bytes.")
+            data = context.make_array(desk)(context, builder, args[0]).data
+            code = _with_packed(context, builder.module, body, called, packed)
+            builder.store(builder.ptrtoint(code, _INTEGER), _place(builder, data, _CODE))
+            target = builder.bitcast(_place(builder, data, _ARGUMENTS), packed.as_pointer())
+            for k, value in enumerate(values):
+                builder.store(value, _field(builder, target, k))
+            return context.get_dummy_value()
+
+        return types.none(desk, tasks, others), codegen
+
+    return write
+
+
+def _with_packed(context: Any, module: Any, body: Any, called: Any, packed: Any) -> Any:
+    """Return an LLVM function that calls `body` for a worker, with the arguments at an address."""
+    compiled = body.overloads[called.args]
+    context.add_linking_libs([compiled.library])
+    function = ir.Function(module, _WORK, f"work.{compiled.fndesc.mangled_name}")
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    source = builder.bitcast(function.args[0], packed.as_pointer())
+    desk, tasks, *others = (
+        builder.load(_field(builder, source, k)) for k in range(len(packed.elements))
+    )
+    status, _ = context.call_internal_no_propagate(
+        builder, compiled.fndesc, called, [desk, tasks, function.args[1], *others]
+    )
+    builder.ret(status.code)
+    return function
+
+
+def _place(builder: Any, data: Any, place: int) -> Any:
+    return builder.gep(data, [ir.Constant(_INTEGER, place)])
+
+
+def _field(builder: Any, struct: Any, number: int) -> Any:
+    return builder.gep(struct, [_STATUS(0), _STATUS(number)], inbounds=True)
+
+
+@intrinsic
+def _work(typing_context: Any, desk: Any, worker: Any) -> tuple[Any, Codegen]:
+    """Run the code of the job."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(desk)(context, builder, args[0]).data
+        code = builder.inttoptr(builder.load(_place(builder, data, _CODE)), _WORK.as_pointer())
+        builder.call(code, [_place(builder, data, _ARGUMENTS), args[1]])
+        return context.get_dummy_value()
+
+    return types.none(desk, types.int64), codegen
+
+
+def _in_one_step(operation: str) -> Any:
+    """Return an intrinsic that changes numbers[place], and returns what was there before."""
+
+    @intrinsic
+    def change(typing_context: Any, numbers: Any, place: Any, value: Any) -> tuple[Any, Codegen]:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            data = context.make_array(numbers)(context, builder, args[0]).data
+            return builder.atomic_rmw(operation, builder.gep(data, [args[1]]), args[2], "seq_cst")
+
+        return types.int64(numbers, types.intp, types.int64), codegen
+
+    return change
+
+
+_add_now, _swap_now = _in_one_step("add"), _in_one_step("xchg")
+
+
+@intrinsic
+def _acquire(typing_context: Any, lock: Any) -> tuple[Any, Codegen]:
+    """Take one of Python's locks, by its address, as soon as it is free."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(context, builder, "PyThread_acquire_lock", args[0], _STATUS(1))
+
+    return types.none(types.int64), codegen
+
+
+@intrinsic
+def _release(typing_context: Any, lock: Any) -> tuple[Any, Codegen]:
+    """Free a lock."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(context, builder, "PyThread_release_lock", args[0])
+
+    return types.none(types.int64), codegen
+
+
+@intrinsic
+def _yield_now(typing_context: Any) -> tuple[Any, Codegen]:
+    """Leave the processor to a thread that waits for one."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(context, builder, _YIELD)
+
+    return types.none(), codegen
+
+
+def _call(context: Any, builder: Any, name: str, *args: Any) -> Any:
+    kind = ir.FunctionType(_STATUS, [value.type for value in args])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+    return context.get_dummy_value()
+
+
+_YIELD = "gpunet_yield"
+_system = ctypes.windll.kernel32 if os.name == "nt" else ctypes.CDLL(None)
+_yield = _system.SwitchToThread if os.name == "nt" else _system.sched_yield
+binding.add_symbol(_YIELD, ctypes.cast(_yield, ctypes.c_void_p).value)
