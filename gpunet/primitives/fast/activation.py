@@ -15,7 +15,8 @@ from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
 from gpunet.primitives.fast.exponential import sigmoid as _sigmoid
 from gpunet.primitives.fast.exponential import tanh as _tanh
 from gpunet.primitives.fast.memory import flat
-from gpunet.primitives.fast.simd import multiply_add, take_task
+from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.simd import multiply_add
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
 
@@ -114,7 +115,7 @@ def _simple(  # noqa: C901
     result: Floats,
 ) -> None:  # fmt: skip
     """Write one of the simple formulas of (first, second), flat arrays, to `result`."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         start, stop = share(task, tasks, result.size)
         x, y, out = first[start:stop], second[start:stop], result[start:stop]
@@ -164,7 +165,7 @@ def _simple(  # noqa: C901
         elif operation == _HARD_SILU_GRAD:
             for i in range(out.size):
                 out[i] = x[i] * _hard_silu_slope(y[i])
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @kernel
@@ -174,7 +175,7 @@ def _curved(  # noqa: C901
     result: Floats,
 ) -> None:  # fmt: skip
     """Write one of the formulas with exponential functions, as `_simple` does."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         start, stop = share(task, tasks, result.size)
         x, y, out = first[start:stop], second[start:stop], result[start:stop]
@@ -212,7 +213,7 @@ def _curved(  # noqa: C901
         elif operation == _GELU_TANH_GRAD:
             for i in range(out.size):
                 out[i] = x[i] * _gelu_tanh_slope(_bounded(y[i]))
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @formula

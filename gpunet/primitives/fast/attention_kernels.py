@@ -30,6 +30,7 @@ from gpunet.primitives.fast.compile import (
 )
 from gpunet.primitives.fast.exponential import exp
 from gpunet.primitives.fast.products import PANEL
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -40,7 +41,6 @@ from gpunet.primitives.fast.simd import (
     put,
     splat,
     sum_across,
-    take_task,
     where_beats,
 )
 
@@ -78,7 +78,7 @@ def attend(
     keys_at = worker * size
     values_at = keys_at + sizes.padded_keys * sizes.depth
     scores_at = values_at + sizes.keys * sizes.value_columns
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         sample, head = task // chunks // sizes.heads, task // chunks % sizes.heads
         key_head = head * sizes.key_heads // sizes.heads
@@ -92,7 +92,7 @@ def attend(
         for i in range(first, min(first + chunk, sizes.queries), ROWS):
             _attend_block(sizes, scale, sample, head, i, query, mask, output, log_sums, memory,
                           memory_in, keys_at, values_at, scores_at)  # fmt: skip
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -223,7 +223,7 @@ def attend_backward(
     value_sums = key_sums + keys * sizes.columns
     block_at = value_sums + keys * sizes.value_columns
     groups = sizes.heads // sizes.key_heads
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         sample, key_head = task // sizes.key_heads, task % sizes.key_heads
         row, value_row = sizes.key_heads * depth, sizes.key_heads * value_depth
@@ -243,7 +243,7 @@ def attend_backward(
                 )  # fmt: skip
         unpack_rows(memory, key_sums, keys, depth, key_grad, key_start, row)
         unpack_rows(memory, value_sums, keys, value_depth, value_grad, value_start, value_row)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

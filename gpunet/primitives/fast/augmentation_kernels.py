@@ -19,6 +19,7 @@ from gpunet.primitives.fast.compile import (
     kernel,
     part,
 )
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     add,
     get,
@@ -28,7 +29,6 @@ from gpunet.primitives.fast.simd import (
     put,
     splat,
     store,
-    take_task,
     where_positive,
 )
 from gpunet.primitives.geometry import FARTHEST
@@ -71,7 +71,7 @@ def _warp(
         memory[start:end], memory[end : end + line], memory[end + line : end + 2 * line],
     )  # fmt: skip
     colored = -1  # the image whose colors are spread
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for item in range(task * total // tasks, (task + 1) * total // tasks):
             image, row = item // sizes.rows, item % sizes.rows
@@ -91,7 +91,7 @@ def _warp(
             if low > -np.inf or high < np.inf:
                 for k in range(line):
                     out[k] = _clipped(out[k], low, high)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -297,7 +297,7 @@ def _sum_rows(
     rows: int, width: int, channels: int, x: Array, sums: Doubles,
 ) -> None:  # fmt: skip
     """Write the sum of each channel over each row; a task is some rows."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for row in range(task * rows // tasks, (task + 1) * rows // tasks):
             start = row * width * channels
@@ -309,7 +309,7 @@ def _sum_rows(
                 if width % 2:
                     even += np.float64(x[start + (width - 1) * channels + c])
                 sums[row * channels + c] = even + odd
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 def _recolor(
@@ -317,7 +317,7 @@ def _recolor(
     rows: int, height: int, width: int, low: np.float32, x: Array, colors: FloatsIn, y: Floats,
 ) -> None:  # fmt: skip
     """Write recolored images; a task is some rows."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for row in range(task * rows // tasks, (task + 1) * rows // tasks):
             turn = colors[2 * (row // height)] * np.float32(6)
@@ -343,7 +343,7 @@ def _recolor(
                 put(y, at, largest - red * scale + low)
                 put(y, at + 1, largest - green * scale + low)
                 put(y, at + 2, largest - blue * scale + low)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

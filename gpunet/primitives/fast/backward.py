@@ -20,7 +20,8 @@ from gpunet.primitives.fast.compile import (
     part,
 )
 from gpunet.primitives.fast.products import outputs, sum_up
-from gpunet.primitives.fast.simd import LANES, get, put, take_task
+from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.simd import LANES, get, put
 
 __all__ = ["Back", "backward", "sum_parts"]
 
@@ -58,7 +59,7 @@ def backward(
     mine = worker * (2 * activation + scratch_size)
     memory, keys = mine + 2 * activation, worker * list_size
     last_size = output_grad.size // images
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         part = task * part_size
         for i in range(part, part + part_size):
@@ -91,7 +92,7 @@ def backward(
                         weights, no_bias, no_indices, write, stage > 0,
                     )  # fmt: skip
                 read, write = write, read
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part
@@ -158,7 +159,7 @@ def sum_parts(
     grads: Floats,
 ) -> None:  # fmt: skip
     """Sum the parts up, in order; a task is a panel of a stage's filters."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         stage, first = get(groups, 2 * task), get(groups, 2 * task + 1)
         sizes, back = sizes_at(table, stage * FIELDS), _back_at(backs, stage * _BACK)
@@ -173,4 +174,4 @@ def sum_parts(
             row = sizes.steps + 1
             sum_up(parts, back.part + first * row, PANEL * row, chunks, part_size)
             weight_grads.write_panel(sizes, first, parts, back.part, grads, back.grads, bias)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

@@ -12,7 +12,7 @@ from gpunet.primitives import reference
 from gpunet.primitives.fast.compile import BytesIn, Floats, FloatsIn, Ints, IntsIn, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.memory import NO_INTS, flat
-from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
 
@@ -81,7 +81,7 @@ def _convert(
     Row k of `count` is the one that rows[k] says, or if `rows` is empty the one at its place;
     the last one may be cut off. An offset of -0 changes no number, not even 0.
     """
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for k in range(task * count // tasks, (task + 1) * count // tasks):
             to = k * width
@@ -90,7 +90,7 @@ def _convert(
             row = data[start : start + out.size]
             for i in range(out.size):
                 out[i] = np.float32(row[i]) * scale + offset
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 _convert_bytes = kernel(_convert, data=BytesIn)

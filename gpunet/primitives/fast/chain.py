@@ -20,7 +20,8 @@ from gpunet.primitives.fast.convolution import is_relu
 from gpunet.primitives.fast.memory import flat, workspace
 from gpunet.primitives.fast.plans import plan
 from gpunet.primitives.fast.products import outputs
-from gpunet.primitives.fast.simd import get, take_task
+from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.simd import get
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Stage
@@ -145,7 +146,7 @@ def _chain(
     The outputs of all images come first in `memory`, then the products of each thread.
     """
     mine, first_size = floats + worker * products, x.size // images
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first, count = task * block, min(block, images - task * block)
         source, read = x, first * first_size
@@ -159,7 +160,7 @@ def _chain(
                     memory, to, indices, index_start, memory, memory_in, mine,
                 )  # fmt: skip
             source, read = memory_in, to
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

@@ -28,7 +28,6 @@ from numba.core.serialize import dumps
 from gpunet.background import call_in_background
 from gpunet.folders import temporary_cache_folder, user_cache_folder
 from gpunet.fork import wait_before_fork
-from gpunet.primitives.fast.sharing import shared
 
 __all__ = [
     "Bytes",
@@ -136,12 +135,7 @@ def _compile(
     function: Callable[..., None], signature: Any, counted: bool = True
 ) -> Callable[..., None]:
     """Return the function as machine code: loaded from the cache, or compiled and saved there."""
-    options = _options | {"_nrt": counted}
-    if _shares(function):
-        body = numba.njit(**options, no_cpython_wrapper=True)(function)
-        compiled = numba.njit(**options)(shared(function, body))
-    else:
-        compiled = numba.njit(**options)(function)
+    compiled = numba.njit(**_options, _nrt=counted)(function)
     cache = _open_cache(function)
     if cache is not None:
         compiled._cache = cache
@@ -149,11 +143,6 @@ def _compile(
         compiled.compile(signature)
     compiled.disable_compile()
     return compiled
-
-
-def _shares(function: Callable[..., None]) -> bool:
-    """Return whether a kernel's tasks are for several threads."""
-    return list(get_type_hints(function))[:3] == ["counters", "tasks", "worker"]
 
 
 class _CheckedResult(CompileResultCacheImpl):

@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, helper, kernel, part
 from gpunet.primitives.fast.memory import NO_FLOATS, flat, workspace
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     get,
@@ -21,7 +22,6 @@ from gpunet.primitives.fast.simd import (
     put,
     splat,
     store,
-    take_task,
     where_beats,
 )
 from gpunet.primitives.fast.threads import run
@@ -143,11 +143,11 @@ def _forward(
 ) -> None:  # fmt: skip
     """Write the outputs, a row of pixels after another."""
     rows = s.images * s.rows
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for row in range(task * rows // tasks, (task + 1) * rows // tasks):
             outputs_of_row(s, row, x, 0, weights, 0, bias, 0, bias.size > 0, _LOWEST, y, 0)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -276,7 +276,7 @@ def _backward_input(
     """Write the gradients of the input, a row of pixels after another."""
     rows, multiplier = s.images * s.height, s.filters // s.channels
     whole = _in_vectors(s)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for row in range(task * rows // tasks, (task + 1) * rows // tasks):
             image, i = row // s.height, row % s.height
@@ -305,7 +305,7 @@ def _backward_input(
                         for c in range(whole, s.channels):
                             for f in range(c * multiplier, (c + 1) * multiplier):
                                 input_grad[at + c] += grad[place + f] * weights[tap + f]
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @kernel
@@ -315,7 +315,7 @@ def _backward_weight(
     """Write for each chunk of images its part of the gradients of the kernel and the bias."""
     taps, multiplier = s.kernel_rows * s.kernel_columns, s.filters // s.channels
     whole = _in_vectors(s)
-    task = take_task(counters)
+    task = next_task(counters, chunks, worker)
     while task < chunks:
         part = parts[task * (taps + 1) * s.filters : (task + 1) * (taps + 1) * s.filters]
         part[:] = 0
@@ -350,4 +350,4 @@ def _backward_weight(
                 at = (row * s.columns + j) * s.filters
                 for f in range(s.filters):
                     part[taps * s.filters + f] += grad[at + f]
-        task = take_task(counters)
+        task = next_task(counters, chunks, worker)

@@ -10,7 +10,8 @@ from gpunet.primitives import reference
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, IntsIn, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK, share
 from gpunet.primitives.fast.memory import flat
-from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.simd import get, put
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.embedding import check_indices
 from gpunet.primitives.reference.memory import empty
@@ -51,7 +52,7 @@ def _add_rows(
     table_grad: Floats,
 ) -> None:
     """Write the sums of some columns, each added up in the order of the samples."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first, end = share(task, tasks, features)
         for row in range(rows):
@@ -61,4 +62,4 @@ def _add_rows(
             to, at = indices[i] * features, i * features
             for j in range(first, end):
                 put(table_grad, to + j, get(table_grad, to + j) + get(output_grad, at + j))
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

@@ -22,6 +22,7 @@ import numpy as np
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, helper, part, uncounted_kernel
 from gpunet.primitives.fast.elementwise import share
 from gpunet.primitives.fast.products import LINE, PANEL, TILE
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -34,7 +35,6 @@ from gpunet.primitives.fast.simd import (
     splat,
     store,
     store_turned,
-    take_task,
     where_beats,
 )
 
@@ -82,7 +82,7 @@ def multiply(
     tile = worker * sizes.scratch
     panels, packed = tile + TILE * PANEL, -1
     width = sizes.block_panels * PANEL
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         side = task // sizes.down  # a chunk, a matrix and columns of it
         matrix, column = side // sizes.across % sizes.matrices, side % sizes.across * width
@@ -104,7 +104,7 @@ def multiply(
                     panels + sizes.kept * width,
                 )  # fmt: skip
         packed = side
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part
@@ -308,7 +308,7 @@ def add_chunks(
 ) -> None:
     """Write the sum of the results of all chunks, in their order."""
     size = y.size
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         start, end = share(task, tasks, size)
         whole = start + (end - start) // LANES * LANES
@@ -322,4 +322,4 @@ def add_chunks(
             for at in range(i + size, chunks * size, size):
                 number += get(parts, at)
             put(y, i, number)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

@@ -14,6 +14,7 @@ from gpunet.primitives.fast import depthwise, pooling, products
 from gpunet.primitives.fast.bands import Sizes
 from gpunet.primitives.fast.chain import sizes_at
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -24,7 +25,7 @@ from gpunet.primitives.fast.simd import (
     read_now,
     splat,
     store,
-    take_task,
+    take_number,
     where_beats,
     where_positive,
 )
@@ -89,7 +90,7 @@ def forward(
     """
     values = worker % layout.areas * layout.values
     own = layout.areas * layout.values + worker * layout.products
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first = 0 if layout.shared else task * layout.block
         count = min(layout.block, layout.images - first)
@@ -97,18 +98,18 @@ def forward(
             at = number * ROW
             items = _items(table, at, count)
             taken, done = progress[2 * number :], progress[2 * number + 1 :]
-            item = take_task(taken) if layout.shared else 0
+            item = take_number(taken) if layout.shared else 0
             while item < items:
                 _operate(
                     table, at, item, first, count, x, weights, biases, positions, segments, y,
                     scratch, scratch_in, values, own, no_indices,
                 )  # fmt: skip
                 if layout.shared:
-                    take_task(done)
-                item = take_task(taken) if layout.shared else item + 1
+                    take_number(done)
+                item = take_number(taken) if layout.shared else item + 1
             while layout.shared and read_now(done, 0) < items:
                 pause()
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, helper, kernel, part
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -18,7 +19,6 @@ from gpunet.primitives.fast.simd import (
     splat,
     store,
     sum_across,
-    take_task,
     where_beats,
     where_positive,
 )
@@ -54,7 +54,7 @@ def column_moments(
 
     They follow one another for each task; a mean that is not wanted is 0.
     """
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first = task % chunks * chunk
         count = min(chunk, rows - first)
@@ -67,7 +67,7 @@ def column_moments(
                 put(parts, j, get(parts, j) / np.float32(count))
         for i in range(count):
             _add_squares(parts, at, x, start + i * line, line)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -121,7 +121,7 @@ def columns_forward(
     Each sample has a row of means, scales and shifts; `added` may be empty.
     """
     whole, minus, zero = line // LANES * LANES, splat(-_ONE, LANES), splat(_ZERO, LANES)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         sample, first = task // chunks, task % chunks * chunk
         own = sample * line
@@ -145,7 +145,7 @@ def columns_forward(
                 if added.size:
                     value += get(added, start + j)
                 put(y, start + j, _ZERO if relu and value <= 0 else value)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @kernel
@@ -169,7 +169,7 @@ def column_grads(
     """
     whole, minus = line // LANES * LANES, splat(-_ONE, LANES)
     zero = splat(_ZERO, LANES)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         sample, first = task // chunks, task % chunks * chunk
         own, at = sample * line, 2 * task * line
@@ -191,7 +191,7 @@ def column_grads(
                 put(parts, at + j, get(parts, at + j) + grad)
                 product = grad * (get(x, start + j) - get(mean, own + j))
                 put(parts, at + line + j, get(parts, at + line + j) + product)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @kernel
@@ -220,7 +220,7 @@ def columns_backward(
     """
     whole, minus = line // LANES * LANES, splat(-_ONE, LANES)
     zero = splat(_ZERO, LANES)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         sample, first = task // chunks, task % chunks * chunk
         own = sample * line
@@ -245,7 +245,7 @@ def columns_backward(
                 if added_grad.size:
                     put(added_grad, start + j, grad)
                 put(input_grad, start + j, grad * get(scale, own + j) + value)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @kernel
@@ -267,7 +267,7 @@ def rows_forward(
 ) -> None:
     """Write normalized rows of `members` numbers, their means and their variances."""
     whole, zero = members // LANES * LANES, splat(_ZERO, LANES)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for row in range(task * rows // tasks, (task + 1) * rows // tasks):
             start, own = row * members, row % groups * members
@@ -285,7 +285,7 @@ def rows_forward(
                 value = (get(x, start + j) - mean) * scale
                 put(y, start + j, value * get(gamma, own + j) + get(beta, own + j))
             means[row], variances[row] = mean, variance
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part
@@ -333,7 +333,7 @@ def rows_backward(
     """Write the gradient of rows, and what the rows of each task add to those of beta and gamma."""
     channels = groups * members
     whole, zero, count = members // LANES * LANES, splat(_ZERO, LANES), np.float32(members)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         _fill(parts, 2 * task * channels, 2 * channels)
         first, last = task * batch // tasks * groups, (task + 1) * batch // tasks * groups
@@ -371,4 +371,4 @@ def rows_backward(
                 value = (get(x, start + j) - mean) * scale
                 grad = get(output_grad, start + j) * get(gamma, own + j)
                 put(input_grad, start + j, (grad - grad_mean - value * product_mean) * scale)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

@@ -17,7 +17,7 @@ from gpunet.primitives.fast.compile import Ints, IntsIn, Words, helper, kernel
 from gpunet.primitives.fast.convolution import pack_weights
 from gpunet.primitives.fast.memory import NO_FLOATS, aligned
 from gpunet.primitives.fast.plans import Plan, whole_lines
-from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.network_operations import Activate, Network, Product
 
@@ -160,7 +160,7 @@ def _compare(
     Of each chunk there are its address, where its copy begins, and how many numbers it has.
     """
     count = chunks.size // 3
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for chunk in range(task * count // tasks, (task + 1) * count // tasks):
             address, start, size = (
@@ -170,7 +170,7 @@ def _compare(
             )
             if _differ(carray(_pointer(address), size), copies[start : start + size]):
                 differs[0] = 1
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

@@ -13,6 +13,7 @@ from gpunet.primitives import reference
 from gpunet.primitives.fast.compile import Bytes, BytesIn, Floats, FloatsIn, Ints, helper, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.memory import NO_BYTES, flat
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -24,7 +25,6 @@ from gpunet.primitives.fast.simd import (
     splat,
     store,
     store_bytes,
-    take_task,
     where_beats,
     where_equal,
 )
@@ -142,11 +142,11 @@ def _pool(
 ) -> None:  # fmt: skip
     """Write the largest of each window and its place, or its mean; a task is some output rows."""
     total = sizes.images * sizes.rows
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for row in range(task * total // tasks, (task + 1) * total // tasks):
             pool_row(sizes, largest, row, x, 0, y, 0, indices)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -256,7 +256,7 @@ def _spread(
     Without indices each gradient is spread evenly over its window.
     """
     total, size = sizes.images * sizes.height, sizes.width * sizes.channels
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for item in range(task * total // tasks, (task + 1) * total // tasks):
             image, line = item // sizes.height, item % sizes.height
@@ -273,7 +273,7 @@ def _spread(
                 _spread_row(
                     sizes, output_grad, indices, at, tap, last - first, input_grad, item * size
                 )
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

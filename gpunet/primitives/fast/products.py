@@ -29,6 +29,7 @@ from gpunet.primitives.fast.compile import (
     kernel,
     part,
 )
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -40,7 +41,6 @@ from gpunet.primitives.fast.simd import (
     splat,
     store,
     store_bytes,
-    take_task,
     where_beats,
 )
 
@@ -103,14 +103,14 @@ def forward(
     """
     products = worker * sizes.scratch
     items = (sizes.images + sizes.group - 1) // sizes.group * sizes.bands
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for item in range(task * sizes.grain, min((task + 1) * sizes.grain, items)):
             outputs(
                 sizes, sizes.images, item, x, 0, panels, bias, positions, segments, y, 0,
                 indices, 0, scratch, scratch_in, products,
             )  # fmt: skip
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

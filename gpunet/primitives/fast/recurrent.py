@@ -24,7 +24,8 @@ from gpunet.primitives.fast.compile import (
 from gpunet.primitives.fast.exponential import sigmoid, tanh
 from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.products import PANEL, TILE, pack, transpose
-from gpunet.primitives.fast.simd import broadcast, load, multiply_add, splat, store, take_task
+from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.simd import broadcast, load, multiply_add, splat, store
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 
@@ -212,7 +213,7 @@ def _forward(
     """Write the states after each step, and the gates."""
     own = worker * share * width
     columns = units * (4 if cell == _LSTM else 3 if cell == _GRU else 1)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first = task * share
         rows = min(share, batch - first)
@@ -241,7 +242,7 @@ def _forward(
                 if mask.size and not mask[sample]:
                     for j in range(units):
                         new[j] = h[j]
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part
@@ -290,7 +291,7 @@ def _backward(
     """Write the gradients; h_grad and c_grad hold those of the states after the step at hand."""
     own = worker * share * width
     columns = units * (4 if cell == _LSTM else 3 if cell == _GRU else 1)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first = task * share
         rows = min(share, batch - first)
@@ -331,7 +332,7 @@ def _backward(
                 to = (first + row) * units
                 for j in range(units):
                     h_grad[to + j] += products[own + row * width + j]
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from gpunet.primitives.fast.simd import Codegen, pause, read_now
 
-__all__ = ["help_for_ever", "make_desk", "shared"]
+__all__ = ["help_for_ever", "make_desk", "next_task"]
 
 # Where a desk holds what, in int64; place 0 is the next task of the job. Those that threads watch
 # are 16 apart: a processor fetches two lines of 64 bytes at once.
@@ -39,7 +38,8 @@ _MOMENT = 10_000  # looks, with a pause of some 15 to 50 nanoseconds after each
 _INTEGER, _STATUS = ir.IntType(64), ir.IntType(32)
 _WORK = ir.FunctionType(_STATUS, [_INTEGER.as_pointer(), _INTEGER])
 
-_inner = numba.njit(error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=True)
+_OPTIONS = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+_inner = numba.njit(**_OPTIONS)
 
 
 def make_desk(helpers: int) -> NDArray[np.int64]:
@@ -59,58 +59,44 @@ _take_lock = ctypes.pythonapi.PyThread_acquire_lock
 _take_lock.argtypes = [ctypes.c_void_p, ctypes.c_int]
 
 
-def shared(function: Callable[..., None], body: Any) -> Callable[..., None]:
-    """Return the code of a kernel that runs another with all helpers of a desk.
+@numba.njit(**_OPTIONS, inline="always")
+def next_task(counters: Any, tasks: int, worker: int) -> int:
+    """Return the number of a task that no other thread gets; `tasks` or more if none is left.
 
-    Arguments:
-        function: a kernel, whose first parameters are `counters`, `tasks` and `worker`.
-        body: the same, compiled to be called from other kernels.
-
-    Returns:
-        a function of the same parameters, to be compiled. Its `counters` is a desk.
+    Kernels call it with their first parameters. The caller's first task opens the job for helpers;
+    when there is no task left, the caller closes it. A desk without helpers is the caller's alone.
     """
-    parameters = [f"argument{k}" for k in range(function.__code__.co_argcount)]
-    desk, tasks, worker, *others = parameters
-    source = f"""def {function.__name__}({", ".join(parameters)}):
-    write({desk}, {tasks}, ({", ".join([*others, ""])}))
-    open_job({desk}, {tasks})
-    work({desk}, {worker})
-    close_job({desk})
-"""
-    found = {
-        "__name__": function.__module__,
-        "write": _write_of(body),
-        "open_job": _open_job,
-        "work": _work,
-        "close_job": _close_job,
-    }
-    exec(compile(source, function.__code__.co_filename, "exec"), found)
-    return found[function.__name__]
+    task = _add_now(counters, 0, 1)
+    if worker == 0 and counters[_HELPERS] > 0:
+        if task == 0:  # nobody else could take the first
+            _write_job(counters)
+            _open_job(counters, tasks)
+        if task >= tasks:
+            _close_job(counters)
+    return task
 
 
 @_inner
 def _open_job(desk: Any, tasks: int) -> None:
-    """Show the job to helpers, as many as there may be tasks for, and wake those that sleep."""
-    if desk[_HELPERS] > 0:
-        desk[_JOBS] += 1
-        _swap_now(desk, _JOB, desk[_JOBS])
-        for helper in range(min(desk[_HELPERS], tasks - 1)):
-            place = _ASLEEP + 16 * helper
-            if _swap_now(desk, place, 0) == 1:
-                _release(desk[place + _LOCK])
+    """Show a job to helpers, and wake those that sleep, but no more than there are tasks for."""
+    desk[_JOBS] += 1
+    _swap_now(desk, _JOB, desk[_JOBS])
+    for helper in range(min(desk[_HELPERS], tasks - 1)):
+        place = _ASLEEP + 16 * helper
+        if _swap_now(desk, place, 0) == 1:
+            _release(desk[place + _LOCK])
 
 
 @_inner
 def _close_job(desk: Any) -> None:
-    if desk[_HELPERS] > 0:
-        _swap_now(desk, _JOB, 0)
-        looks = 0
-        while read_now(desk, _AT_WORK) > 0:
-            looks += 1
-            if looks < _MOMENT:
-                pause()
-            else:  # perhaps it waits for this processor
-                _yield_now()
+    _swap_now(desk, _JOB, 0)
+    looks = 0
+    while read_now(desk, _AT_WORK) > 0:
+        looks += 1
+        if looks < _MOMENT:
+            pause()
+        else:  # perhaps it waits for this processor
+            _yield_now()
 
 
 @_inner
@@ -137,49 +123,41 @@ def help_for_ever(desk: Any, worker: int) -> None:
             looks = 0
 
 
-def _write_of(body: Any) -> Any:
-    """Return what writes a job at a desk: `body`, with the desk, tasks, and a tuple of others."""
+@intrinsic
+def _write_job(typing_context: Any, desk: Any) -> tuple[Any, Codegen]:
+    """Write the kernel that is compiled, and the arguments of its call, at a desk."""
 
-    @intrinsic
-    def write(typing_context: Any, desk: Any, tasks: Any, others: Any) -> tuple[Any, Codegen]:
-        called = types.Dispatcher(body).get_call_type(
-            typing_context, (desk, tasks, types.int64, *others.types), {}
-        )
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kernel = builder.function
+        packed = ir.LiteralStructType([value.type for value in kernel.args])
+        size = context.get_abi_sizeof(packed)
+        if size > 8 * (_ASLEEP - _ARGUMENTS):
+            raise NotImplementedError(f"The arguments of {kernel.name} take {size} bytes.")
+        data = context.make_array(desk)(context, builder, args[0]).data
+        code = builder.ptrtoint(_with_packed(kernel, packed), _INTEGER)
+        builder.store(code, _place(builder, data, _CODE))
+        target = builder.bitcast(_place(builder, data, _ARGUMENTS), packed.as_pointer())
+        for number, value in enumerate(kernel.args):
+            builder.store(value, _field(builder, target, number))
+        return context.get_dummy_value()
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            values = [*args[:2]] + [builder.extract_value(args[2], k) for k in range(len(others))]
-            packed = ir.LiteralStructType([value.type for value in values])
-            size = context.get_abi_sizeof(packed)
-            if size > 8 * (_ASLEEP - _ARGUMENTS):
-                raise NotImplementedError(f"A kernel's arguments take {size} bytes.")
-            data = context.make_array(desk)(context, builder, args[0]).data
-            code = _with_packed(context, builder.module, body, called, packed)
-            builder.store(builder.ptrtoint(code, _INTEGER), _place(builder, data, _CODE))
-            target = builder.bitcast(_place(builder, data, _ARGUMENTS), packed.as_pointer())
-            for k, value in enumerate(values):
-                builder.store(value, _field(builder, target, k))
-            return context.get_dummy_value()
-
-        return types.none(desk, tasks, others), codegen
-
-    return write
+    return types.none(desk), codegen
 
 
-def _with_packed(context: Any, module: Any, body: Any, called: Any, packed: Any) -> Any:
-    """Return an LLVM function that calls `body` for a worker, with the arguments at an address."""
-    compiled = body.overloads[called.args]
-    context.add_linking_libs([compiled.library])
-    function = ir.Function(module, _WORK, f"work.{compiled.fndesc.mangled_name}")
+def _with_packed(kernel: Any, packed: Any) -> Any:
+    """Return an LLVM function that calls a kernel for a worker, with arguments from an address."""
+    name = f"work.{kernel.name}"
+    if name in kernel.module.globals:
+        return kernel.module.globals[name]
+    function = ir.Function(kernel.module, _WORK, name)
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     source = builder.bitcast(function.args[0], packed.as_pointer())
-    desk, tasks, *others = (
-        builder.load(_field(builder, source, k)) for k in range(len(packed.elements))
-    )
-    status, _ = context.call_internal_no_propagate(
-        builder, compiled.fndesc, called, [desk, tasks, function.args[1], *others]
-    )
-    builder.ret(status.code)
+    given = [builder.load(_field(builder, source, number)) for number in range(len(kernel.args))]
+    # Numba's functions write their result and their error where the first two arguments point.
+    given[:2] = [builder.alloca(value.type.pointee) for value in kernel.args[:2]]
+    given[[value.name for value in kernel.args].index("arg.worker")] = function.args[1]
+    builder.ret(builder.call(kernel, given))
     return function
 
 
@@ -258,6 +236,6 @@ def _call(context: Any, builder: Any, name: str, *args: Any) -> Any:
 
 
 _YIELD = "gpunet_yield"
-_system = ctypes.windll.kernel32 if os.name == "nt" else ctypes.CDLL(None)
+_system = ctypes.CDLL("kernel32" if os.name == "nt" else None)
 _yield = _system.SwitchToThread if os.name == "nt" else _system.sched_yield
 binding.add_symbol(_YIELD, ctypes.cast(_yield, ctypes.c_void_p).value)

@@ -37,7 +37,7 @@ __all__ = [
     "store_turned",
     "subtract",
     "sum_across",
-    "take_task",
+    "take_number",
     "where_beats",
     "where_equal",
     "where_positive",
@@ -370,7 +370,7 @@ def where_positive(typing_context: Any, a: Any, x: Any, y: Any) -> tuple[Any, Co
 
 
 @intrinsic
-def take_task(typing_context: Any, counters: Any) -> tuple[Any, Codegen]:
+def take_number(typing_context: Any, counters: Any) -> tuple[Any, Codegen]:
     """Return counters[0] and add 1 to it, so that no two threads get the same number."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -12,6 +12,7 @@ from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, IntsIn, kerne
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.exponential import exp
 from gpunet.primitives.fast.memory import NO_FLOATS, NO_INTS, flat
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -20,7 +21,6 @@ from gpunet.primitives.fast.simd import (
     multiply_add,
     splat,
     store,
-    take_task,
 )
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.memory import empty
@@ -150,7 +150,7 @@ def _rows_forward(
     rows are taken at once: a row alone may be less than a vector.
     """
     block = max(1, _BLOCK // classes)
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         end = (task + 1) * rows // tasks
         for first in range(task * rows // tasks, end, block):
@@ -173,7 +173,7 @@ def _rows_forward(
                     losses[i] = log_total - (x[i * classes + numbers[i]] - largest)
                 elif operation == _ENTROPY_OF_PROBABILITIES:
                     losses[i] = _entropy(x, i * classes, classes, largest, log_total, labels)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part
@@ -246,7 +246,7 @@ def _rows_backward(
     labels: FloatsIn, input_grad: Floats,
 ) -> None:  # fmt: skip
     """Write the gradient of the input, row by row."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first, last = task * rows // tasks, (task + 1) * rows // tasks
         if operation == _LOG_SOFTMAX:
@@ -267,7 +267,7 @@ def _rows_backward(
             _grads(operation, start, classes, factor, total, output_grad, y, labels, input_grad)
             if operation == _ENTROPY_OF_NUMBERS:
                 input_grad[start + numbers[i]] -= factor
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @part

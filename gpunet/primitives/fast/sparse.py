@@ -31,6 +31,7 @@ from gpunet.primitives.fast.compile import (
     part,
 )
 from gpunet.primitives.fast.products import sum_up
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     broadcast,
@@ -39,7 +40,6 @@ from gpunet.primitives.fast.simd import (
     multiply_add,
     put,
     store,
-    take_task,
 )
 
 __all__ = [
@@ -68,7 +68,7 @@ def input_grad(
     `weights` are (filters, patch), `positions` those of all outputs of an image.
     """
     size = sizes.rows * sizes.columns // sizes.window * sizes.filters
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         at = task * size
         image_grad(
@@ -76,7 +76,7 @@ def input_grad(
             result, task * sizes.image, scratch, scratch_in, worker * sizes.scratch,
             lists, worker * sizes.lists,
         )  # fmt: skip
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -152,7 +152,7 @@ def weight_grad(
     groups = (sizes.filters + PANEL - 1) // PANEL
     size = sizes.rows * sizes.columns // sizes.window * sizes.filters
     part_row = sizes.patch + LANES
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         first = (task % groups) * PANEL
         part = (task // groups * sizes.filters + first) * part_row
@@ -167,7 +167,7 @@ def weight_grad(
                 output_grad, at, output, at, indices, at, positions, segments, parts, part,
                 scratch, scratch_in, worker * sizes.scratch, lists, worker * sizes.lists,
             )  # fmt: skip
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper

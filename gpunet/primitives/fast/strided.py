@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, IntsIn, kernel
 from gpunet.primitives.fast.memory import workspace
-from gpunet.primitives.fast.simd import get, put, take_task
+from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.simd import get, put
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry
 
@@ -129,7 +130,7 @@ def _interleave(
     parts: FloatsIn, whole: Floats,
 ) -> None:  # fmt: skip
     """Write the pixels of all phases where they belong; a task is a row of an image."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         image, row = task // height, task % height
         for first in range(min(across, width)):
@@ -149,4 +150,4 @@ def _interleave(
                     for j in range(channels):
                         put(whole, to + j, np.float32(0))
                 at += channels
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

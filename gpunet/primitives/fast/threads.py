@@ -36,8 +36,8 @@ def run(kernel: Callable[..., Any], tasks: int, *arguments: Any) -> None:
     """Run ``kernel(counters, tasks, worker, *arguments)`` on all threads, and wait for its tasks.
 
     Arguments:
-        kernel: takes tasks by `simd.take_task(counters)` until it gets a number that is not below
-            `tasks`.
+        kernel: takes tasks by `sharing.next_task(counters, tasks, worker)` until it gets a number
+            that is not below `tasks`.
         tasks: how many there are.
         arguments: passed on. `worker`, before them, is 0 to below `thread_count()`.
     """

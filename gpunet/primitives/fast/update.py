@@ -12,7 +12,7 @@ from gpunet.primitives import reference
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel
 from gpunet.primitives.fast.elementwise import share, tasks_for
 from gpunet.primitives.fast.memory import flat
-from gpunet.primitives.fast.simd import take_task
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.reference.update import is_skipped
 
@@ -89,7 +89,7 @@ def _sgd(
     gradients: FloatsIn, velocity: Floats, parameters: Floats,
 ) -> None:  # fmt: skip
     """Take a step of gradient descent; `factor` is minus the learning rate."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         start, stop = share(task, tasks, parameters.size)
         g, v, p = gradients[start:stop], velocity[start:stop], parameters[start:stop]
@@ -101,7 +101,7 @@ def _sgd(
                 step = g[i] * factor
                 v[i] = v[i] * momentum + step
                 p[i] += step + v[i] * momentum if nesterov else v[i]
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @kernel
@@ -111,7 +111,7 @@ def _adam(
     gradients: FloatsIn, mean: Floats, variance: Floats, parameters: Floats,
 ) -> None:  # fmt: skip
     """Take a step of Adam; the rates are 1 less the decays."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         start, stop = share(task, tasks, parameters.size)
         g, p = gradients[start:stop], parameters[start:stop]
@@ -120,7 +120,7 @@ def _adam(
             m[i] += (g[i] - m[i]) * mean_rate
             v[i] += (g[i] * g[i] - v[i]) * variance_rate
             p[i] -= m[i] / (math.sqrt(v[i]) + epsilon) * alpha
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 # The bits of a float32 without its sign, as an integer: larger for larger numbers, largest for NaN.
@@ -132,11 +132,11 @@ _Bits = Annotated[Any, types.Array(types.int32, 1, "C", readonly=True)]
 @kernel
 def _find_largest(counters: Ints, tasks: int, worker: int, bits: _Bits, largest: Ints) -> None:
     """Write for each task the largest bits without their sign."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         start, stop = share(task, tasks, bits.size)
         part, found = bits[start:stop], np.int32(0)
         for i in range(part.size):
             found = max(found, np.int32(part[i] & _NO_SIGN))  # Numba's & is of int64
         largest[task] = found
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

@@ -23,6 +23,7 @@ from gpunet.primitives.fast.compile import (
     part,
 )
 from gpunet.primitives.fast.products import sum_up
+from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -34,7 +35,6 @@ from gpunet.primitives.fast.simd import (
     put,
     splat,
     store,
-    take_task,
     where_equal,
     where_positive,
 )
@@ -63,7 +63,7 @@ def weight_grad(
     groups = (sizes.filters + sizes.grouped - 1) // sizes.grouped
     size = sizes.rows * sizes.columns // sizes.window * sizes.filters
     row = (sizes.filters + PANEL - 1) // PANEL * PANEL  # floats of the sums of all filters
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         image, first = task // groups * chunk, task % groups * sizes.grouped
         last = min(first + sizes.grouped, row)
@@ -76,7 +76,7 @@ def weight_grad(
             x, image * sizes.image, output_grad, at, output, at, indices, at,
             positions, steps, parts, part, scratch, scratch_in, worker * sizes.scratch,
         )  # fmt: skip
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 @helper
@@ -231,8 +231,8 @@ def sum_parts(
     """
     row = sizes.steps + 1
     size = (sizes.filters + PANEL - 1) // PANEL * PANEL * row
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         sum_up(parts, task * PANEL * row, PANEL * row, chunks, size)
         write_panel(sizes, task * PANEL, parts, 0, grads, 0, sizes.patch * sizes.filters)
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)

@@ -25,7 +25,8 @@ threads = importlib.import_module("gpunet.primitives.fast.threads")
 compiling = importlib.import_module("gpunet.primitives.fast.compile")
 simd = importlib.import_module("gpunet.primitives.fast.simd")
 kernel, Ints = compiling.kernel, compiling.Ints
-pause, take_task = simd.pause, simd.take_task
+pause = simd.pause
+next_task = importlib.import_module("gpunet.primitives.fast.sharing").next_task
 
 
 def test_each_kernel_is_checked_by_value() -> None:
@@ -180,13 +181,13 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
 @kernel
 def _count(counters: Ints, tasks: int, worker: int, looks: int, seen: Ints) -> None:
     """Add 1 at the number of each task, after a while."""
-    task = take_task(counters)
+    task = next_task(counters, tasks, worker)
     while task < tasks:
         for _ in range(looks):
             pause()
         seen[16 * task] += 1
         seen[16 * tasks + 16 * worker] += 1
-        task = take_task(counters)
+        task = next_task(counters, tasks, worker)
 
 
 def counted(tasks: int, looks: int = 0) -> tuple[list[int], list[int]]:
