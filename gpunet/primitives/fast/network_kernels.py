@@ -14,18 +14,15 @@ from gpunet.primitives.fast import depthwise, pooling, products
 from gpunet.primitives.fast.bands import Sizes
 from gpunet.primitives.fast.chain import sizes_at
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
-from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.sharing import add_now, next_task, pause, read_now
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
     get,
     load,
-    pause,
     put,
-    read_now,
     splat,
     store,
-    take_number,
     where_beats,
     where_positive,
 )
@@ -97,17 +94,17 @@ def forward(
         for number in range(layout.operations):
             at = number * ROW
             items = _items(table, at, count)
-            taken, done = progress[2 * number :], progress[2 * number + 1 :]
-            item = take_number(taken) if layout.shared else 0
+            taken, done = 2 * number, 2 * number + 1  # places in `progress`
+            item = add_now(progress, taken, 1) if layout.shared else 0
             while item < items:
                 _operate(
                     table, at, item, first, count, x, weights, biases, positions, segments, y,
                     scratch, scratch_in, values, own, no_indices,
                 )  # fmt: skip
                 if layout.shared:
-                    take_number(done)
-                item = take_number(taken) if layout.shared else item + 1
-            while layout.shared and read_now(done, 0) < items:
+                    add_now(progress, done, 1)
+                item = add_now(progress, taken, 1) if layout.shared else item + 1
+            while layout.shared and read_now(progress, done) < items:
                 pause()
         task = next_task(counters, tasks, worker)
 

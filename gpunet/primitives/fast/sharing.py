@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 from typing import Any
 
 import numba
@@ -18,9 +19,9 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from gpunet.primitives.fast.simd import Codegen, pause, read_now
+from gpunet.primitives.fast.simd import Codegen
 
-__all__ = ["help_for_ever", "make_desk", "next_task"]
+__all__ = ["add_now", "help_for_ever", "make_desk", "next_task", "pause", "read_now"]
 
 # Where a desk holds what, in int64; place 0 is the next task of the job. Those that threads watch
 # are 16 apart: a processor fetches two lines of 64 bytes at once.
@@ -66,7 +67,7 @@ def next_task(counters: Any, tasks: int, worker: int) -> int:
     Kernels call it with their first parameters. The caller's first task opens the job for helpers;
     when there is no task left, the caller closes it. A desk without helpers is the caller's alone.
     """
-    task = _add_now(counters, 0, 1)
+    task = add_now(counters, 0, 1)
     if worker == 0 and counters[_HELPERS] > 0:
         if task == 0:  # nobody else could take the first
             _write_job(counters)
@@ -107,10 +108,10 @@ def help_for_ever(desk: Any, worker: int) -> None:
     while True:
         job = read_now(desk, _JOB)
         if job > seen:
-            _add_now(desk, _AT_WORK, 1)
+            add_now(desk, _AT_WORK, 1)
             if read_now(desk, _JOB) == job:  # still open: its caller waits for those at work
                 _work(desk, worker)
-            _add_now(desk, _AT_WORK, -1)
+            add_now(desk, _AT_WORK, -1)
             seen, looks = job, 0
         elif looks < _MOMENT:
             looks += 1
@@ -182,6 +183,17 @@ def _work(typing_context: Any, desk: Any, worker: Any) -> tuple[Any, Codegen]:
     return types.none(desk, types.int64), codegen
 
 
+@intrinsic
+def read_now(typing_context: Any, numbers: Any, place: Any) -> tuple[Any, Codegen]:
+    """Return numbers[place] as it is now: other threads change it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(numbers)(context, builder, args[0]).data
+        return builder.load_atomic(builder.gep(data, [args[1]]), "seq_cst", 8)
+
+    return types.int64(numbers, types.intp), codegen
+
+
 def _in_one_step(operation: str) -> Any:
     """Return an intrinsic that changes numbers[place], and returns what was there before."""
 
@@ -196,7 +208,7 @@ def _in_one_step(operation: str) -> Any:
     return change
 
 
-_add_now, _swap_now = _in_one_step("add"), _in_one_step("xchg")
+add_now, _swap_now = _in_one_step("add"), _in_one_step("xchg")
 
 
 @intrinsic
@@ -217,6 +229,20 @@ def _release(typing_context: Any, lock: Any) -> tuple[Any, Codegen]:
         return _call(context, builder, "PyThread_release_lock", args[0])
 
     return types.none(types.int64), codegen
+
+
+@intrinsic
+def pause(typing_context: Any) -> tuple[Any, Codegen]:
+    """Wait some nanoseconds; on x86 a core's other thread has its execution units meanwhile."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if platform.machine() in ("x86_64", "AMD64"):
+            function = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
+        return context.get_dummy_value()
+
+    return types.none(), codegen
 
 
 @intrinsic

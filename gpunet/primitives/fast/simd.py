@@ -6,7 +6,6 @@ So a kernel in Python can hold a tile of sums there, as one in C does by intrins
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -27,17 +26,14 @@ __all__ = [
     "load_bytes",
     "multiply",
     "multiply_add",
-    "pause",
     "prefetch",
     "put",
-    "read_now",
     "splat",
     "store",
     "store_bytes",
     "store_turned",
     "subtract",
     "sum_across",
-    "take_number",
     "where_beats",
     "where_equal",
     "where_positive",
@@ -367,42 +363,3 @@ def where_positive(typing_context: Any, a: Any, x: Any, y: Any) -> tuple[Any, Co
         return builder.select(builder.fcmp_ordered(">", condition, zero), x, y)
 
     return a(a, a, a), codegen
-
-
-@intrinsic
-def take_number(typing_context: Any, counters: Any) -> tuple[Any, Codegen]:
-    """Return counters[0] and add 1 to it, so that no two threads get the same number."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        integer = ir.IntType(64)
-        zero, one = ir.Constant(integer, 0), ir.Constant(integer, 1)
-        at = _address(context, builder, signature.args[0], args[0], zero, integer)
-        return builder.atomic_rmw("add", at, one, "seq_cst")
-
-    return types.intp(counters), codegen
-
-
-@intrinsic
-def read_now(typing_context: Any, numbers: Any, place: Any) -> tuple[Any, Codegen]:
-    """Return numbers[place] as it is now: other threads change it."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        integer = ir.IntType(64)
-        at = _address(context, builder, signature.args[0], args[0], args[1], integer)
-        return builder.load_atomic(at, "seq_cst", 8)
-
-    return types.intp(numbers, types.intp), codegen
-
-
-@intrinsic
-def pause(typing_context: Any) -> tuple[Any, Codegen]:
-    """Wait some nanoseconds; on x86 a core's other thread has its execution units meanwhile."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if platform.machine() in ("x86_64", "AMD64"):
-            function = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
-            builder.call(cgutils.get_or_insert_function(builder.module, function, name), [])
-        return context.get_dummy_value()
-
-    return types.none(), codegen

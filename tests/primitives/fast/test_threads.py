@@ -23,10 +23,9 @@ from tests.support.processes import forks, needs_fork, python, succeeds_in_fork
 fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 threads = importlib.import_module("gpunet.primitives.fast.threads")
 compiling = importlib.import_module("gpunet.primitives.fast.compile")
-simd = importlib.import_module("gpunet.primitives.fast.simd")
+sharing = importlib.import_module("gpunet.primitives.fast.sharing")
 kernel, Ints = compiling.kernel, compiling.Ints
-pause = simd.pause
-next_task = importlib.import_module("gpunet.primitives.fast.sharing").next_task
+next_task, pause = sharing.next_task, sharing.pause
 
 
 def test_each_kernel_is_checked_by_value() -> None:
