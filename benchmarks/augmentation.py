@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from benchmarks.contenders import (
     keras_pythons,
     locate,
 )
-from benchmarks.cpu_measure import Settings, measure_case
+from benchmarks.cpu_measure import Settings, measure_case, save_beside
 
 __all__ = ["contenders", "main"]
 
@@ -94,14 +93,10 @@ def table(records: Sequence[Record]) -> list[str]:
 
 def save(records: Sequence[Record], folder: Path) -> Path:
     """Write the results beside those of other layers; return the report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "augmentation.json"
-    old = json.loads(file.read_text()) if file.exists() else {}
-    both = old | {record["case"]["label"]: record for record in records}
-    file.write_text(json.dumps(both, indent=1) + "\n")
+    new = {record["case"]["label"]: record for record in records}
+    lines = table(save_beside(new, folder / "augmentation.json"))
     report = folder / "augmentation.md"
-    lines = ["# Augmentation of images on a CPU", _ABOUT, *table(list(both.values())), ""]
-    report.write_text("\n".join(lines))
+    report.write_text("\n".join(["# Augmentation of images on a CPU", _ABOUT, *lines, ""]))
     return report
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.cases import PARTS, SGEMM, START, Case, Part, flop
@@ -32,6 +34,7 @@ __all__ = [
     "measure_case",
     "measure_part",
     "measure_start",
+    "save_beside",
 ]
 
 Record = dict[str, Any]
@@ -171,6 +174,14 @@ def measure_case(
     if "median" in sgemm:
         record["sgemm_gflops"] = flop(SGEMM) / sgemm["median"] / 1e9
     return record
+
+
+def save_beside(records: Mapping[str, Record], file: Path) -> list[Record]:
+    """Write records to a file of JSON, in place of those of the same names; return all there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    both = (json.loads(file.read_text()) if file.exists() else {}) | dict(records)
+    file.write_text(json.dumps(both, indent=1) + "\n")
+    return list(both.values())
 
 
 def measure_start(

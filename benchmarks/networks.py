@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +29,7 @@ from benchmarks.contenders import (
     keras_pythons,
     locate,
 )
-from benchmarks.cpu_measure import Settings, measure_case
+from benchmarks.cpu_measure import Settings, measure_case, save_beside
 
 __all__ = ["main"]
 
@@ -158,14 +157,10 @@ def table(records: Sequence[Record]) -> list[str]:
 
 def save(records: Sequence[Record], folder: Path) -> Path:
     """Write the results beside those of other networks; return the report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "networks.json"
-    old = json.loads(file.read_text()) if file.exists() else {}
     new = {f"{r['case']['label']}, {r['case']['part']}": r for r in records}
-    both = old | new
-    file.write_text(json.dumps(both, indent=1) + "\n")
+    lines = table(save_beside(new, folder / "networks.json"))
     report = folder / "networks.md"
-    report.write_text("\n".join(["# Whole networks on a CPU", _ABOUT, *table(list(both.values()))]))
+    report.write_text("\n".join(["# Whole networks on a CPU", _ABOUT, *lines]))
     return report
 
 
