@@ -11,6 +11,7 @@ from gpunet.functions.attention import *
 from gpunet.functions.chain import *
 from gpunet.functions.composed_activation import *
 from gpunet.functions.convolution import *
+from gpunet.functions.ctc import *
 from gpunet.functions.einsum import *
 from gpunet.functions.elementwise import *
 from gpunet.functions.embedding import *

@@ -10,8 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.configurable import Registry
+from gpunet.losses.circle import *
 from gpunet.losses.crossentropy import *
+from gpunet.losses.ctc import *
+from gpunet.losses.distributions import *
+from gpunet.losses.focal import *
+from gpunet.losses.hinge import *
 from gpunet.losses.loss import Loss, LossFunctionWrapper
+from gpunet.losses.overlap import *
 from gpunet.losses.regression import *
 from gpunet.naming import public_names
 
@@ -21,7 +27,14 @@ _REGISTRY = Registry(
     "loss",
     Loss,
     [item for item in globals().values() if item is not LossFunctionWrapper],
-    {"bce": BinaryCrossentropy, "mae": MeanAbsoluteError, "mse": MeanSquaredError},
+    {
+        "bce": BinaryCrossentropy,
+        "kld": KLDivergence,
+        "mae": MeanAbsoluteError,
+        "mape": MeanAbsolutePercentageError,
+        "mse": MeanSquaredError,
+        "msle": MeanSquaredLogarithmicError,
+    },
     function="(y_true, y_pred)",
 )
 serialize = _REGISTRY.serialize

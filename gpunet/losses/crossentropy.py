@@ -6,23 +6,33 @@ exact where the probabilities are 0 or 1 in float32.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from gpunet import functions
-from gpunet.arguments import boolean, check_number, integer
+from gpunet.arguments import boolean, integer
 from gpunet.autograd import Array, Tensor
-from gpunet.backend import asarray, get_array_module
+from gpunet.backend import get_array_module
 from gpunet.losses import targets
+from gpunet.losses.classes import (
+    as_targets,
+    binary_pair,
+    check_smoothing,
+    class_numbers,
+    class_shares,
+    known_logits,
+    log_probabilities,
+    shape_with_classes_last,
+    with_classes_last,
+    without_classes,
+)
+from gpunet.losses.formula import SMALLEST
 from gpunet.losses.loss import Loss, as_predictions
-from gpunet.losses.targets import Shape, different_shapes, no_labels
+from gpunet.losses.targets import Shape
 
 __all__ = [
     "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy",
     "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
 ]  # fmt: skip
-
-_SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1, as in Keras
 
 
 def categorical_crossentropy(
@@ -47,13 +57,13 @@ def categorical_crossentropy(
     >>> categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]]).numpy().round(4)
     array([0.6931])
     """
-    y_pred = _with_classes_last(as_predictions(y_pred), axis)
-    y_true = _with_classes_last(_as_array(y_true, y_pred), axis)
-    smoothing = _smoothing("categorical_crossentropy", label_smoothing)
-    labels = _class_shares(y_true, y_pred.shape, y_pred.dtype, smoothing)
-    logits = _logits("softmax", y_pred, from_logits)
+    y_pred = with_classes_last(as_predictions(y_pred), axis)
+    y_true = with_classes_last(as_targets(y_true, y_pred), axis)
+    smoothing = check_smoothing("categorical_crossentropy", label_smoothing)
+    labels = class_shares("categorical_crossentropy", y_true, y_pred.shape, y_pred.dtype, smoothing)
+    logits = known_logits("softmax", y_pred, from_logits)
     if logits is None:
-        return -functions.sum(_log_probabilities(y_pred) * labels, axis=-1)
+        return -functions.sum(log_probabilities(y_pred) * labels, axis=-1)
     return _fused(logits, labels.reshape(-1, y_pred.shape[-1]))
 
 
@@ -80,9 +90,9 @@ def sparse_categorical_crossentropy(
     array([0.6931])
     """
     y_pred = as_predictions(y_pred)
-    y_true = _without_classes(_as_array(y_true, y_pred, cast=False), y_pred.ndim, axis)
-    y_pred = _with_classes_last(y_pred, axis)
-    labels = _class_numbers(y_true, y_pred.shape)
+    y_true = without_classes(as_targets(y_true, y_pred, cast=False), y_pred.ndim, axis)
+    y_pred = with_classes_last(y_pred, axis)
+    labels = class_numbers("sparse_categorical_crossentropy", y_true, y_pred.shape)
     mask = None
     if ignore_class is not None:
         mask = labels != ignore_class
@@ -94,7 +104,7 @@ def sparse_categorical_crossentropy(
 
 
 def _sparse_losses(labels: Array, y_pred: Tensor, from_logits: bool) -> Tensor:
-    logits = _logits("softmax", y_pred, from_logits)
+    logits = known_logits("softmax", y_pred, from_logits)
     if logits is not None:
         return _fused(logits, labels)
     classes = y_pred.shape[-1]
@@ -103,7 +113,7 @@ def _sparse_losses(labels: Array, y_pred: Tensor, from_logits: bool) -> Tensor:
             f"sparse_categorical_crossentropy expects labels in [0, {classes}), received labels "
             f"from {labels.min()} to {labels.max()}: check the labels and the number of outputs."
         )
-    rows = _log_probabilities(y_pred).reshape(-1, classes)
+    rows = log_probabilities(y_pred).reshape(-1, classes)
     losses = -rows[get_array_module(labels).arange(labels.size), labels]
     return losses.reshape(y_pred.shape[:-1])
 
@@ -130,68 +140,15 @@ def binary_crossentropy(
     >>> binary_crossentropy([[1.0]], [[0.5]]).numpy().round(4)
     array([0.6931])
     """
-    y_pred = as_predictions(y_pred)
-    y_true = targets.as_column(_as_array(y_true, y_pred), y_pred.shape)
-    if y_true.shape != y_pred.shape:
-        raise different_shapes("binary_crossentropy", "y_true", y_true.shape, y_pred.shape)
-    smoothing = _smoothing("binary_crossentropy", label_smoothing)
-    if smoothing:
-        y_true = y_true * (1 - smoothing) + 0.5 * smoothing
-    logits = _logits("sigmoid", y_pred, from_logits)
+    y_true, y_pred = binary_pair("binary_crossentropy", y_true, y_pred, label_smoothing)
+    logits = known_logits("sigmoid", y_pred, from_logits)
     if logits is None:
-        share = functions.clip(y_pred, _SMALLEST, 1 - _SMALLEST)
+        share = functions.clip(y_pred, SMALLEST, 1 - SMALLEST)
         losses = -(functions.log(share) * y_true + functions.log(1 - share) * (1 - y_true))
     else:
         # -log(sigmoid(z)) is softplus(-z), -log(1 - sigmoid(z)) is softplus(z): nothing cancels.
         losses = functions.softplus(-logits) * y_true + functions.softplus(logits) * (1 - y_true)
     return functions.mean(losses, axis=axis) if losses.ndim > 1 else losses
-
-
-def _as_array(y_true: Any, y_pred: Tensor, cast: bool = True) -> Any:
-    """Return targets as an array, of the predictions' dtype if `cast`; a tensor as it is."""
-    if isinstance(y_true, Tensor):
-        return y_true if cast else y_true.value
-    y_true = y_true if hasattr(y_true, "shape") else asarray(y_true, like=y_pred.value)
-    return y_true.astype(y_pred.dtype) if cast and y_true.dtype != y_pred.dtype else y_true
-
-
-def _with_classes_last(x: Any, axis: int) -> Any:
-    """Return a tensor or an array with the axis of the classes moved to the end."""
-    if axis in (-1, x.ndim - 1):
-        return x
-    order = [position for position in range(x.ndim) if position != axis % x.ndim]
-    order.append(axis % x.ndim)
-    return functions.transpose(x, tuple(order)) if isinstance(x, Tensor) else x.transpose(order)
-
-
-def _without_classes(labels: Array, ndim: int, axis: int) -> Array:
-    """Return labels without the axis of the classes, if they have it, of size 1."""
-    if labels.ndim != ndim or not ndim or labels.shape[axis] != 1:
-        return labels
-    return labels.reshape([n for i, n in enumerate(labels.shape) if i != axis % ndim])
-
-
-def _smoothing(where: str, label_smoothing: Any) -> float:
-    return check_number(where, "label_smoothing", label_smoothing, 1.0, or_equal=True)
-
-
-def _logits(activation: str, y_pred: Tensor, from_logits: bool) -> Tensor | None:
-    """Return the logits if they are known: given, or the input of the activation in `y_pred`."""
-    made_by = y_pred.activation
-    if not from_logits:
-        return y_pred.logits if made_by == activation else None
-    if made_by is not None:
-        warnings.warn(
-            f"from_logits=True is for predictions without an activation, and these come out of "
-            f"{made_by}: use from_logits=False, or take the activation away.",
-            stacklevel=3,
-        )
-    return y_pred
-
-
-def _log_probabilities(y_pred: Tensor) -> Tensor:
-    shares = y_pred / functions.sum(y_pred, axis=-1, keepdims=True)
-    return functions.log(functions.clip(shares, _SMALLEST, 1 - _SMALLEST))
 
 
 def _fused(logits: Tensor, labels: Any) -> Tensor:
@@ -202,28 +159,8 @@ def _fused(logits: Tensor, labels: Any) -> Tensor:
     return losses.reshape(logits.shape[:-1])
 
 
-def _class_shares(y_true: Any, shape: tuple[int, ...], dtype: Any, label_smoothing: float) -> Any:
-    """Return one-hot labels for predictions of this shape and dtype, smoothed."""
-    if y_true.shape != shape:
-        raise different_shapes("categorical_crossentropy", "y_true", y_true.shape, shape)
-    if y_true.dtype != dtype:
-        y_true = y_true.astype(dtype)
-    if label_smoothing:
-        return y_true * (1 - label_smoothing) + label_smoothing / shape[-1]
-    return y_true
-
-
-def _class_numbers(y_true: Array, shape: tuple[int, ...]) -> Array:
-    """Return integer labels for predictions of this shape, flat."""
-    samples = shape[:-1]
-    if not samples or y_true.shape not in (samples, (*samples, 1)):
-        raise no_labels("sparse_categorical_crossentropy", "y_true", y_true.shape, shape)
-    labels = y_true.reshape(-1)
-    return labels if labels.dtype.kind in "iu" else labels.astype("int64")
-
-
-class _Crossentropy(Loss):
-    """Options that all cross-entropies have."""
+class Crossentropy(Loss):
+    """Base class of cross-entropies: the options that all have."""
 
     def __init__(
         self,
@@ -237,7 +174,7 @@ class _Crossentropy(Loss):
         super().__init__(name, reduction, dtype)
         where = type(self).__name__
         self.from_logits = boolean(from_logits, "from_logits", where)
-        self.label_smoothing = _smoothing(where, label_smoothing)
+        self.label_smoothing = check_smoothing(where, label_smoothing)
         self.axis = integer(axis, "axis", where)
 
     @property
@@ -247,7 +184,7 @@ class _Crossentropy(Loss):
         return of_probabilities and self.averages_samples and self.dtype is None
 
 
-class CategoricalCrossentropy(_Crossentropy):
+class CategoricalCrossentropy(Crossentropy):
     """Cross-entropy of predictions with one-hot labels; see `categorical_crossentropy`.
 
     Arguments:
@@ -268,16 +205,16 @@ class CategoricalCrossentropy(_Crossentropy):
 
     def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return the labels for a fused kernel, given the predictions' shape and dtype."""
-        return _class_shares(y_true, shape, dtype, self.label_smoothing)
+        return class_shares("categorical_crossentropy", y_true, shape, dtype, self.label_smoothing)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` unless each row of `y` is a probability of each class."""
         if y.ndim == len(output_shape):
-            y = _with_classes_last(y, self.axis)
-        targets.check_one_hot(self.name, y, _shape_with_classes_last(output_shape, self.axis))
+            y = with_classes_last(y, self.axis)
+        targets.check_one_hot(self.name, y, shape_with_classes_last(output_shape, self.axis))
 
 
-class SparseCategoricalCrossentropy(_Crossentropy):
+class SparseCategoricalCrossentropy(Crossentropy):
     """Cross-entropy of predictions with integers; see `sparse_categorical_crossentropy`.
 
     Arguments:
@@ -317,12 +254,12 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def mask(self, y_true: Array, y_pred: Tensor) -> Array | None:
         if self.ignore_class is None:
             return None
-        labels = _without_classes(y_true, y_pred.ndim, self.axis)
+        labels = without_classes(y_true, y_pred.ndim, self.axis)
         return (labels != self.ignore_class).astype(y_pred.dtype)
 
     def example_targets(self, y_pred: Array) -> Array:
         """Return labels, all of class 0."""
-        shape = _shape_with_classes_last(y_pred.shape, self.axis)[:-1]
+        shape = shape_with_classes_last(y_pred.shape, self.axis)[:-1]
         return get_array_module(y_pred).zeros(shape, "int64")
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
@@ -332,16 +269,16 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     def class_labels(self, y_true: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return the labels for a fused kernel, given the predictions' shape and dtype."""
-        return _class_numbers(y_true, shape)
+        return class_numbers("sparse_categorical_crossentropy", y_true, shape)
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` unless `y` holds the number of a class for each sample."""
-        y = _without_classes(y, len(output_shape), self.axis)
-        shape = _shape_with_classes_last(output_shape, self.axis)
+        y = without_classes(y, len(output_shape), self.axis)
+        shape = shape_with_classes_last(output_shape, self.axis)
         targets.check_labels(self.name, y, shape, self.ignore_class)
 
 
-class BinaryCrossentropy(_Crossentropy):
+class BinaryCrossentropy(Crossentropy):
     """Cross-entropy of yes-or-no predictions with labels 0 and 1; see `binary_crossentropy`.
 
     Arguments:
@@ -364,11 +301,3 @@ class BinaryCrossentropy(_Crossentropy):
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` unless `y` has the predictions' shape and is within 0 and 1."""
         targets.check_binary(self.name, y, output_shape)
-
-
-def _shape_with_classes_last(shape: Any, axis: int) -> Any:
-    """Return a shape with the axis of the classes at the end."""
-    if not shape:
-        return shape
-    axis %= len(shape)
-    return (*shape[:axis], *shape[axis + 1 :], shape[axis])

@@ -70,7 +70,8 @@ class Loss(Configurable):
         y_true, y_pred = self._prepared(y_true, y_pred)
         losses = self._losses(y_true, y_pred)
         mask = self.mask(y_true, y_pred)
-        if given_mask is not None and losses.ndim:
+        of_samples = bool(losses.ndim) and not self.reduces_batch(y_pred.ndim)
+        if given_mask is not None and of_samples:
             given_mask = self._aligned(given_mask, losses)
             mask = given_mask if mask is None else mask * given_mask
         if sample_weight is None and mask is None:
@@ -78,7 +79,7 @@ class Loss(Configurable):
         weights = mask
         count: Any = losses.size if mask is None else mask.sum()
         if sample_weight is not None:
-            weights = self._weights(sample_weight, losses)
+            weights = self._weights(sample_weight, losses, of_samples)
             weights = weights if mask is None else weights * mask
             if self.reduction == "mean_with_sample_weight":
                 xp = get_array_module(losses.value)
@@ -105,7 +106,8 @@ class Loss(Configurable):
                 f"received {type(losses).__name__}: compute with y_pred, operators and "
                 "gpunet.functions, so that it can be differentiated."
             )
-        if losses.ndim and (losses.shape[0] != len(y_pred) or losses.size > y_pred.size):
+        of_samples = losses.ndim and not self.reduces_batch(y_pred.ndim)
+        if of_samples and (losses.shape[0] != len(y_pred) or losses.size > y_pred.size):
             raise ValueError(
                 f"Loss {self.name} must return one number or one for each sample, received shape "
                 f"{losses.shape} for predictions of shape {y_pred.shape} and targets of shape "
@@ -125,11 +127,17 @@ class Loss(Configurable):
         xp = get_array_module(losses.value)
         return xp.broadcast_to(mask, losses.shape).astype(losses.dtype)
 
-    def _weights(self, sample_weight: Any, losses: Tensor) -> Array:
+    def _weights(self, sample_weight: Any, losses: Tensor, of_samples: bool) -> Array:
         """Return the weights with as many axes as the losses."""
         weights = asarray(getattr(sample_weight, "value", sample_weight), like=losses.value)
+        if not of_samples:
+            raise ValueError(
+                f"Loss {self.name} is one of the whole batch, with losses of shape "
+                f"{losses.shape}, and takes no sample_weight, received shape {weights.shape}: "
+                "leave it out, or choose a loss of each sample."
+            )
         shape = weights.shape[:-1] if weights.shape[-1:] == (1,) else weights.shape
-        if not losses.ndim or shape != losses.shape[: len(shape)]:
+        if shape != losses.shape[: len(shape)]:
             raise ValueError(
                 f"Loss {self.name} expects sample_weight of shape {losses.shape[:1]}, one for each "
                 f"loss, received shape {weights.shape} for losses of shape {losses.shape}."
@@ -151,6 +159,10 @@ class Loss(Configurable):
     def averages_samples(self) -> bool:
         """True if the loss of a batch is the mean of the losses of all its samples."""
         return self.reduction not in ("sum", "none", None)
+
+    def reduces_batch(self, ndim: int) -> bool:
+        """Return whether a loss is of several samples, for predictions of `ndim` axes."""
+        return False
 
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
         """Return the targets as `call` receives them: in the predictions' dtype, as in Keras.

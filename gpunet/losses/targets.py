@@ -8,8 +8,8 @@ from gpunet.autograd import Array, Tensor
 from gpunet.backend import asarray, get_array_module
 
 __all__ = [
-    "as_column", "check_binary", "check_labels", "check_numbers", "check_one_hot",
-    "different_shapes", "matching", "no_labels",
+    "as_column", "check_binary", "check_integers", "check_labels", "check_numbers",
+    "check_one_hot", "check_sequences", "different_shapes", "matching", "no_labels",
 ]  # fmt: skip
 
 Shape = tuple[int | None, ...]
@@ -109,9 +109,7 @@ def check_labels(name: str, y: Array, output_shape: Shape, ignore_class: int | N
     samples = predictions[:-1]
     if y.shape not in (samples, (*samples, 1)):
         raise no_labels(name, "y", y.shape, predictions)
-    _check_finite(name, y)
-    if y.dtype.kind == "f":
-        _refuse(name, y, y != y.round(), "whole numbers", "labels are class numbers.")
+    check_integers(name, y, True, "")
     if ignore_class is not None:
         y = get_array_module(y).where(y == ignore_class, 0, y)
     if y.size and not (y.min() >= 0 and y.max() < classes):
@@ -121,6 +119,35 @@ def check_labels(name: str, y: Array, output_shape: Shape, ignore_class: int | N
         if y.min() == 1 and y.max() == classes:
             fix = "these count from 1: use y - 1."
         _refuse(name, y, (y < 0) | (y >= classes), f"labels in [0, {classes})", fix)
+
+
+def check_integers(name: str, y: Array, fits: bool, shape: str) -> None:
+    """Raise `ValueError` unless `y` holds integers, and `fits` the `shape` that is expected."""
+    if not fits:
+        raise ValueError(
+            f"{name} expects y to hold integer labels of shape {shape}, received shape {y.shape}."
+        )
+    _check_finite(name, y)
+    if y.dtype.kind == "f":
+        _refuse(name, y, y != y.round(), "whole numbers", "labels are integers.")
+
+
+def check_sequences(name: str, y: Array, steps: int | None, classes: int | None) -> None:
+    """Raise `ValueError` unless rows of labels, filled up with 0, can be read in so many steps."""
+    if classes is not None:
+        fix = "give the last layer one output for each label, and one more for the blank, 0."
+        _refuse(name, y, (y < 0) | (y >= classes), f"labels in [0, {classes})", fix)
+    gaps = (y[:, :-1] == 0) & (y[:, 1:] != 0)
+    _refuse(name, y[:, 1:], gaps, "zeros at the end of rows only", "0 is the blank, no label.")
+    repeated = ((y[:, :-1] == y[:, 1:]) & (y[:, 1:] != 0)).sum(axis=1)
+    needed = (y != 0).sum(axis=1) + repeated
+    if steps is not None and (needed > steps).any():
+        i = _first(needed > steps)
+        raise ValueError(
+            f"{name} needs {needed[i]} steps to read the labels y{list(i)}, a blank between equal "
+            f"ones included, and the predictions have {steps}: give the model longer inputs or "
+            "less pooling, or leave these samples out."
+        )
 
 
 def check_binary(name: str, y: Array, output_shape: Shape) -> None:
