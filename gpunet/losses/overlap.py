@@ -39,11 +39,13 @@ def tversky(
 ) -> Tensor:
     """Return 1 minus the index of Tversky, a Dice coefficient that weighs errors (Salehi, 2017).
 
+    Keras 3.15 documents `alpha` and `beta` as this function has them, and exchanges them.
+
     Arguments:
         y_true: targets from 0 to 1, of any shape (batch, ...).
         y_pred: predictions of the same shape.
-        alpha: the weight of ``y_true * (1 - y_pred)``.
-        beta: the weight of ``(1 - y_true) * y_pred``.
+        alpha: the weight of false positives, ``(1 - y_true) * y_pred``.
+        beta: the weight of false negatives, ``y_true * (1 - y_pred)``.
         axis: of the sums, one or several; all, those of the batch too, by default.
 
     Raises:
@@ -57,7 +59,7 @@ def tversky(
     overlap = functions.sum(y_true * y_pred, axis=axis)
     missed = functions.sum((1 - y_pred) * y_true, axis=axis)
     false = functions.sum(y_pred * (1 - y_true), axis=axis)
-    return 1 - overlap / (overlap + alpha * missed + beta * false + SMALLEST)
+    return 1 - overlap / (overlap + alpha * false + beta * missed + SMALLEST)
 
 
 class Dice(AxisLoss):
@@ -91,8 +93,8 @@ class Tversky(AxisLoss):
     """1 minus the index of Tversky of targets and predictions; see `tversky`.
 
     Arguments:
-        alpha: the weight of what is missed, at least 0.
-        beta: the weight of what is falsely predicted, at least 0.
+        alpha: the weight of false positives, at least 0.
+        beta: the weight of false negatives, at least 0.
         reduction, name: as in `Loss`.
         axis: as in `Dice`.
         dtype: as in `Loss`.

@@ -1,6 +1,6 @@
-"""Metrics, under Keras' names: running means over the batches of an epoch.
+"""Metrics, under Keras' names: running means and counts over the batches of an epoch.
 
-They work on arrays. On a GPU the running sum stays there until `result` reads it.
+They work on arrays. On a GPU the running sums stay there until `result` reads them.
 """
 
 # ruff: noqa: F403, F405
@@ -12,10 +12,15 @@ from gpunet.configurable import Registry
 from gpunet.losses import Loss
 from gpunet.metrics import means_of_losses
 from gpunet.metrics.accuracy import *
+from gpunet.metrics.auc import *
 from gpunet.metrics.confusion import *
+from gpunet.metrics.correlation import *
+from gpunet.metrics.f_score import *
+from gpunet.metrics.iou import *
 from gpunet.metrics.means_of_losses import *
 from gpunet.metrics.metric import Metric
 from gpunet.metrics.reduction import *
+from gpunet.metrics.regression import *
 from gpunet.naming import public_names
 
 __all__ = sorted(
@@ -31,7 +36,9 @@ _REGISTRY = Registry(
         "accuracy": AutoAccuracy,
         "bce": BinaryCrossentropy,
         "mae": MeanAbsoluteError,
+        "mape": MeanAbsolutePercentageError,
         "mse": MeanSquaredError,
+        "msle": MeanSquaredLogarithmicError,
     },
     function="(y_true, y_pred)",
 )

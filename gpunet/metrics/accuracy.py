@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from gpunet.arguments import number, positive_integer
+from gpunet.arguments import boolean, number, positive_integer
 from gpunet.autograd import Array
 from gpunet.backend import get_array_module
 from gpunet.metrics.metric import Metric, as_arrays, same_shape
@@ -105,15 +105,21 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
     return _in_top_k(y_true.argmax(-1), y_pred, k)
 
 
-def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
+def sparse_top_k_categorical_accuracy(
+    y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
+) -> Array:
     """Return where the prediction for the label is among the `k` largest.
 
     Arguments:
         y_true: integer labels (batch,) or (batch, 1); a label that is no class is never found.
         y_pred: (batch, classes).
         k: how many of the largest count; those equal to the last of them count too.
+        from_sorted_ids: whether `y_pred` is the numbers of classes, the most probable first, in
+            place of a score for each class.
     """
     y_true, y_pred = _sparse("sparse_top_k_categorical_accuracy", y_true, y_pred)
+    if from_sorted_ids:
+        return (y_pred[..., :k] == y_true[..., None]).any(axis=-1)
     return _in_top_k(y_true, y_pred, k)
 
 
@@ -202,13 +208,24 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     Arguments:
         k: how many of the largest count; at least 1.
         name, dtype: as in `Mean`.
+        from_sorted_ids: whether predictions are the numbers of classes, the most probable first.
+
+    >>> SparseTopKCategoricalAccuracy(k=1, from_sorted_ids=True)([2, 1], [[1, 0, 3], [1, 2, 3]])
+    0.5
     """
 
     def __init__(
-        self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy", dtype: Any = None
+        self,
+        k: int = 5,
+        name: str = "sparse_top_k_categorical_accuracy",
+        dtype: Any = None,
+        from_sorted_ids: bool = False,
     ) -> None:
-        self.k = positive_integer(k, "k", "SparseTopKCategoricalAccuracy")
-        super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=self.k)
+        where = "SparseTopKCategoricalAccuracy"
+        self.k = positive_integer(k, "k", where)
+        self.from_sorted_ids = boolean(from_sorted_ids, "from_sorted_ids", where)
+        options = {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
+        super().__init__(sparse_top_k_categorical_accuracy, name, dtype, **options)
 
 
 class AutoAccuracy(MeanMetricWrapper):

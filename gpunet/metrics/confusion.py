@@ -1,129 +1,424 @@
-"""Metrics of yes-or-no predictions at thresholds."""
+"""Metrics of yes-or-no predictions at thresholds: counts, and ratios of counts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.arguments import boolean, check_choice, number, positive_integer
-from gpunet.backend import asarray, get_array_module, to_numpy
-from gpunet.metrics.metric import Metric, as_array, same_shape
+from gpunet.arguments import check_number, integer, number, positive_integer
+from gpunet.autograd import Array
+from gpunet.backend import asarray, get_array_module
+from gpunet.metrics.metric import aligned_weights, same_shape
+from gpunet.metrics.sums import SumsMetric, binned_sums, divide
 
-__all__ = ["AUC"]
+__all__ = [
+    "FalseNegatives", "FalsePositives", "Precision", "PrecisionAtRecall", "Recall",
+    "RecallAtPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity", "TrueNegatives",
+    "TruePositives",
+]  # fmt: skip
 
-_BEYOND = 1e-7  # the first and last threshold are so far below 0 and above 1
+Thresholds = float | Sequence[float] | None
 
 
-class AUC(Metric):
-    """The area under the curve of the true and false positive rate, or of precision and recall.
+class Counts(NamedTuple):
+    """How many samples, or how much weight, predictions above thresholds have: (..., thresholds).
 
-    The curve is known at some thresholds only, as in Keras: scores between two of them are equal.
+    Attributes:
+        tp, fp: of positive and negative samples whose prediction is above the threshold.
+        tn, fn: of negative and positive samples whose prediction is not.
+    """
+
+    tp: np.ndarray
+    fp: np.ndarray
+    tn: np.ndarray
+    fn: np.ndarray
+
+    @property
+    def recall(self) -> np.ndarray:
+        return divide(self.tp, self.tp + self.fn)
+
+    @property
+    def precision(self) -> np.ndarray:
+        return divide(self.tp, self.tp + self.fp)
+
+    @property
+    def specificity(self) -> np.ndarray:
+        return divide(self.tn, self.tn + self.fp)
+
+
+class ThresholdMetric(SumsMetric):
+    """Base class of metrics of yes-or-no predictions at thresholds.
 
     Arguments:
-        num_thresholds: how many thresholds there are, at least 2, evenly from 0 to 1.
-        curve: ``"ROC"`` or ``"PR"``.
-        summation_method: ``"interpolation"``, ``"minoring"`` or ``"majoring"``: the mean, the
-            smaller or the larger of the heights at two neighbouring thresholds.
-        name: the key of the metric.
-        dtype: accepted as in Keras.
-        thresholds: the thresholds between 0 and 1, in place of `num_thresholds`.
-        from_logits: whether predictions are logits, the input of a sigmoid.
-
-    >>> metric = AUC()
-    >>> metric.update_state([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    >>> round(metric.result(), 6)
-    0.75
+        thresholds: above which a prediction is a yes, in any order.
+        name, dtype: as in `Metric`.
+        class_id: of the last axis, the only class that counts; None for all.
+        top_k: how many of the largest predictions of the last axis can be a yes; None for all.
     """
 
     def __init__(
         self,
-        num_thresholds: int = 200,
-        curve: str = "ROC",
-        summation_method: str = "interpolation",
-        name: str = "auc",
-        dtype: Any = None,
-        thresholds: Sequence[float] | None = None,
-        *,
-        from_logits: bool = False,
+        thresholds: Sequence[float],
+        name: str | None,
+        dtype: Any,
+        class_id: int | None = None,
+        top_k: int | None = None,
     ) -> None:
         super().__init__(dtype, name)
-        methods = ("interpolation", "minoring", "majoring")
-        curve = curve.upper() if isinstance(curve, str) else curve
-        self.curve = check_choice(curve, ("ROC", "PR"), "curve", "AUC")
-        self.summation_method = check_choice(summation_method, methods, "summation_method", "AUC")
-        self.from_logits = boolean(from_logits, "from_logits", "AUC")
-        inner = [number(threshold, "thresholds", "AUC") for threshold in thresholds or ()]
-        if thresholds is None:
-            if positive_integer(num_thresholds, "num_thresholds", "AUC") < 2:
-                raise ValueError("AUC: num_thresholds must be at least 2, received 1.")
-            inner = [i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)]
-        if any(not 0 <= threshold <= 1 for threshold in inner):
-            raise ValueError(f"AUC: thresholds must be from 0 to 1, received {thresholds!r}.")
-        self.thresholds = np.array([-_BEYOND, *sorted(inner), 1 + _BEYOND])
+        where = type(self).__name__
+        self.class_id = None if class_id is None else integer(class_id, "class_id", where)
+        self.top_k = None if top_k is None else positive_integer(top_k, "top_k", where)
+        self._limits = np.asarray(thresholds, np.float64)
+        even = np.linspace(0, 1, len(self._limits))
+        self._clips = len(even) > 2 and np.allclose(self._limits, even, atol=1e-6)
+        self._order = np.argsort(self._limits, kind="stable")
         self.reset_state()
-
-    def reset_state(self) -> None:
-        # (2, thresholds + 1): negative and positive samples by the number of thresholds they pass
-        self._histogram: Any = np.zeros((2, len(self.thresholds) + 1))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch.
 
         Arguments:
             y_true: labels, 0 or 1, of any shape.
-            y_pred: probabilities of the same shape.
+            y_pred: predictions from 0 to 1, of the same shape.
             sample_weight: factors of the samples, (batch,) or of the labels' shape.
         """
-        y_true, y_pred = same_shape("AUC", y_true, y_pred)
-        xp = get_array_module(y_pred)
-        weights = xp.ones(y_pred.shape)
+        y_true, y_pred = same_shape(self.name, y_true, y_pred)
+        weights = None
         if sample_weight is not None:
-            given = asarray(as_array(sample_weight), like=y_pred)
-            weights = weights * given.reshape(given.shape + (1,) * (y_pred.ndim - given.ndim))
-        scores = y_pred.reshape(-1).astype(np.float64)
-        scores = 1 / (1 + xp.exp(-scores)) if self.from_logits else scores
-        passed = xp.searchsorted(asarray(self.thresholds, like=y_pred), scores, side="left")
-        shape = self._histogram.shape
-        index = passed + shape[1] * (y_true.reshape(-1) != 0)
-        counts = xp.bincount(index, weights=weights.reshape(-1), minlength=shape[0] * shape[1])
-        self._histogram = asarray(self._histogram, like=y_pred) + counts.reshape(shape)
+            weights = aligned_weights(self.name, sample_weight, y_pred)
+        if self.top_k is not None:
+            y_pred = _only_top(y_pred, self.top_k, self.name)
+        if self.class_id is not None:
+            chosen = (..., self._class_of(y_pred.shape))
+            y_true, y_pred = y_true[chosen], y_pred[chosen]
+            weights = None if weights is None else weights[chosen]
+        self._count(y_true, y_pred, weights)
+
+    def _class_of(self, shape: tuple[int, ...]) -> int:
+        if len(shape) < 2 or not -shape[-1] <= (self.class_id or 0) < shape[-1]:
+            raise ValueError(
+                f"{self.name} has class_id={self.class_id}, which is no class of predictions of "
+                f"shape {shape}: the classes are the last of at least two axes."
+            )
+        return self.class_id or 0
+
+    def _count(
+        self, y_true: Array, y_pred: Array, weights: Array | None, group: Any = 0, groups: int = 1
+    ) -> None:
+        """Add to the histogram: of the labels of each group, by the thresholds they are above."""
+        xp = get_array_module(y_pred)
+        limits = self._limits[self._order]
+        scores = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float64)
+        if self._clips:
+            scores = xp.clip(scores, 0, 1)
+        # Both are of the predictions' type: one that is equal to a threshold is not above it.
+        limits = asarray(limits.astype(scores.dtype), like=scores)
+        passed = xp.searchsorted(limits, scores.reshape(-1), side="left")
+        index = passed + (len(self._limits) + 1) * (2 * group + (y_true.reshape(-1) != 0))
+        flat = None if weights is None else weights.reshape(-1)
+        shape = (groups, 2, len(self._limits) + 1)
+        self._add(histogram=binned_sums(index, flat, groups * shape[1] * shape[2]).reshape(shape))
+
+    def _counts(self) -> Counts:
+        """Return the counts at each threshold, (groups, thresholds)."""
+        histogram = self._total("histogram", (1, 2, len(self._limits) + 1))
+        above = histogram[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
+        below = histogram.cumsum(axis=-1)[..., :-1]
+        back = np.argsort(self._order)
+        above, below = above[..., back], below[..., back]
+        return Counts(above[:, 1], above[:, 0], below[:, 0], below[:, 1])
+
+
+def _only_top(y_pred: Array, k: int, where: str) -> Array:
+    """Return predictions with -infinity in place of all but the `k` largest; the first of equals.
+
+    Raises:
+        ValueError: there are fewer than `k`.
+    """
+    if not y_pred.ndim or y_pred.shape[-1] < k:
+        raise ValueError(
+            f"{where} has top_k={k}, and received predictions of shape {y_pred.shape}: their last "
+            f"axis must be of at least {k} classes."
+        )
+    xp = get_array_module(y_pred)
+    order = xp.argsort(-y_pred, axis=-1, kind="stable")
+    rank = xp.argsort(order, axis=-1, kind="stable")
+    return xp.where(rank < k, y_pred, -np.inf).astype(y_pred.dtype)
+
+
+def check_thresholds(thresholds: Thresholds, where: str, default: float = 0.5) -> list[float]:
+    """Return one threshold or several as a list; raise `ValueError` unless they are from 0 to 1."""
+    if thresholds is None:
+        return [default]
+    several = [thresholds] if np.ndim(thresholds) == 0 else list(thresholds)  # type: ignore[arg-type]
+    found = [number(threshold, "thresholds", where) for threshold in several]
+    if not found or any(not 0 <= threshold <= 1 for threshold in found):
+        raise ValueError(f"{where}: thresholds must be from 0 to 1, received {thresholds!r}.")
+    return found
+
+
+def _one_or_all(values: np.ndarray) -> Any:
+    """Return the value at the only threshold as a float, those at several as an array."""
+    (values,) = values
+    return float(values[0]) if len(values) == 1 else values
+
+
+class _Count(ThresholdMetric):
+    """Base class of metrics that are one of `Counts`.
+
+    Arguments:
+        thresholds: one or several from 0 to 1, above which a prediction is a yes; 0.5 by default.
+        name, dtype: as in `Metric`.
+    """
+
+    _which: str
+
+    def __init__(
+        self, thresholds: Thresholds = None, name: str | None = None, dtype: Any = None
+    ) -> None:
+        self.thresholds = check_thresholds(thresholds, type(self).__name__)
+        super().__init__(self.thresholds, name, dtype)
+
+    def result(self) -> Any:
+        """Return the count: a float, or an array with one for each of several thresholds."""
+        return _one_or_all(getattr(self._counts(), self._which))
+
+
+class TruePositives(_Count):
+    """How many labels 1 are predicted as such.
+
+    Arguments:
+        thresholds: one or several from 0 to 1, above which a prediction is a yes; 0.5 by default.
+        name, dtype: as in `Metric`.
+
+    >>> TruePositives()([0, 1, 1], [0.6, 0.6, 0.4])
+    1.0
+    """
+
+    _which = "tp"
+
+
+class FalsePositives(_Count):
+    """How many labels 0 are predicted as 1; arguments as in `TruePositives`.
+
+    >>> FalsePositives()([0, 1, 1], [0.6, 0.6, 0.4])
+    1.0
+    """
+
+    _which = "fp"
+
+
+class TrueNegatives(_Count):
+    """How many labels 0 are predicted as such; arguments as in `TruePositives`.
+
+    >>> TrueNegatives([0.5, 0.7])([0, 1, 1], [0.6, 0.6, 0.4])
+    array([0., 1.])
+    """
+
+    _which = "tn"
+
+
+class FalseNegatives(_Count):
+    """How many labels 1 are predicted as 0; arguments as in `TruePositives`.
+
+    >>> FalseNegatives()([0, 1, 1], [0.6, 0.6, 0.4])
+    1.0
+    """
+
+    _which = "fn"
+
+
+class _Ratio(ThresholdMetric):
+    """Base class of metrics that are a ratio of `Counts`; 0 where it is of nothing.
+
+    Arguments:
+        thresholds: one or several from 0 to 1, above which a prediction is a yes; by default 0.5,
+            with `top_k` none.
+        top_k: how many of the largest predictions of a sample can be a yes; None for all.
+        class_id: the only class that counts, of the last axis; None for all.
+        name, dtype: as in `Metric`.
+    """
+
+    _which: str
+
+    def __init__(
+        self,
+        thresholds: Thresholds = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        default = 0.5 if top_k is None else -np.inf
+        self.thresholds = check_thresholds(thresholds, type(self).__name__, default)
+        super().__init__(self.thresholds, name, dtype, class_id, top_k)
+
+    def result(self) -> Any:
+        """Return the ratio: a float, or an array with one for each of several thresholds."""
+        return _one_or_all(getattr(self._counts(), self._which))
+
+
+class Precision(_Ratio):
+    """How many of the labels predicted as 1 are 1.
+
+    Arguments:
+        thresholds: one or several from 0 to 1, above which a prediction is a yes; by default 0.5,
+            with `top_k` none.
+        top_k: how many of the largest predictions of a sample can be a yes; None for all.
+        class_id: the only class that counts, of the last axis; None for all.
+        name, dtype: as in `Metric`.
+
+    >>> round(Precision()([0, 1, 1, 1], [0.6, 0.6, 0.7, 0.4]), 4)
+    0.6667
+    >>> Precision(top_k=1)([[0, 1, 1]], [[0.2, 0.3, 0.1]])
+    1.0
+    """
+
+    _which = "precision"
+
+
+class Recall(_Ratio):
+    """How many of the labels that are 1 are predicted as 1; arguments as in `Precision`.
+
+    >>> round(Recall()([0, 1, 1, 1], [0.6, 0.6, 0.3, 0.4]), 4)
+    0.3333
+    """
+
+    _which = "recall"
+
+
+class _BestRatio(ThresholdMetric):
+    """Base class of metrics that are the best ratio at thresholds where another is high enough.
+
+    Arguments:
+        least: what the other ratio must be at least, from 0 to 1.
+        num_thresholds: how many thresholds there are, evenly from 0 to 1.
+        class_id: the only class that counts, of the last axis; None for all.
+        name, dtype: as in `Metric`.
+    """
+
+    _ratios: tuple[str, str]  # the one that is wanted, the other
+
+    def __init__(
+        self, least: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any
+    ) -> None:
+        where = type(self).__name__
+        self.num_thresholds = positive_integer(num_thresholds, "num_thresholds", where)
+        several = np.arange(self.num_thresholds) / max(1, self.num_thresholds - 1)
+        self.thresholds = several.tolist() if self.num_thresholds > 1 else [0.5]
+        self._least = least
+        super().__init__(self.thresholds, name, dtype, class_id)
 
     def result(self) -> float:
-        """Return the area under the curve of the samples since `reset_state`."""
-        histogram = to_numpy(self._histogram)
-        # At each threshold: negative and positive samples whose score is above it.
-        above = histogram[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-        (fp, tp), (negatives, positives) = above, histogram.sum(axis=1)
-        if self.curve == "PR" and self.summation_method == "interpolation":
-            return _interpolated_pr(tp, fp, positives)
-        recall = _divide(tp, positives)
-        x, y = _divide(fp, negatives), recall
-        if self.curve == "PR":
-            x, y = recall, _divide(tp, tp + fp)
-        heights = {
-            "interpolation": (y[:-1] + y[1:]) / 2,
-            "minoring": np.minimum(y[:-1], y[1:]),
-            "majoring": np.maximum(y[:-1], y[1:]),
-        }[self.summation_method]
-        return float(((x[:-1] - x[1:]) * heights).sum())
+        """Return the best ratio, 0 where the other is high enough at no threshold."""
+        counts = self._counts()
+        wanted, other = (getattr(counts, ratio) for ratio in self._ratios)
+        return float(np.where(other >= self._least, wanted, 0).max())
 
 
-def _divide(a: np.ndarray, b: Any) -> np.ndarray:
-    """Return a / b, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros_like(a), where=np.broadcast_to(b, a.shape) > 0)
+def _share(value: Any, argument: str, where: type) -> float:
+    return check_number(where.__name__, argument, value, 1.0, or_equal=True)
 
 
-def _interpolated_pr(tp: np.ndarray, fp: np.ndarray, positives: float) -> float:
-    """Return the area under precision over recall, true positives being linear in between.
+class SensitivityAtSpecificity(_BestRatio):
+    """The best recall at thresholds where the specificity is high enough.
 
-    Source: Davis and Goadrich, 2006, as in Keras.
+    Arguments:
+        specificity: the least share of labels 0 that are predicted as 0, from 0 to 1.
+        num_thresholds: how many thresholds there are, evenly from 0 to 1.
+        class_id: the only class that counts, of the last axis; None for all.
+        name, dtype: as in `Metric`.
+
+    >>> SensitivityAtSpecificity(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8])
+    0.5
     """
-    predicted = tp + fp
-    true_steps, steps = tp[:-1] - tp[1:], predicted[:-1] - predicted[1:]
-    slope = _divide(true_steps, steps)
-    intercept = tp[1:] - slope * predicted[1:]
-    ratio = np.where(predicted[1:] > 0, _divide(predicted[:-1], predicted[1:]), 1.0)
-    logarithm = np.log(np.where(ratio > 0, ratio, 1.0))
-    return float(_divide(slope * (true_steps + intercept * logarithm), positives).sum())
+
+    _ratios = "recall", "specificity"
+
+    def __init__(
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.specificity = _share(specificity, "specificity", type(self))
+        super().__init__(self.specificity, num_thresholds, class_id, name, dtype)
+
+
+class SpecificityAtSensitivity(_BestRatio):
+    """The best specificity at thresholds where the recall is high enough.
+
+    Arguments:
+        sensitivity: the least share of labels 1 that are predicted as 1, from 0 to 1.
+        num_thresholds, class_id, name, dtype: as in `SensitivityAtSpecificity`.
+
+    >>> round(SpecificityAtSensitivity(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8]), 4)
+    0.6667
+    """
+
+    _ratios = "specificity", "recall"
+
+    def __init__(
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.sensitivity = _share(sensitivity, "sensitivity", type(self))
+        super().__init__(self.sensitivity, num_thresholds, class_id, name, dtype)
+
+
+class PrecisionAtRecall(_BestRatio):
+    """The best precision at thresholds where the recall is high enough.
+
+    Arguments:
+        recall: the least share of labels 1 that are predicted as 1, from 0 to 1.
+        num_thresholds, class_id, name, dtype: as in `SensitivityAtSpecificity`.
+
+    >>> PrecisionAtRecall(0.5)([0, 0, 0, 1, 1], [0, 0.3, 0.8, 0.3, 0.8])
+    0.5
+    """
+
+    _ratios = "precision", "recall"
+
+    def __init__(
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.recall = _share(recall, "recall", type(self))
+        super().__init__(self.recall, num_thresholds, class_id, name, dtype)
+
+
+class RecallAtPrecision(_BestRatio):
+    """The best recall at thresholds where the precision is high enough.
+
+    Arguments:
+        precision: the least share of labels 1 among those predicted as 1, from 0 to 1.
+        num_thresholds, class_id, name, dtype: as in `SensitivityAtSpecificity`.
+
+    >>> RecallAtPrecision(0.8)([0, 0, 1, 1], [0, 0.5, 0.3, 0.9])
+    0.5
+    """
+
+    _ratios = "recall", "precision"
+
+    def __init__(
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.precision = _share(precision, "precision", type(self))
+        super().__init__(self.precision, num_thresholds, class_id, name, dtype)

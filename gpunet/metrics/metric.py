@@ -15,7 +15,7 @@ from gpunet.losses.targets import as_column
 from gpunet.naming import snake_case
 from gpunet.variable import Variable
 
-__all__ = ["Metric", "as_array", "as_arrays", "same_shape"]
+__all__ = ["Metric", "aligned_weights", "as_array", "as_arrays", "same_shape"]
 
 
 class Metric(Configurable):
@@ -134,6 +134,27 @@ def as_arrays(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     y_true = as_array(y_true, like=y_pred)
     get_array_module(y_true, y_pred)  # raises where they cannot be compared
     return y_true, y_pred
+
+
+def aligned_weights(name: str, sample_weight: Any, values: Array) -> Array:
+    """Return weights (batch, ...) in the shape of the values, where these are.
+
+    Raises:
+        ValueError: their shape is not the first part of that of the values.
+    """
+    weights = asarray(as_array(sample_weight), like=values)
+    shape = weights.shape
+    if len(shape) > values.ndim and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) > values.ndim or any(
+        size not in (1, other) for size, other in zip(shape, values.shape, strict=False)
+    ):
+        raise ValueError(
+            f"{name} expects sample_weight of shape {values.shape[:1]}, received shape "
+            f"{weights.shape} for values of shape {values.shape}."
+        )
+    weights = weights.reshape(shape + (1,) * (values.ndim - len(shape)))
+    return get_array_module(values).broadcast_to(weights, values.shape)
 
 
 def same_shape(where: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:

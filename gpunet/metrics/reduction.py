@@ -1,4 +1,4 @@
-"""Metrics that are means over samples."""
+"""Metrics that are means or sums over samples."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gpunet.autograd import Array, Tensor, no_grad
 from gpunet.backend import asarray, get_array_module
 from gpunet.losses import Loss
 from gpunet.losses.targets import matching
-from gpunet.metrics.metric import Metric, as_array, as_arrays
+from gpunet.metrics.metric import Metric, aligned_weights, as_array, as_arrays
 
-__all__ = ["Mean", "MeanMetricWrapper"]
+__all__ = ["Mean", "MeanMetricWrapper", "Sum"]
 
 
 class Mean(Metric):
@@ -34,6 +34,8 @@ class Mean(Metric):
     >>> metric([9.0, 1.0], sample_weight=[0, 1])
     2.5
     """
+
+    _kind = "mean"
 
     def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
         super().__init__(dtype, name)
@@ -66,7 +68,7 @@ class Mean(Metric):
         """Take in values; a single one may stand for all `samples` of a batch."""
         if values.dtype.kind in "cmMOSU":
             raise TypeError(
-                f"Metric {self.name} is a mean of real numbers, received values of dtype "
+                f"Metric {self.name} is a {self._kind} of real numbers, received values of dtype "
                 f"{values.dtype}."
             )
         xp = get_array_module(values)
@@ -78,23 +80,34 @@ class Mean(Metric):
             return
         weights = asarray(as_array(sample_weight), like=values)
         values = xp.broadcast_to(values, values.shape or weights.shape)
-        weights = xp.broadcast_to(self._aligned(weights, values), values.shape)
+        weights = aligned_weights(self.name, weights, values)
         self._total += (values * weights).sum(dtype=np.float64)
         self._count += weights.sum(dtype=np.float64)
 
-    def _aligned(self, weights: Array, values: Array) -> Array:
-        """Return weights (batch, ...) with as many axes as the values."""
-        shape = weights.shape
-        if len(shape) > values.ndim and shape[-1] == 1:
-            shape = shape[:-1]
-        if len(shape) > values.ndim or any(
-            size not in (1, other) for size, other in zip(shape, values.shape, strict=False)
-        ):
-            raise ValueError(
-                f"{self.name} expects sample_weight of shape {values.shape[:1]}, received shape "
-                f"{weights.shape} for values of shape {values.shape}."
-            )
-        return weights.reshape(shape + (1,) * (values.ndim - len(shape)))
+
+class Sum(Mean):
+    """The sum of all values of all batches.
+
+    Sums are of float64. On a GPU they stay there until `result` reads them.
+
+    Arguments:
+        name: the key of the metric in logs and in the history.
+        dtype: accepted as in Keras; no value is rounded to it.
+
+    >>> metric = Sum()
+    >>> metric.update_state([1.0, 3.0])
+    >>> metric([9.0, 1.0], sample_weight=[0.5, 1])
+    9.5
+    """
+
+    _kind = "sum"
+
+    def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def result(self) -> float:
+        """Return the sum of the values since `reset_state`."""
+        return float(self._total)
 
 
 class MeanMetricWrapper(Mean):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import losses
 from gpunet.autograd import no_grad
 from gpunet.backend import to_numpy
 from gpunet.callbacks import CallbackList
@@ -205,6 +206,8 @@ def _is_of_gpunet(part: Any) -> bool:
     if not getattr(part, "averages_samples", True):
         return False
     if type(part) in (LossFunctionWrapper, MeanMetricWrapper):
+        if part.options or not losses.get(part.function).averages_samples:
+            return False
         part = part.function
     return str(getattr(part, "__module__", "")).startswith("gpunet.")
 
