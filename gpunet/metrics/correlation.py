@@ -29,7 +29,7 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
         axis: along which they are compared.
 
     >>> pearson_correlation([[0.0, 1.0, 0.5]], [[0.1, 0.9, 1.0]]).round(4)
-    array([0.8171])
+    array([0.8109])
     """
     y_true, y_pred = _centered("pearson_correlation", y_true, y_pred, axis)
     spread = (y_true * y_true).mean(axis=axis) * (y_pred * y_pred).mean(axis=axis)

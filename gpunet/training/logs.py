@@ -175,7 +175,9 @@ def masked(prediction: Array, mask: Array | None) -> Tensor:
 
 def _as_float(key: str, value: Any) -> Any:
     try:
-        return value if getattr(value, "size", 1) != 1 else float(value)
+        if getattr(value, "size", 1) != 1:
+            return value
+        return float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError):
         raise TypeError(
             f"The metric {key!r} must have a number or an array as its result(), received "

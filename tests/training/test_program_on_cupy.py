@@ -428,6 +428,46 @@ LOSSES = {
         lambda x: functions.sigmoid(x) * 0.9, ["accuracy"],
     ),
     "mean_squared_error": ("mse", "numbers", 1, None, ["mae"]),
+    "mean_absolute_percentage_error": (
+        "mape", "numbers", 1, None, ["mape", "RootMeanSquaredError", "R2Score", "LogCoshError"],
+    ),
+    "mean_squared_logarithmic_error": (
+        "msle", "one-hot", 3, "softplus",
+        ["msle", "CosineSimilarity", "PearsonCorrelation", "ConcordanceCorrelation"],
+    ),
+    "huber": (losses.Huber(0.5), "numbers", 1, None, []),
+    "log_cosh": ("log_cosh", "numbers", 1, None, []),
+    "cosine_similarity": ("cosine_similarity", "one-hot", 3, None, []),
+    "hinge": ("hinge", "one-hot", 3, None, ["Hinge", "SquaredHinge", "CategoricalHinge"]),
+    "squared_hinge": ("squared_hinge", "one-hot", 3, None, []),
+    "categorical_hinge": ("categorical_hinge", "one-hot", 3, None, []),
+    "kl_divergence": ("kld", "one-hot", 3, "softmax", ["KLDivergence", "Poisson"]),
+    "poisson": ("poisson", "one-hot", 3, "softplus", []),
+    "binary_focal_crossentropy": (
+        losses.BinaryFocalCrossentropy(True), "binary", 1, "sigmoid",
+        [
+            "TruePositives", "FalsePositives", "TrueNegatives", "FalseNegatives", "Precision",
+            "Recall", metrics.SensitivityAtSpecificity(0.5), metrics.SpecificityAtSensitivity(0.5),
+            metrics.PrecisionAtRecall(0.5), metrics.RecallAtPrecision(0.5), "BinaryIoU",
+        ],
+    ),
+    "categorical_focal_crossentropy": (
+        losses.CategoricalFocalCrossentropy([0.1, 0.2, 0.3]), "one-hot", 3, "softmax",
+        [
+            metrics.F1Score("macro"), metrics.FBetaScore("micro", 2.0),
+            metrics.OneHotIoU(3, [0, 2]), metrics.OneHotMeanIoU(3),
+        ],
+    ),
+    "categorical_generalized_cross_entropy": (
+        losses.CategoricalGeneralizedCrossEntropy(), "labels", 3, "softmax",
+        [metrics.IoU(3, [1], sparse_y_pred=False), metrics.MeanIoU(3, sparse_y_pred=False)],
+    ),
+    "dice": (losses.Dice(), "one-hot", 3, "sigmoid", []),
+    "tversky": (losses.Tversky(0.3, 0.7, axis=-1), "one-hot", 3, "sigmoid", []),
+    "circle": (
+        losses.Circle(gamma=5.0), "labels", 4,
+        lambda x: x / functions.sqrt(functions.sum(x * x, axis=-1, keepdims=True)), [],
+    ),
     "mean_absolute_error": ("mae", "numbers", 1, None, ["mse"]),
     "own": (own_loss, "one-hot", 3, "softmax", [lambda y, p: abs(y - p).max(axis=-1)]),
 }  # fmt: skip
@@ -455,10 +495,26 @@ def test_losses_and_metrics_agree_with_numpy(name: str, cupy: Any) -> None:
 
 def test_every_loss_and_metric_is_tried():
     tried = {type(losses.get(loss[0])) for loss in LOSSES.values()}
-    assert {type(losses.get(name)) for name in losses._REGISTRY.names} <= tried
+    in_sequences = {losses.CTC}  # test_a_loss_of_sequences_agrees_with_numpy
+    assert {type(losses.get(name)) for name in losses._REGISTRY.names} <= tried | in_sequences
     metric_types = {type(metrics.get(m)) for loss in LOSSES.values() for m in loss[4]}
-    for name in set(metrics._REGISTRY.names) - {"mean"}:
-        assert type(metrics.get(name)) in metric_types, f"use {name} in LOSSES"
+    for name in set(metrics._REGISTRY.names) - {"mean", "sum"}:
+        kind = metrics.AutoAccuracy if name == "accuracy" else metrics._REGISTRY.find(name)
+        assert kind in metric_types, f"use {name} in LOSSES"
+
+
+def test_a_loss_of_sequences_agrees_with_numpy(cupy: Any) -> None:
+    def run() -> dict[str, Any]:
+        return trained(
+            lambda: Sequential([Reshape((6, 12)), Dense(4)]),
+            (optimizers.SGD(0.1), "ctc"),
+            y=rng_labels,
+        )
+
+    rng_labels = np.random.default_rng(1).integers(1, 4, (20, 2))
+    with backend.use_backend("numpy"):
+        expected = run()
+    assert_agree(run(), expected)
 
 
 class SignSGD(optimizers.Optimizer):
