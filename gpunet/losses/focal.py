@@ -244,12 +244,17 @@ class CategoricalFocalCrossentropy(Crossentropy):
         numbers = [check_number(where, "alpha", one) for one in np.atleast_1d(np.asarray(alpha))]
         self.alpha: Alpha = numbers if several else numbers[0]
         self.gamma = check_number(where, "gamma", gamma)
+        self._alphas: Any = None  # of several classes, where the predictions are
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
+        alpha: Any = self.alpha
+        if isinstance(alpha, list):
+            if type(self._alphas) is not type(y_pred.value) or self._alphas.dtype != y_pred.dtype:
+                self._alphas = asarray(alpha, dtype=y_pred.dtype, like=y_pred.value)
+            alpha = self._alphas
         return categorical_focal_crossentropy(
-            y_true, y_pred, self.alpha, self.gamma, self.from_logits, self.label_smoothing,
-            self.axis,
-        )  # fmt: skip
+            y_true, y_pred, alpha, self.gamma, self.from_logits, self.label_smoothing, self.axis
+        )
 
     def check_targets(self, y: Array, output_shape: Shape) -> None:
         """Raise `ValueError` unless each row of `y` is a probability of each class."""
