@@ -23,6 +23,7 @@ from gpunet.losses.classes import (
     shape_with_classes_last,
     with_classes_last,
 )
+from gpunet.losses.constant import Constant
 from gpunet.losses.crossentropy import BinaryCrossentropy, Crossentropy
 from gpunet.losses.formula import SMALLEST, FormulaLoss
 from gpunet.losses.loss import as_predictions
@@ -244,14 +245,11 @@ class CategoricalFocalCrossentropy(Crossentropy):
         numbers = [check_number(where, "alpha", one) for one in np.atleast_1d(np.asarray(alpha))]
         self.alpha: Alpha = numbers if several else numbers[0]
         self.gamma = check_number(where, "gamma", gamma)
-        self._alphas: Any = None  # of several classes, where the predictions are
+        self._alphas = Constant(numbers)
 
     def call(self, y_true: Array, y_pred: Tensor) -> Tensor:
-        alpha: Any = self.alpha
-        if isinstance(alpha, list):
-            if type(self._alphas) is not type(y_pred.value) or self._alphas.dtype != y_pred.dtype:
-                self._alphas = asarray(alpha, dtype=y_pred.dtype, like=y_pred.value)
-            alpha = self._alphas
+        several = isinstance(self.alpha, list)
+        alpha: Any = self._alphas.like(y_pred.value) if several else self.alpha
         return categorical_focal_crossentropy(
             y_true, y_pred, alpha, self.gamma, self.from_logits, self.label_smoothing, self.axis
         )

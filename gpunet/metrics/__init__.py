@@ -14,6 +14,7 @@ from gpunet.metrics import means_of_losses
 from gpunet.metrics.accuracy import *
 from gpunet.metrics.auc import *
 from gpunet.metrics.confusion import *
+from gpunet.metrics.constrained import *
 from gpunet.metrics.correlation import *
 from gpunet.metrics.f_score import *
 from gpunet.metrics.iou import *

@@ -9,7 +9,8 @@ import numpy as np
 
 from gpunet.arguments import boolean, check_choice, check_number, lowered, positive_integer
 from gpunet.autograd import Array
-from gpunet.backend import asarray, get_array_module
+from gpunet.backend import get_array_module
+from gpunet.losses.constant import Constant
 from gpunet.metrics.confusion import Counts, ThresholdMetric, check_thresholds
 from gpunet.metrics.sums import divide
 
@@ -75,6 +76,7 @@ class AUC(ThresholdMetric):
             self.label_weights = np.array(
                 [check_number(where, "label_weights", one) for one in label_weights]
             )
+        self._label_weights = Constant(() if label_weights is None else label_weights)
         self.thresholds = _all_thresholds(num_thresholds, thresholds, where)
         super().__init__(self.thresholds.tolist(), name, dtype)
 
@@ -83,13 +85,14 @@ class AUC(ThresholdMetric):
     ) -> None:
         xp = get_array_module(y_pred)
         self._check_labels(y_pred.shape)
+        y_pred = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float64)
         if self.from_logits:
             y_pred = 1 / (1 + xp.exp(-y_pred.astype(np.float64)))
         if self.multi_label:
             groups = y_pred.shape[-1]
             group = xp.arange(y_pred.size) % groups
         elif self.label_weights is not None:
-            factors = xp.broadcast_to(asarray(self.label_weights, like=y_pred), y_pred.shape)
+            factors = xp.broadcast_to(self._label_weights.like(y_pred), y_pred.shape)
             weights = factors if weights is None else factors * weights
         super()._count(y_true, y_pred, weights, group, groups)
 

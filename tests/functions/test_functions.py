@@ -56,6 +56,7 @@ CASES = {
         ((draw(1, 7, 7, 2), draw(3, 3, 2, 3)), {"strides": 2, "activation": "tanh"}, None),
     ],
     "cos": [((draw(5),), {}, np.cos)],
+    "ctc_loss": [((draw(3, 5, 4), np.array([[1, 1], [2, 3], [3, 0]])), {}, None)],
     "dense": [
         ((draw(4, 3), draw(3, 5), draw(5)), {}, lambda x, kernel, bias: x @ kernel + bias),
         ((draw(2, 4, 3), draw(3, 5), draw(5)), {"activation": "softplus"}, None),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet import layers, metrics, primitives
+from gpunet import layers, losses, metrics, optimizers, primitives
 from gpunet.metrics.sums import binned_sums
 from gpunet.models import Sequential
 from tests.metrics.test_options import LABELS, NAMES, ONE_HOT, PROBABILITIES, WEIGHTS, make
@@ -101,6 +101,22 @@ def test_a_model_is_fitted_with_them() -> None:
     assert logs["FalseNegatives"] == pytest.approx(missed, rel=1e-5)
     # As in Keras, an average of None is an array, of one class here
     assert float(logs["f1_score"]) == pytest.approx(metrics.F1Score("micro", 0.5)(y, p), rel=1e-5)
+
+
+def test_weights_in_fit_and_evaluate() -> None:
+    """The values of Keras 3.15, measured."""
+    x = np.sqrt(np.array([[1.0], [2.0], [3.0], [4.0]], "float32"))
+    y, weights = np.zeros((4, 1), "float32"), np.array([0, 0, 1, 1], "float32")
+    for reduction, expected in (("sum_over_batch_size", 1.75), ("mean_with_sample_weight", 3.5)):
+        model = Sequential([layers.Input((1,)), layers.Dense(1, use_bias=False)])
+        loss = losses.MeanSquaredError(reduction=reduction)
+        model.compile(optimizers.SGD(0.0), loss, ["mse"], weighted_metrics=["mse"])
+        model.set_weights([np.ones((1, 1))])
+        history = model.fit(x, y, sample_weight=weights, verbose=0).history
+        logs = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+        for found in (logs, {key: values[0] for key, values in history.items()}):
+            assert list(found) == ["loss", "mse", "weighted_mse"]
+            np.testing.assert_allclose(list(found.values()), [expected, 2.5, 3.5], rtol=1e-6)
 
 
 def test_before_the_first_batch() -> None:
