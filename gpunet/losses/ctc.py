@@ -15,11 +15,14 @@ from gpunet.losses.targets import Shape
 
 __all__ = ["CTC", "ctc"]
 
+_NEVER = -1e30  # the logarithm of a probability of 0
+
 
 def ctc(y_true: Any, y_pred: Any) -> Tensor:
     """Return minus the logarithm of the probability of each sample's sequence of labels.
 
-    See `gpunet.functions.ctc_loss`.
+    See `gpunet.functions.ctc_loss`. Steps that a mask of `y_pred` excludes are blanks for certain,
+    so that padding changes nothing.
 
     Arguments:
         y_true: integer labels (batch, length), each row filled up with 0, the blank.
@@ -40,7 +43,12 @@ def ctc(y_true: Any, y_pred: Any) -> Tensor:
             f"classes), received shapes {y_true.shape} and {y_pred.shape}."
         )
     labels = y_true if y_true.dtype.kind in "iu" else y_true.astype("int64")
-    return functions.ctc_loss(functions.log_softmax(y_pred), labels)
+    logarithms = functions.log_softmax(y_pred)
+    if y_pred.mask is not None:
+        xp = get_array_module(y_pred.value)
+        blank = xp.where(xp.arange(y_pred.shape[2]) == 0, 0.0, _NEVER).astype(y_pred.dtype)
+        logarithms = functions.where(y_pred.mask[..., None], logarithms, blank)
+    return functions.ctc_loss(logarithms, labels)
 
 
 class CTC(FormulaLoss):
@@ -55,6 +63,7 @@ class CTC(FormulaLoss):
     """
 
     formula = staticmethod(ctc)
+    reads_mask = True
 
     def as_targets(self, y_true: Array, y_pred: Tensor) -> Array:
         """Return the labels as they are: integers."""

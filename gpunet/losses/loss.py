@@ -39,6 +39,7 @@ class Loss(Configurable):
     """
 
     _set_by_init = "reduction"
+    reads_mask = False  # whether `call` itself computes with the mask of the predictions
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Loss(Configurable):
         losses = self._losses(y_true, y_pred)
         mask = self.mask(y_true, y_pred)
         of_samples = bool(losses.ndim) and not self.reduces_batch(y_pred.ndim)
-        if given_mask is not None and of_samples:
+        if given_mask is not None and of_samples and not self.reads_mask:
             given_mask = self._aligned(given_mask, losses)
             mask = given_mask if mask is None else mask * given_mask
         if sample_weight is None and mask is None:
@@ -93,7 +94,8 @@ class Loss(Configurable):
     def _prepared(self, y_true: Any, y_pred: Any) -> tuple[Array, Tensor]:
         y_pred = as_predictions(y_pred)
         if self.dtype is not None and y_pred.dtype != self.dtype:
-            y_pred = functions.astype(y_pred, self.dtype)
+            y_pred, mask = functions.astype(y_pred, self.dtype), y_pred.mask
+            y_pred.mask = mask
         if not hasattr(y_true, "shape"):
             y_true = asarray(y_true, like=y_pred.value)
         return self.as_targets(y_true, y_pred), y_pred

@@ -207,6 +207,35 @@ def test_gradients_of_ctc() -> None:
     check_gradients(lambda x: losses.CTC()(y, x, [1, 2, 0, 1]), rng.normal(size=(4, 6, 4)))
 
 
+def test_padding_changes_no_ctc() -> None:
+    rng = np.random.default_rng(5)
+    y, z = np.array([[1, 1], [2, 0]]), rng.normal(size=(2, 6, 3))
+    expected = [losses.ctc(y[:1], z[:1, :4]).item(), losses.ctc(y[1:], z[1:, 2:]).item()]
+    mask = np.array([[True] * 4 + [False] * 2, [False] * 2 + [True] * 4])
+
+    def padded(x: Tensor) -> Tensor:
+        x.mask = mask
+        return losses.CTC(reduction=None, dtype="float64")(y, x, [1.0, 2.0])
+
+    found = padded(Tensor(z)).numpy()
+    np.testing.assert_allclose(found, np.array(expected) * [1, 2], rtol=1e-12)
+    check_gradients(padded, z)
+    x = np.where(mask[..., None], z, 0).astype("float32")
+    model = Sequential([layers.Input((6, 3)), layers.Masking(), layers.Dense(3)])
+    model.compile("sgd", "ctc")
+    before = model.evaluate(x, y, verbose=0)
+    assert before == pytest.approx(
+        losses.ctc(y, padded_predictions(model, x, mask)).numpy().mean(), rel=1e-5
+    )
+    assert model.fit(x, y, epochs=3, verbose=0).history["loss"][-1] < before
+
+
+def padded_predictions(model: Sequential, x: np.ndarray, mask: np.ndarray) -> Tensor:
+    predictions = Tensor(model.predict(x, verbose=0))
+    predictions.mask = mask
+    return predictions
+
+
 def test_labels_that_do_not_fit_into_the_steps() -> None:
     y, x = np.array([[1, 1], [1, 2]]), Tensor(np.zeros((2, 2, 3)), requires_grad=True)
     found = losses.ctc(y, x)
