@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
+
 from gpunet import primitives
 from gpunet.autograd import Array, Result, differentiable
 from gpunet.backend import get_array_module
@@ -65,7 +67,7 @@ def ctc_loss(log_probabilities: Array, labels: Array) -> Result:
         is_class = alignment.classes[:, :, None] == xp.arange(log_probabilities.shape[2])
         return (primitives.matmul(visits, is_class.astype(visits.dtype)),)
 
-    return xp.where(possible, -total, xp.asarray(float("inf"), total.dtype)), backward
+    return xp.where(possible, -total, np.inf).astype(total.dtype, copy=False), backward
 
 
 def _alignment(labels: Array, xp: ModuleType) -> _Alignment:

@@ -142,9 +142,10 @@ def _only_top(y_pred: Array, k: int, where: str) -> Array:
             f"axis must be of at least {k} classes."
         )
     xp = get_array_module(y_pred)
-    order = xp.argsort(-y_pred, axis=-1, kind="stable")
+    scores = y_pred if y_pred.dtype.kind == "f" else y_pred.astype(np.float64)
+    order = xp.argsort(-scores, axis=-1, kind="stable")
     rank = xp.argsort(order, axis=-1, kind="stable")
-    return xp.where(rank < k, y_pred, -np.inf).astype(y_pred.dtype)
+    return xp.where(rank < k, scores, -np.inf).astype(scores.dtype, copy=False)
 
 
 def check_thresholds(thresholds: Thresholds, where: str, default: float = 0.5) -> list[float]:

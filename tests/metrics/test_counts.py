@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet import layers, losses, metrics, optimizers, primitives
+from gpunet import backend, layers, losses, metrics, optimizers, primitives
 from gpunet.metrics.sums import binned_sums
 from gpunet.models import Sequential
 from tests.metrics.test_options import LABELS, NAMES, ONE_HOT, PROBABILITIES, WEIGHTS, make
@@ -79,6 +79,32 @@ def test_bins_of_many_elements(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         on_gpu = None if given is None else gpu.cupy.asarray(given)
         found = binned_sums(gpu.cupy.asarray(index), on_gpu, 7).get()
         np.testing.assert_allclose(found, binned_sums(index, given, 7), rtol=1e-14)
+
+
+@needs_compiler
+def test_steps_are_captured(gpu: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 3)).astype("float32"), rng.integers(0, 2, (8, 4))
+    chosen = ["AUC", metrics.Precision(top_k=2), metrics.F1Score("macro", 0.5)]
+    kernel = rng.normal(size=(3, 4))
+
+    def history(capture: Any) -> dict[str, list[float]]:
+        model = Sequential([layers.Input((3,)), layers.Dense(4, activation="sigmoid")])
+        model.set_weights([kernel, np.zeros(4)])
+        model.compile(
+            optimizers.SGD(0.1), losses.BinaryFocalCrossentropy(), chosen,
+            weighted_metrics=["Recall"], capture=capture,
+        )  # fmt: skip
+        weights = np.linspace(0, 1, 8, dtype="float32")
+        return model.fit(x, y, 4, 3, 0, sample_weight=weights, shuffle=False).history
+
+    with backend.use_backend("numpy"):
+        expected = history("auto")
+    with backend.use_backend("cupy"):
+        found = history(True)
+    assert list(found) == ["loss", "AUC", "precision", "f1_score", "Recall"]
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-5)
 
 
 def test_a_model_is_fitted_with_them() -> None:
