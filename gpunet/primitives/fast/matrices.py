@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.fast.elementwise import tasks_for
-from gpunet.primitives.fast.matrix_kernels import RUN, Sizes, add_chunks, multiply
+from gpunet.primitives.fast.matrix_kernels import RUN, SPACED, Sizes, add_chunks, multiply
 from gpunet.primitives.fast.memory import flat, scratch, workspace
 from gpunet.primitives.fast.plans import whole_lines
-from gpunet.primitives.fast.products import PANEL, TILE
-from gpunet.primitives.fast.simd import LANES
+from gpunet.primitives.fast.products import LINE, PANEL, TILE
 from gpunet.primitives.fast.threads import run, thread_count
 from gpunet.primitives.reference.memory import empty
 from gpunet.primitives.shapes import matmul_sizes
@@ -29,9 +28,11 @@ Array = Any
 
 _TASK = 1 << 19  # multiplications that are worth a task: some 10 microseconds
 _TASKS = 12  # for each thread: one that is held up leaves the others enough
+_TASKS_THAT_PACK = 4  # likewise, where each task packs its panels
 _MOST_ROWS, _LEAST_TILES = 24 * TILE, 8  # of a block
-_MOST_PANELS = 8  # of a block whose rows are packed
+_MOST_PANELS = 16  # of a block
 _KEPT = 1 << 16  # floats of the panels that a thread keeps: half of a level-2 cache
+_LEAST_KEPT = 4  # blocks of rows for which panels are kept
 _PARTS = 16  # tasks that the gradient of weights is divided into, if its sums are so long
 
 
@@ -111,11 +112,9 @@ def _sizes(
     relu: bool, onto: bool, shared: bool, threads: int,
 ) -> Sizes:  # fmt: skip
     """Return the sizes of a product and of its blocks; `shared` is the left matrix of a stack."""
-    most_panels = _MOST_PANELS if transpose_a else max(1, _KEPT // (inner * PANEL))
     return _in_blocks(
-        threads, most_panels, matrices=count, rows=rows, columns=columns, inner=inner, given=rows,
-        chunk=inner, transpose_a=transpose_a, transpose_b=transpose_b, relu=relu, onto=onto,
-        shared=shared,
+        threads, matrices=count, rows=rows, columns=columns, inner=inner, given=rows, chunk=inner,
+        transpose_a=transpose_a, transpose_b=transpose_b, relu=relu, onto=onto, shared=shared,
     )  # fmt: skip
 
 
@@ -127,32 +126,36 @@ def _gradient_sizes(given: int, columns: int, inner: int, with_bias: bool, threa
     chunks = max(1, min(_PARTS // blocks, inner // RUN))
     chunk = -(-inner // (chunks * RUN)) * RUN if chunks > 1 else inner
     return _in_blocks(
-        threads, _MOST_PANELS, matrices=1, rows=rows, columns=columns, inner=inner, given=given,
+        threads, matrices=1, rows=rows, columns=columns, inner=inner, given=given,
         chunk=chunk, transpose_a=True, transpose_b=False, relu=False, onto=False, shared=False,
     )  # fmt: skip
 
 
 def _in_blocks(
-    threads: int, most_panels: int, *, matrices: int, rows: int, columns: int, inner: int,
-    given: int, chunk: int, transpose_a: bool, transpose_b: bool, relu: bool, onto: bool,
-    shared: bool,
+    threads: int, *, matrices: int, rows: int, columns: int, inner: int, given: int, chunk: int,
+    transpose_a: bool, transpose_b: bool, relu: bool, onto: bool, shared: bool,
 ) -> Sizes:  # fmt: skip
     """Return all sizes: blocks are as large as the caches hold, but enough of them for threads."""
     count = matrices * -(-inner // chunk)
-    wanted = min(_TASKS * threads, matrices * rows * columns * inner // _TASK)
     tiles, panels = -(-rows // TILE), -(-columns // PANEL)
-    down, across = -(-tiles * TILE // _MOST_ROWS), -(-panels // most_panels)
+    down = -(-tiles * TILE // _MOST_ROWS)
+    kept = down >= _LEAST_KEPT and chunk * PANEL <= _KEPT
+    across = -(-panels // (_KEPT // (chunk * PANEL) if kept else _MOST_PANELS))
+    wanted = min(
+        (_TASKS if kept else _TASKS_THAT_PACK) * threads,
+        matrices * rows * columns * inner // _TASK,
+    )
     while count * down * across < wanted and tiles // (2 * down) >= _LEAST_TILES:
         down *= 2
     while count * down * across < wanted and across < panels:
         across = min(2 * across, panels)
     block_tiles, block_panels = -(-tiles // down), -(-panels // across)
-    width = block_panels * PANEL
-    kept = min(chunk, max(RUN, _KEPT // width // RUN * RUN))
-    packed = block_tiles * (TILE * min(RUN, chunk) + LANES) if transpose_a else 0
+    run = min(RUN, chunk)
+    packed = block_tiles * (SPACED * run + LINE) if transpose_a else 0
+    packed += PANEL * (chunk * block_panels if kept else run)
     return Sizes(
         matrices, rows, columns, inner, given, 0 if shared else given * inner,
         panels * PANEL if shared else 0, block_tiles * TILE, block_panels,
-        -(-tiles // block_tiles), -(-panels // block_panels), chunk, kept, int(transpose_a),
-        int(transpose_b), int(relu), int(onto), whole_lines(TILE * PANEL + kept * width + packed),
+        -(-tiles // block_tiles), -(-panels // block_panels), chunk, int(kept), int(transpose_a),
+        int(transpose_b), int(relu), int(onto), whole_lines(TILE * PANEL + packed),
     )  # fmt: skip

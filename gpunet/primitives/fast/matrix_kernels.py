@@ -7,8 +7,10 @@ registers; each run goes on from the sums of the one before. So a sum is that of
 order: the division into blocks changes no bit.
 
 Rows are read where they lie. Of a transposed left matrix they lie apart, so a block packs the rows
-of each tile side by side first. What is packed is read in the order in which it lies in memory. A
-thread keeps its panels for the next block below, whose task is the next.
+of each tile side by side first. What is packed is read in the order in which it lies in memory.
+Where many blocks lie below each other, a thread packs all panels at once and keeps them for the
+next block below, whose task is the next; else each panel is packed just before its tiles, so that
+it need not leave the level-1 cache.
 
 Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
 """
@@ -26,10 +28,8 @@ from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
-    broadcast,
     get,
     load,
-    multiply_add,
     prefetch,
     put,
     splat,
@@ -37,12 +37,20 @@ from gpunet.primitives.fast.simd import (
     store_turned,
     where_beats,
 )
+from gpunet.primitives.fast.tiles import (
+    add_products,
+    add_to_rows,
+    load_rows,
+    row_starts,
+    store_rows,
+)
 
-__all__ = ["RUN", "Sizes", "add_chunks", "multiply", "pack_columns", "pack_transposed"]
+__all__ = ["RUN", "SPACED", "Sizes", "add_chunks", "multiply", "pack_columns", "pack_transposed"]
 
 Array = Any
 
 RUN = 256  # numbers of the inner axis: a panel of them fills half of a level-1 cache
+SPACED = 8  # from the TILE numbers of packed rows to the next: each lies in one cache line
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
@@ -61,7 +69,7 @@ class Sizes(NamedTuple):
     down: int  # blocks in a column of them
     across: int
     chunk: int  # numbers of the inner axis that a task sums
-    kept: int  # of them, those whose panels are in memory at a time
+    kept: int  # 1 if a thread packs all panels of a block, and keeps them for blocks below
     transpose_a: int
     transpose_b: int
     relu: int
@@ -82,6 +90,7 @@ def multiply(
     tile = worker * sizes.scratch
     panels, packed = tile + TILE * PANEL, -1
     width = sizes.block_panels * PANEL
+    rows_at = panels + (sizes.chunk * width if sizes.kept else min(RUN, sizes.chunk) * PANEL)
     task = next_task(counters, tasks, worker)
     while task < tasks:
         side = task // sizes.down  # a chunk, a matrix and columns of it
@@ -91,51 +100,76 @@ def multiply(
         end = min(start + sizes.chunk, sizes.inner)
         row = task % sizes.down * sizes.block_rows
         to = side // sizes.across * sizes.rows * sizes.columns
-        for first in range(start, end, sizes.kept):
-            last = min(first + sizes.kept, end)
-            if packed != side or sizes.kept < sizes.chunk:
-                _pack(sizes, b, matrix, column, count, first, last, memory, panels)
-            for begin in range(first, last, RUN):
-                length = min(RUN, last - begin)
-                continues, ends = sizes.onto > 0 or begin > start, begin + length == end
-                _block(
-                    sizes, a, matrix, row, column, count, begin, length, continues, ends,
-                    bias, y, to, memory, memory_in, tile, panels + (begin - first) * width,
-                    panels + sizes.kept * width,
-                )  # fmt: skip
+        for begin in range(start, end, RUN):
+            length = min(RUN, end - begin)
+            run = panels + (begin - start) * width if sizes.kept else panels
+            if sizes.kept and packed != side:
+                for j in range(0, count, PANEL):
+                    _pack(sizes, b, matrix, begin, length, column + j, memory, run + j * length)
+            _block(
+                sizes, a, b, matrix, row, column, count, begin, length,
+                sizes.onto > 0 or begin > start, begin + length == end, bias, y, to, memory,
+                memory_in, tile, run, rows_at,
+            )  # fmt: skip
         packed = side
         task = next_task(counters, tasks, worker)
 
 
 @part
 def _block(
-    sizes: Sizes, a: Array, matrix: int, row: int, column: int, count: int, begin: int, length: int,
-    continues: bool, ends: bool, bias: Array, y: Array, y_start: int, memory: Array,
+    sizes: Sizes, a: Array, b: Array, matrix: int, row: int, column: int, count: int, begin: int,
+    length: int, continues: bool, ends: bool, bias: Array, y: Array, y_start: int, memory: Array,
     memory_in: Array, tile: int, panels: int, packed: int,
 ) -> None:  # fmt: skip
     """Write the products of a block's rows with a run of its panels, or add them."""
     last_row = min(row + sizes.block_rows, sizes.rows)
     columns = sizes.columns
-    source, at, row_step, step = a, matrix * sizes.left_step, sizes.inner, 1
+    source, at, row_step = a, matrix * sizes.left_step, sizes.inner
     at, tile_step = at + row * sizes.inner + begin, TILE * sizes.inner
     if sizes.transpose_a:
         start = matrix * sizes.left_step + begin * sizes.given
         _pack_rows(a, start, sizes.given, length, row, last_row, memory, packed)
-        source, at, row_step, step = memory_in, packed, 1, TILE
-        tile_step = TILE * length + LANES
+        source, at, row_step = memory_in, packed, 1
+        tile_step = SPACED * length + LINE
+    share = length * TILE // (last_row - row) + 1  # rows of the next panel for each tile
     for j in range(0, count, PANEL):
-        rows_at = at
+        rows_at, some, panel = at, min(PANEL, count - j), panels
+        if sizes.kept:
+            panel += j * length
+        else:
+            _pack(sizes, b, matrix, begin, length, column + j, memory, panel)
+        next_panel = (matrix * sizes.inner + begin) * columns + column + j + PANEL
+        out, to, out_step, down = y, y_start + row * columns + column + j, columns, TILE * columns
+        if some < PANEL:
+            out, to, out_step, down = memory, tile, PANEL, 0
+        a_rows, out_rows = row_starts(0, TILE, row_step), row_starts(0, TILE, out_step)
         for i in range(row, last_row, TILE):
+            rows, written = min(TILE, last_row - i), y_start + i * columns + column + j
             if j == 0 and not sizes.transpose_a:
                 _prefetch_rows(a, rows_at + tile_step, row_step, length)
+            if not (sizes.kept or sizes.transpose_b):
+                k = (i - row) // TILE * share
+                _prefetch_columns(b, next_panel + k * columns, columns, min(share, length - k))
+            if rows < TILE:
+                a_rows, out_rows = row_starts(0, rows, row_step), row_starts(0, rows, out_step)
+            if some < PANEL and continues:
+                _copy(y, written, columns, rows, some, memory, tile, PANEL)
             _tile(
-                source, rows_at, row_step, step, min(TILE, last_row - i), memory_in,
-                panels + j * length, length, memory, tile, min(PANEL, count - j), bias,
-                matrix * sizes.bias_step + column + j,
-                continues, ends, sizes.relu, sizes.transpose_a > 0, y,
-                y_start + i * columns + column + j, columns,
+                source, rows_at, a_rows, memory_in, panel, length, bias,
+                matrix * sizes.bias_step + column + j, continues, ends, sizes.relu,
+                sizes.transpose_a > 0, out, to, out_rows,
             )  # fmt: skip
+            if some < PANEL:
+                _copy(memory, tile, PANEL, rows, some, y, written, columns)
             rows_at += tile_step
+            to += down
+
+
+@part
+def _prefetch_columns(b: Array, start: int, step: int, count: int) -> None:
+    """Begin to bring rows of the next panel close, each of which lies far from the one before."""
+    for at in range(start, start + count * step, step):
+        prefetch(b, at)
 
 
 @part
@@ -150,41 +184,35 @@ def _prefetch_rows(a: Array, start: int, step: int, length: int) -> None:
 def _pack_rows(
     a: Array, start: int, rows: int, length: int, first: int, last: int, memory: Array, packed: int
 ) -> None:
-    """Lay rows of the transpose side by side, tile by tile: (tiles, length * TILE + LANES).
+    """Lay rows of the transpose side by side, tile by tile: (tiles, length * SPACED + LINE).
 
-    A tile's numbers are copied by a vector, and what it writes too much is written over by the
-    next. After the rows that are there come rows of ones.
+    The tiles are not a power of two apart, lest they meet in a few sets of the cache. After the
+    rows that are there come rows of ones.
     """
-    tile = TILE * length + LANES
     for k in range(length):
-        to = packed + k * TILE
+        at, to = start + k * rows, packed + k * SPACED
         for i in range(first, last, TILE):
-            if i + LANES <= rows:
-                store(memory, to, load(a, start + k * rows + i, LANES))
+            if i + SPACED <= rows:
+                store(memory, to, load(a, at + i, SPACED))
             else:
                 for r in range(TILE):
-                    put(memory, to + r, get(a, start + k * rows + i + r) if i + r < rows else _ONE)
-            to += tile
+                    put(memory, to + r, get(a, at + i + r) if i + r < rows else _ONE)
+            to += length * SPACED + LINE
 
 
 @helper
 def _pack(
-    sizes: Sizes, b: Array, matrix: int, column: int, count: int, first: int, last: int,
-    memory: Array, panels: int,
+    sizes: Sizes, b: Array, matrix: int, begin: int, length: int, column: int, memory: Array,
+    to: int,
 ) -> None:  # fmt: skip
-    """Lay columns out in panels, (runs, panels, length, PANEL), the last one filled with zeros."""
-    start = matrix * sizes.inner * sizes.columns
-    for begin in range(first, last, RUN):
-        length = min(RUN, last - begin)
-        for j in range(0, count, PANEL):
-            to = panels + (begin - first) * sizes.block_panels * PANEL + j * length
-            some = min(PANEL, count - j)
-            if sizes.transpose_b:
-                at = start + (column + j) * sizes.inner + begin
-                pack_transposed(b, at, sizes.inner, length, some, memory, to)
-            else:
-                at = start + begin * sizes.columns + column + j
-                pack_columns(b, at, sizes.columns, length, some, memory, to)
+    """Lay up to PANEL columns of a run out as a panel."""
+    start, count = matrix * sizes.inner * sizes.columns, min(PANEL, sizes.columns - column)
+    if sizes.transpose_b:
+        at = start + column * sizes.inner + begin
+        pack_transposed(b, at, sizes.inner, length, count, memory, to)
+    else:
+        at = start + begin * sizes.columns + column
+        pack_columns(b, at, sizes.columns, length, count, memory, to)
 
 
 @helper
@@ -221,85 +249,53 @@ def pack_transposed(
 
 @part
 def _tile(
-    a: Array, start: int, row_step: int, step: int, rows: int, panels: Array, panel: int,
-    length: int, memory: Array, tile: int, count: int, bias: Array, column: int, continues: bool,
-    ends: bool, relu: int, apart: bool, y: Array, to: int, columns: int,
+    a: Array, start: int, a_rows: Any, panels: Array, panel: int, length: int, bias: Array,
+    column: int, continues: bool, ends: bool, relu: int, apart: bool, out: Array, to: int,
+    out_rows: Any,
 ) -> None:  # fmt: skip
-    """Write the products of a tile's rows with a panel to y[to:], or add them to what is there.
+    """Write the products of a tile's rows with a panel to out[to:], or add them to what is there.
 
     If `apart`, a run's products are summed by themselves first, which rounds less in long sums;
     else the sum goes on from what is there, as that of a convolution does, with the same bits.
-    Of a tile of less rows the last one is computed several times.
     """
-    zero, last = splat(_ZERO, PANEL), rows - 1
-    a0, a1 = start, start + min(1, last) * row_step
-    a2, a3 = start + min(2, last) * row_step, start + min(3, last) * row_step
-    a4, a5 = start + min(4, last) * row_step, start + min(5, last) * row_step
-    whole = rows == TILE and count == PANEL
-    if continues and not whole:
-        _copy(y, to, columns, rows, count, memory, tile)
-    sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
+    zero = splat(_ZERO, PANEL)
+    sums = zero, zero, zero, zero, zero, zero
     if continues and not apart:
-        before = _loaded(y, to, columns) if whole else _loaded(memory, tile, PANEL)
-        sum0, sum1, sum2, sum3, sum4, sum5 = before
-    at = 0
-    for k in range(panel, panel + length * PANEL, PANEL):
-        w = load(panels, k, PANEL)
-        sum0 = multiply_add(broadcast(a, a0 + at, PANEL), w, sum0)
-        sum1 = multiply_add(broadcast(a, a1 + at, PANEL), w, sum1)
-        sum2 = multiply_add(broadcast(a, a2 + at, PANEL), w, sum2)
-        sum3 = multiply_add(broadcast(a, a3 + at, PANEL), w, sum3)
-        sum4 = multiply_add(broadcast(a, a4 + at, PANEL), w, sum4)
-        sum5 = multiply_add(broadcast(a, a5 + at, PANEL), w, sum5)
-        at += step
+        sums = load_rows(out, _moved(out_rows, to))
+    if apart:
+        sums = add_products(sums, a, _moved(a_rows, start), SPACED, panels, panel, length)
+    else:
+        sums = add_products(sums, a, _moved(a_rows, start), 1, panels, panel, length)
     if continues and apart:
-        before = _loaded(y, to, columns) if whole else _loaded(memory, tile, PANEL)
-        sum0, sum1, sum2 = add(sum0, before[0]), add(sum1, before[1]), add(sum2, before[2])
-        sum3, sum4, sum5 = add(sum3, before[3]), add(sum4, before[4]), add(sum5, before[5])
+        sums = add_to_rows(sums, load_rows(out, _moved(out_rows, to)))
     if ends:
-        added = load(bias, column, PANEL)
-        sum0, sum1, sum2 = add(sum0, added), add(sum1, added), add(sum2, added)
-        sum3, sum4, sum5 = add(sum3, added), add(sum4, added), add(sum5, added)
+        sums = add_to_rows(sums, load(bias, column, PANEL))
         if relu:
+            sum0, sum1, sum2, sum3, sum4, sum5 = sums
             sum0, sum1 = where_beats(sum0, zero, sum0, zero), where_beats(sum1, zero, sum1, zero)
             sum2, sum3 = where_beats(sum2, zero, sum2, zero), where_beats(sum3, zero, sum3, zero)
             sum4, sum5 = where_beats(sum4, zero, sum4, zero), where_beats(sum5, zero, sum5, zero)
-    sums = sum0, sum1, sum2, sum3, sum4, sum5
-    if whole:
-        _store(sums, y, to, columns)
-    else:
-        _store(sums, memory, tile, PANEL)
-        for r in range(rows):
-            for j in range(count):
-                put(y, to + r * columns + j, get(memory, tile + r * PANEL + j))
+            sums = sum0, sum1, sum2, sum3, sum4, sum5
+    store_rows(out, _moved(out_rows, to), sums)
 
 
 @part
-def _loaded(x: Array, at: int, step: int) -> Any:
-    """Return the sums of a tile's rows, which begin `step` numbers apart."""
+def _moved(starts: Any, by: int) -> Any:
+    """Return where a tile's rows begin, all of them further on."""
     return (
-        load(x, at, PANEL), load(x, at + step, PANEL), load(x, at + 2 * step, PANEL),
-        load(x, at + 3 * step, PANEL), load(x, at + 4 * step, PANEL), load(x, at + 5 * step, PANEL),
+        starts[0] + by, starts[1] + by, starts[2] + by, starts[3] + by, starts[4] + by,
+        starts[5] + by,
     )  # fmt: skip
 
 
 @part
-def _copy(y: Array, to: int, step: int, rows: int, count: int, memory: Array, tile: int) -> None:
-    """Copy what is there of a tile that is not whole, to where a whole one has place."""
+def _copy(
+    x: Array, start: int, step: int, rows: int, count: int, out: Array, to: int, out_step: int
+) -> None:
+    """Copy a tile's rows of less columns than a panel, to or from where whole ones have place."""
     for r in range(rows):
         for j in range(count):
-            put(memory, tile + r * PANEL + j, get(y, to + r * step + j))
-
-
-@part
-def _store(sums: Any, y: Array, to: int, step: int) -> None:
-    """Write the sums of a tile's rows, likewise."""
-    store(y, to, sums[0])
-    store(y, to + step, sums[1])
-    store(y, to + 2 * step, sums[2])
-    store(y, to + 3 * step, sums[3])
-    store(y, to + 4 * step, sums[4])
-    store(y, to + 5 * step, sums[5])
+            put(out, to + r * out_step + j, get(x, start + r * step + j))
 
 
 @uncounted_kernel
