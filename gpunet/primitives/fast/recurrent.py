@@ -23,10 +23,11 @@ from gpunet.primitives.fast.compile import (
 )
 from gpunet.primitives.fast.exponential import sigmoid, tanh
 from gpunet.primitives.fast.memory import flat, scratch, workspace
-from gpunet.primitives.fast.products import PANEL, TILE, pack, transpose
+from gpunet.primitives.fast.products import LINE, PANEL, TILE, pack, transpose
 from gpunet.primitives.fast.sharing import next_task
-from gpunet.primitives.fast.simd import broadcast, load, multiply_add, splat, store
+from gpunet.primitives.fast.simd import prefetch, splat
 from gpunet.primitives.fast.threads import run, thread_count
+from gpunet.primitives.fast.tiles import add_products, row_starts, store_rows
 from gpunet.primitives.reference.memory import empty
 
 __all__ = ["recurrent_backward", "recurrent_forward"]
@@ -112,11 +113,11 @@ def _share(batch: int) -> int:
 def _packed(
     weights: Array, rows: int, columns: int, bias: Array | None
 ) -> tuple[Array, Array, int]:
-    """Return weights (rows, columns) in panels, a bias, and the columns filled up to panels."""
+    """Return weights (rows, columns) in panels, a bias if any, and columns filled up to panels."""
     width = -(-columns // PANEL) * PANEL
     panels, biases = workspace("panels", width * rows), workspace("biases", width)
     pack(rows, columns, weights, _flat_or_none(bias), panels, 0, biases, 0)
-    return panels, biases, width
+    return panels, biases if bias is not None else _NO_FLOATS, width
 
 
 def _flat_or_none(array: Array | None) -> Array:
@@ -160,25 +161,10 @@ def _multiply_6(
     out: Array, to: int, step: int,
 ) -> None:  # fmt: skip
     """Write the products of up to 6 rows with a panel; the last row, if need be, several times."""
-    zero, last = splat(_ZERO, PANEL), left - 1
-    r1, r2, r3, r4, r5 = min(1, last), min(2, last), min(3, last), min(4, last), min(5, last)
-    x0, x1, x2 = start, start + r1 * stride, start + r2 * stride
-    x3, x4, x5 = start + r3 * stride, start + r4 * stride, start + r5 * stride
-    sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
-    for k in range(inner):
-        w = load(panels, panel + k * PANEL, PANEL)
-        sum0 = multiply_add(broadcast(source, x0 + k, PANEL), w, sum0)
-        sum1 = multiply_add(broadcast(source, x1 + k, PANEL), w, sum1)
-        sum2 = multiply_add(broadcast(source, x2 + k, PANEL), w, sum2)
-        sum3 = multiply_add(broadcast(source, x3 + k, PANEL), w, sum3)
-        sum4 = multiply_add(broadcast(source, x4 + k, PANEL), w, sum4)
-        sum5 = multiply_add(broadcast(source, x5 + k, PANEL), w, sum5)
-    store(out, to, sum0)
-    store(out, to + r1 * step, sum1)
-    store(out, to + r2 * step, sum2)
-    store(out, to + r3 * step, sum3)
-    store(out, to + r4 * step, sum4)
-    store(out, to + r5 * step, sum5)
+    zero, starts = splat(_ZERO, PANEL), row_starts(start, left, stride)
+    sums = zero, zero, zero, zero, zero, zero
+    sums = add_products(sums, source, starts, 1, panels, panel, inner)
+    store_rows(out, row_starts(to, left, step), sums)
 
 
 @part
@@ -187,20 +173,24 @@ def _multiply_4(
     out: Array, to: int, step: int,
 ) -> None:  # fmt: skip
     """Write the products of up to 4 rows with a panel, likewise."""
-    zero, last = splat(_ZERO, PANEL), left - 1
-    r1, r2, r3 = min(1, last), min(2, last), min(3, last)
-    x0, x1, x2, x3 = start, start + r1 * stride, start + r2 * stride, start + r3 * stride
-    sum0, sum1, sum2, sum3 = zero, zero, zero, zero
-    for k in range(inner):
-        w = load(panels, panel + k * PANEL, PANEL)
-        sum0 = multiply_add(broadcast(source, x0 + k, PANEL), w, sum0)
-        sum1 = multiply_add(broadcast(source, x1 + k, PANEL), w, sum1)
-        sum2 = multiply_add(broadcast(source, x2 + k, PANEL), w, sum2)
-        sum3 = multiply_add(broadcast(source, x3 + k, PANEL), w, sum3)
-    store(out, to, sum0)
-    store(out, to + r1 * step, sum1)
-    store(out, to + r2 * step, sum2)
-    store(out, to + r3 * step, sum3)
+    zero, starts = splat(_ZERO, PANEL), row_starts(start, left, stride)[:4]
+    sums = zero, zero, zero, zero
+    sums = add_products(sums, source, starts, 1, panels, panel, inner)
+    store_rows(out, row_starts(to, left, step)[:4], sums)
+
+
+@part
+def _add(x: Array, others: Array) -> None:
+    """Add numbers to those of x; none, if there are none."""
+    for j in range(others.size):
+        x[j] += others[j]
+
+
+@part
+def _prefetch(x: Array, start: int, count: int) -> None:
+    """Begin to bring numbers close that are read after a step's products, if there are any."""
+    for at in range(start, start + count, LINE):
+        prefetch(x, at)
 
 
 @kernel
@@ -226,8 +216,7 @@ def _forward(
                 p = products[own + row * width : own + row * width + columns]
                 z = x[sample * columns : (sample + 1) * columns]
                 h, new = h_states[before : before + units], h_states[after : after + units]
-                for j in range(columns):
-                    p[j] += biases[j]
+                _add(p, biases[:columns])
                 if cell == _LSTM:
                     c, new_c = c_states[before : before + units], c_states[after : after + units]
                     _lstm_step(units, z, p, c, gates[4 * before : 4 * (before + units)], new, new_c)
@@ -301,9 +290,7 @@ def _backward(
                 before, after = sample * units, (sample + batch) * units
                 grad = h_grad[own_row * units : (own_row + 1) * units]
                 out = x_grad[sample * columns : (sample + 1) * columns]
-                given = h_grads[before : before + units]
-                for j in range(units):
-                    grad[j] += given[j]
+                _add(grad, h_grads[before : before + units])
                 if mask.size and not mask[sample]:
                     out[:] = _ZERO
                     if cell == _GRU:
@@ -327,11 +314,11 @@ def _backward(
                         grad[j] = _ZERO
             start = (t * batch + first) * columns
             source = product_grad if cell == _GRU else x_grad
+            _prefetch(gates, 4 * ((t - 1) * batch + first) * units, 4 * rows * units)
             _multiply(source, start, columns, rows, columns, panels, width, products, own)
             for row in range(rows):
-                to = (first + row) * units
-                for j in range(units):
-                    h_grad[to + j] += products[own + row * width + j]
+                grad = h_grad[(first + row) * units : (first + row + 1) * units]
+                _add(grad, products[own + row * width : own + row * width + units])
         task = next_task(counters, tasks, worker)
 
 
