@@ -8,7 +8,14 @@ import numpy as np
 
 from gpunet.primitives import reference
 from gpunet.primitives.fast.attention_kernels import attend, attend_backward
-from gpunet.primitives.fast.attention_tiles import BLOCK, ROWS, Sizes
+from gpunet.primitives.fast.attention_tiles import (
+    LINE,
+    ROWS,
+    STATE,
+    STATES,
+    TILE,
+    Sizes,
+)
 from gpunet.primitives.fast.memory import flat, scratch
 from gpunet.primitives.fast.products import PANEL
 from gpunet.primitives.fast.threads import run
@@ -20,7 +27,7 @@ __all__ = ["attention_backward", "attention_forward"]
 Array = Any
 
 _NO_MASK = np.zeros(0, np.uint8)
-_CHUNK = 2 * ROWS  # queries of a task: keys and values are packed once for each
+_CHUNK = 4 * ROWS  # queries of a task: keys and values are packed once for each
 
 
 def attention_forward(
@@ -34,7 +41,7 @@ def attention_forward(
     output = empty((batch, queries, heads, value.shape[-1]), np.float32)
     log_sums = np.empty((batch, heads, queries), np.float32)
     size = sizes.padded_keys * sizes.depth + sizes.keys * sizes.value_columns
-    size += ROWS * (BLOCK + sizes.value_columns + 2)
+    size += TILE * LINE + ROWS * sizes.value_columns + STATES + 2 * STATE
     memory = scratch(size)
     run(
         attend, batch * heads * -(-queries // _CHUNK), sizes, _CHUNK, np.float32(scale),
@@ -64,7 +71,7 @@ def attention_backward(
     grads = [empty(x.shape, np.float32) for x in (query, key, value)]
     size = sizes.padded_keys * (sizes.depth + sizes.value_depth)
     size += sizes.keys * (2 * sizes.columns + sizes.value_columns)
-    size += ROWS * (2 * BLOCK + 2 * sizes.columns + sizes.value_columns + 1)
+    size += ROWS * (2 * LINE + 2 * sizes.columns + sizes.value_columns + 1)
     memory = scratch(size)
     run(
         attend_backward, sizes.batch * sizes.key_heads, sizes, np.float32(scale), flat(output_grad),

@@ -10,15 +10,21 @@ import numpy as np
 from gpunet.primitives.fast.attention_tiles import (
     BLOCK,
     HALF_HIDDEN,
+    LINE,
+    NONE,
     ROWS,
+    STATE,
+    STATES,
+    TILE,
     Sizes,
     hide,
-    multiply,
+    is_any_blind,
+    multiply_tile,
     pack_rows,
     pack_turned,
-    score,
+    share,
+    take_in,
     unpack_rows,
-    whole_vectors,
 )
 from gpunet.primitives.fast.compile import (
     BytesIn,
@@ -28,20 +34,18 @@ from gpunet.primitives.fast.compile import (
     helper,
     uncounted_kernel,
 )
-from gpunet.primitives.fast.exponential import exp
 from gpunet.primitives.fast.products import PANEL
 from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
-    add,
+    divide,
     get,
-    largest_across,
     load,
     multiply_add,
     put,
     splat,
+    store,
     sum_across,
-    where_beats,
 )
 
 __all__ = ["attend", "attend_backward"]
@@ -49,7 +53,6 @@ __all__ = ["attend", "attend_backward"]
 Array = Any
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_NONE = np.float32(-np.inf)  # the score of what is no key
 
 
 @uncounted_kernel
@@ -84,21 +87,20 @@ def attend(
         key_head = head * sizes.key_heads // sizes.heads
         row = sizes.key_heads * sizes.depth
         start = sample * sizes.keys * row + key_head * sizes.depth
-        pack_turned(key, start, row, sizes.keys, sizes.depth, memory, keys_at)
+        pack_turned(key, start, row, sizes.keys, sizes.depth, scale, memory, keys_at)
         row = sizes.key_heads * sizes.value_depth
         start = sample * sizes.keys * row + key_head * sizes.value_depth
         pack_rows(value, start, row, sizes.keys, sizes.value_depth, memory, values_at)
         first = task % chunks * chunk
         for i in range(first, min(first + chunk, sizes.queries), ROWS):
-            _attend_block(sizes, scale, sample, head, i, query, mask, output, log_sums, memory,
-                          memory_in, keys_at, values_at, scores_at)  # fmt: skip
+            _attend_block(sizes, sample, head, i, query, mask, output, log_sums, memory, memory_in,
+                          keys_at, values_at, scores_at)  # fmt: skip
         task = next_task(counters, tasks, worker)
 
 
 @helper
 def _attend_block(
     sizes: Sizes,
-    scale: np.float32,
     sample: int,
     head: int,
     row: int,
@@ -114,83 +116,45 @@ def _attend_block(
 ) -> None:
     """Write the output of one block of queries."""
     rows = min(ROWS, sizes.queries - row)
-    sums_at = scores_at + ROWS * BLOCK  # (panel of columns, rows, PANEL)
-    largest_at = sums_at + ROWS * sizes.value_columns
-    totals_at = largest_at + ROWS
-    for i in range(ROWS * sizes.value_columns):
-        put(memory, sums_at + i, _ZERO)
-    for i in range(rows):
-        put(memory, largest_at + i, _NONE)
-        put(memory, totals_at + i, _ZERO)
+    sums_at = scores_at + TILE * LINE  # (panel of columns, rows, PANEL)
+    states_at = sums_at + ROWS * sizes.value_columns
+    for i in range(states_at, states_at + STATES, 2 * STATE):
+        for j in range(i, i + STATE):
+            put(memory, j, NONE)
+            put(memory, j + STATE, _ZERO)
     at = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.depth
+    step = sizes.heads * sizes.depth
     for first in range(0, sizes.keys, BLOCK):
-        count = min(BLOCK, sizes.keys - first)
-        # Later keys count for nothing, unless a query sees no key at all.
-        if sizes.causal and not (sizes.masked and _is_any_blind(memory, largest_at, rows)):
-            count = min(count, row + rows - first)
+        for i in range(0, rows, TILE):
+            tile, count = min(TILE, rows - i), min(BLOCK, sizes.keys - first)
+            state_at = states_at + i // TILE * 2 * STATE
+            # Later keys count for nothing, unless a query sees no key at all.
+            if sizes.causal and not (sizes.masked and is_any_blind(memory, state_at, tile)):
+                count = min(count, row + i + tile - first)
             if count <= 0:
-                break
-        score(sizes, scale, query, at, rows, memory_in, keys_at, first, count, memory, scores_at)
-        hide(sizes, mask, sample, head, row, rows, first, count, memory, scores_at)
-        for i in range(rows):
-            _take_in(memory, scores_at + i * BLOCK, count, largest_at + i, totals_at + i,
-                     sums_at + i * PANEL, rows * PANEL, sizes.value_columns)  # fmt: skip
-        for j in range(0, sizes.value_columns, PANEL):
-            panel = values_at + j * sizes.keys + first * PANEL
-            multiply(memory_in, scores_at, BLOCK, 1, rows, count, memory_in, panel, memory,
-                     sums_at + j * rows, PANEL, True)  # fmt: skip
+                continue
+            for j in range(first, first + count, PANEL):
+                multiply_tile(query, at + i * step, step, 1, tile, sizes.depth, memory_in,
+                              keys_at + j * sizes.depth, memory, scores_at + j - first, LINE,
+                              False)  # fmt: skip
+            hide(sizes, mask, sample, head, row + i, tile, first, count, memory, scores_at)
+            take_in(memory, scores_at, count, state_at, states_at + STATES, sums_at + i * PANEL,
+                     rows * PANEL, sizes.value_columns, first > 0)  # fmt: skip
+            for j in range(0, sizes.value_columns, PANEL):
+                panel = values_at + j * sizes.keys + first * PANEL
+                multiply_tile(memory_in, scores_at, LINE, 1, tile, count, memory_in, panel, memory,
+                              sums_at + j * rows + i * PANEL, PANEL, first > 0)  # fmt: skip
     log_at = (sample * sizes.heads + head) * sizes.queries + row
     for i in range(rows):
-        total = get(memory, totals_at + i)
-        put(log_sums, log_at + i, get(memory, largest_at + i) + np.float32(math.log(total)))
-        for j in range(0, sizes.value_columns, PANEL):
-            for k in range(PANEL):
-                place = sums_at + j * rows + i * PANEL + k
-                put(memory, place, get(memory, place) / total)
+        state_at = states_at + i // TILE * 2 * STATE + i % TILE
+        total = get(memory, state_at + STATE)
+        put(log_sums, log_at + i, get(memory, state_at) + np.float32(math.log(total)))
+        totals = splat(total, PANEL)
+        for j in range(sums_at + i * PANEL, states_at, rows * PANEL):
+            store(memory, j, divide(load(memory, j, PANEL), totals))
     to = ((sample * sizes.queries + row) * sizes.heads + head) * sizes.value_depth
     unpack_rows(memory, sums_at, rows, sizes.value_depth, output, to,
                  sizes.heads * sizes.value_depth)  # fmt: skip
-
-
-@helper
-def _is_any_blind(memory: Array, largest_at: int, rows: int) -> bool:
-    """Return whether one of the queries saw no key so far."""
-    blind = False
-    for i in range(rows):
-        blind = blind or get(memory, largest_at + i) < HALF_HIDDEN
-    return blind
-
-
-@helper
-def _take_in(
-    memory: Array, at: int, count: int, largest_at: int, total_at: int, sums_at: int, step: int,
-    columns: int,
-) -> None:  # fmt: skip
-    """Replace the scores of a query by exponentials, and bring what was summed to their scale."""
-    before = get(memory, largest_at)
-    for j in range(at + count, at + whole_vectors(count)):
-        put(memory, j, _NONE)
-    tops = splat(before, LANES)
-    for j in range(at, at + count, LANES):
-        scores = load(memory, j, LANES)
-        tops = where_beats(scores, tops, scores, tops)
-    largest = largest_across(tops)
-    # In a slice, so that the loop becomes one of vectors.
-    shares = memory[at : at + whole_vectors(count)]
-    for j in range(shares.size):
-        shares[j] = exp(shares[j] - largest)
-    sums = splat(_ZERO, LANES)
-    for j in range(at, at + count, LANES):
-        sums = add(sums, load(memory, j, LANES))
-    total = sum_across(sums)
-    change = exp(before - largest) if largest != before else _ONE
-    put(memory, largest_at, largest)
-    put(memory, total_at, get(memory, total_at) * change + total)
-    if change != _ONE:
-        for j in range(0, columns, PANEL):
-            place = sums_at + j // PANEL * step
-            for k in range(place, place + PANEL):
-                put(memory, k, get(memory, k) * change)
 
 
 @uncounted_kernel
@@ -229,8 +193,8 @@ def attend_backward(
         row, value_row = sizes.key_heads * depth, sizes.key_heads * value_depth
         key_start = sample * keys * row + key_head * depth
         value_start = sample * keys * value_row + key_head * value_depth
-        pack_turned(key, key_start, row, keys, depth, memory, turned_at)
-        pack_turned(value, value_start, value_row, keys, value_depth, memory, values_at)
+        pack_turned(key, key_start, row, keys, depth, scale, memory, turned_at)
+        pack_turned(value, value_start, value_row, keys, value_depth, _ONE, memory, values_at)
         pack_rows(key, key_start, row, keys, depth, memory, rows_at)
         for i in range(key_sums, block_at):
             put(memory, i, _ZERO)
@@ -270,9 +234,9 @@ def _backward_block(
 ) -> None:
     """Write the gradients of a block of queries, and add to those of keys and values."""
     rows, keys = min(ROWS, sizes.queries - row), sizes.keys
-    shares_at = block_at  # (rows, BLOCK)
-    grads_at = shares_at + ROWS * BLOCK  # likewise, of the scores
-    queries_at = grads_at + ROWS * BLOCK  # packed
+    shares_at = block_at  # (rows, LINE)
+    grads_at = shares_at + ROWS * LINE  # likewise, of the scores
+    queries_at = grads_at + ROWS * LINE  # packed
     output_at = queries_at + ROWS * sizes.columns  # gradients of the output, packed
     sums_at = output_at + ROWS * sizes.value_columns  # gradients of the queries, packed
     means_at = sums_at + ROWS * sizes.columns
@@ -289,31 +253,57 @@ def _backward_block(
         blind = blind or get(log_sums, log_at + i) < HALF_HIDDEN
     for i in range(sums_at, sums_at + rows * sizes.columns):
         put(memory, i, _ZERO)
+    limited = sizes.causal != 0 and not blind  # whether later keys count for nothing
     for first in range(0, keys, BLOCK):
         count = min(BLOCK, keys - first)
-        if sizes.causal and not blind:
+        if limited:
             count = min(count, row + rows - first)
             if count <= 0:
                 break
-        score(sizes, scale, query, at, rows, memory_in, turned_at, first, count, memory, shares_at)
-        hide(sizes, mask, sample, head, row, rows, first, count, memory, shares_at)
-        for j in range(0, count, PANEL):
-            panel = values_at + (first + j) * sizes.value_depth
-            multiply(output_grad, value_at, value_step, 1, rows, sizes.value_depth, memory_in,
-                     panel, memory, grads_at + j, BLOCK, False)  # fmt: skip
-        for i in range(rows):
-            _share(sizes, scale, memory, shares_at + i * BLOCK, grads_at + i * BLOCK, count,
-                   get(log_sums, log_at + i), get(memory, means_at + i))  # fmt: skip
-        for j in range(0, sizes.value_columns, PANEL):  # of values: shares.T @ output_grad
-            multiply(memory_in, shares_at, 1, BLOCK, count, rows, memory_in, output_at + j * rows,
-                     memory, value_sums + j * keys + first * PANEL, PANEL, True)  # fmt: skip
-        for j in range(0, sizes.columns, PANEL):  # of keys and of queries
-            multiply(memory_in, grads_at, 1, BLOCK, count, rows, memory_in, queries_at + j * rows,
-                     memory, key_sums + j * keys + first * PANEL, PANEL, True)  # fmt: skip
-            multiply(memory_in, grads_at, BLOCK, 1, rows, count, memory_in,
-                     rows_at + j * keys + first * PANEL, memory, sums_at + j * rows, PANEL,
-                     True)  # fmt: skip
+        for i in range(0, rows, TILE):
+            tile, seen = min(TILE, rows - i), count
+            if limited:
+                seen = max(0, min(count, row + i + tile - first))
+            shares, grads = shares_at + i * LINE, grads_at + i * LINE
+            for j in range(0, seen, PANEL):
+                multiply_tile(query, at + i * step, step, 1, tile, sizes.depth, memory_in,
+                              turned_at + (first + j) * sizes.depth, memory, shares + j, LINE,
+                              False)  # fmt: skip
+                multiply_tile(output_grad, value_at + i * value_step, value_step, 1, tile,
+                              sizes.value_depth, memory_in,
+                              values_at + (first + j) * sizes.value_depth, memory, grads + j, LINE,
+                              False)  # fmt: skip
+            hide(sizes, mask, sample, head, row + i, tile, first, seen, memory, shares)
+            share(memory, shares, grads, tile, seen, count, scale, log_sums, log_at + i,
+                   means_at + i, sizes.keys)  # fmt: skip
+            for j in range(0, sizes.columns, PANEL):  # of queries: grads @ key
+                multiply_tile(memory_in, grads, LINE, 1, tile, seen, memory_in,
+                              rows_at + j * keys + first * PANEL, memory,
+                              sums_at + j * rows + i * PANEL, PANEL, True)  # fmt: skip
+        begin = first - row if limited else -keys
+        values_to, keys_to = value_sums + first * PANEL, key_sums + first * PANEL
+        _add_products(memory, memory_in, shares_at, count, begin, output_at, rows,
+                      sizes.value_columns, values_to, keys)  # fmt: skip
+        _add_products(memory, memory_in, grads_at, count, begin, queries_at, rows,
+                      sizes.columns, keys_to, keys)  # fmt: skip
     unpack_rows(memory, sums_at, rows, sizes.depth, query_grad, at, step)
+
+
+@helper
+def _add_products(
+    memory: Array, memory_in: Array, at: int, count: int, begin: int, panels: int, rows: int,
+    columns: int, to: int, keys: int,
+) -> None:  # fmt: skip
+    """Add shares.T @ rows, of a block of queries and keys, to what keys or values have.
+
+    Key k counts for the queries from begin + k on.
+    """
+    for k in range(0, count, TILE):
+        i, tile = max(0, begin + k), min(TILE, count - k)
+        for j in range(0, columns, PANEL):
+            multiply_tile(memory_in, at + i * LINE + k, 1, LINE, tile, rows - i, memory_in,
+                          panels + j * rows + i * PANEL, memory, to + j * keys + k * PANEL, PANEL,
+                          True)  # fmt: skip
 
 
 @helper
@@ -325,28 +315,3 @@ def _dot(a: Array, b: Array, at: int, count: int) -> np.float32:
     for j in range(at + whole, at + count):
         rest += get(a, j) * get(b, j)
     return sum_across(sums) + rest
-
-
-@helper
-def _share(
-    sizes: Sizes,
-    scale: np.float32,
-    memory: Array,
-    at: int,
-    grads_at: int,
-    count: int,
-    log_sum: np.float32,
-    mean: np.float32,
-) -> None:
-    """Replace the scores of a query by shares, and the gradients of shares by those of scores."""
-    count = whole_vectors(count)  # more than there are: they are not used
-    shares, grads = memory[at : at + count], memory[grads_at : grads_at + count]
-    if log_sum < HALF_HIDDEN:  # it sees no key: the mean of all values, whatever the scores are
-        for j in range(count):
-            shares[j] = _ONE / np.float32(sizes.keys)
-            grads[j] = _ZERO
-        return
-    for j in range(count):
-        shares[j] = exp(shares[j] - log_sum)
-    for j in range(count):
-        grads[j] = shares[j] * (grads[j] - mean) * scale

@@ -10,9 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.primitives.fast.compile import formula
-from gpunet.primitives.fast.simd import multiply_add
+from gpunet.primitives.fast.simd import (
+    LANES,
+    Vector,
+    larger,
+    multiply,
+    multiply_add,
+    power_of_2,
+    splat,
+    subtract,
+)
 
-__all__ = ["erf", "exp", "expm1", "log1p", "sigmoid", "tanh"]
+__all__ = ["erf", "exp", "exp_of_vector", "expm1", "log1p", "sigmoid", "tanh"]
 
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _LOG2_E = np.float32(1.4426950408889634)
@@ -27,6 +36,7 @@ _BIAS, _MANTISSA = np.int32(127), np.int32(23)  # of the bits of a float32
 
 _LEAST, _MOST = np.float32(-104), np.float32(89)  # beyond them exp is 0 or infinite
 _LEAST_NORMAL = np.float32(-87)  # expm1 is -1 there
+_LEAST_POWER = np.float32(-88)  # log2(e) times it is nearest to -127, whose power of 2 is made 0
 _SQRT2_LESS_1 = np.float32(0.41421356)
 
 # exp(r) = 1 + r + r^2 P(r) up to ln(2) / 2
@@ -54,6 +64,27 @@ def exp(x: np.float32) -> np.float32:
     half = power >> 1
     first = _power_of_2(half)
     return multiply_add(first, rest, first) * _power_of_2(power - half)
+
+
+@formula
+def exp_of_vector(x: Vector) -> Vector:
+    """Return e to the power of a vector's numbers up to 0; less than 2^-126 may be 0.
+
+    For sums of exponentials, which LLVM does not put into vectors: it keeps the order of sums.
+    """
+    x = larger(splat(_LEAST_POWER, LANES), x)
+    rounder = splat(_ROUNDER, LANES)
+    rounded = multiply_add(x, splat(_LOG2_E, LANES), rounder)
+    n = subtract(rounded, rounder)
+    r = multiply_add(n, splat(-_LN2_HIGH, LANES), x)
+    r = multiply_add(n, splat(-_LN2_LOW, LANES), r)
+    rest = multiply_add(splat(_E4, LANES), r, splat(_E3, LANES))
+    rest = multiply_add(rest, r, splat(_E2, LANES))
+    rest = multiply_add(rest, r, splat(_E1, LANES))
+    rest = multiply_add(rest, r, splat(_E0, LANES))
+    rest = multiply_add(rest, multiply(r, r), r)
+    factor = power_of_2(rounded, _BIAS - _ROUNDER_BITS)
+    return multiply_add(factor, rest, factor)
 
 
 @formula

@@ -17,15 +17,18 @@ from numba.extending import intrinsic, register_model
 
 __all__ = [
     "LANES",
+    "Vector",
     "add",
     "broadcast",
     "divide",
     "get",
+    "larger",
     "largest_across",
     "load",
     "load_bytes",
     "multiply",
     "multiply_add",
+    "power_of_2",
     "prefetch",
     "put",
     "splat",
@@ -34,6 +37,7 @@ __all__ = [
     "store_turned",
     "subtract",
     "sum_across",
+    "top_across",
     "where_beats",
     "where_equal",
     "where_positive",
@@ -90,7 +94,7 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 def _splat(builder: Any, scalar: Any, vector: Vector) -> Any:
-    undefined = ir.Constant(vector.floats, ir.Undefined)
+    undefined = ir.Constant(ir.VectorType(scalar.type, vector.lanes), ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
     return builder.shuffle_vector(first, undefined, lanes)
@@ -325,10 +329,47 @@ def largest_across(typing_context: Any, a: Any) -> tuple[Any, Codegen]:
     return types.float32(a), codegen
 
 
+@intrinsic
+def top_across(typing_context: Any, a: Any) -> tuple[Any, Codegen]:
+    """Return the largest of a vector's numbers, of which none is NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def combine(x: Any, y: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+        return _across(builder, args[0], combine)
+
+    return types.float32(a), codegen
+
+
 def _beats(builder: Any, a: Any, b: Any) -> Any:
     """Return where `a` replaces `b` as the maximum: where it is larger, or the first NaN."""
     first_nan = builder.and_(builder.fcmp_unordered("uno", a, a), builder.fcmp_ordered("ord", b, b))
     return builder.or_(builder.fcmp_ordered(">", a, b), first_nan)
+
+
+@intrinsic
+def larger(typing_context: Any, a: Any, b: Any) -> tuple[Any, Codegen]:
+    """Return where a > b `a`, else b: a NaN in b stays, one in `a` does not count."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def power_of_2(typing_context: Any, a: Any, bias: Any) -> tuple[Any, Codegen]:
+    """Return the float32 numbers whose exponents are the last bits of those of `a`, plus `bias`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integers = ir.VectorType(ir.IntType(32), a.lanes)
+        biases = _splat(builder, args[1], a)
+        exponents = builder.add(builder.bitcast(args[0], integers), biases)
+        mantissa = ir.Constant(integers, [23] * a.lanes)
+        return builder.bitcast(builder.shl(exponents, mantissa), a.floats)
+
+    return a(a, types.int32), codegen
 
 
 @intrinsic
