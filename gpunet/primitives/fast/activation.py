@@ -11,7 +11,7 @@ from gpunet.primitives import reference
 from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, formula, kernel
 from gpunet.primitives.fast.elementwise import LEAST_TASK, share, tasks_for
-from gpunet.primitives.fast.exponential import erf, exp, expm1, log1p
+from gpunet.primitives.fast.exponential import erf, exp, expm1, gelu_slope, log1p
 from gpunet.primitives.fast.exponential import sigmoid as _sigmoid
 from gpunet.primitives.fast.exponential import tanh as _tanh
 from gpunet.primitives.fast.memory import flat
@@ -30,7 +30,6 @@ _THREE, _SIX = np.float32(3), np.float32(6)
 # The constants of the reference twins.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _ROOT_HALF = np.float32(math.sqrt(0.5))
-_DENSITY_AT_0 = np.float32(1 / math.sqrt(2 * math.pi))
 _GELU_SCALE, _GELU_CUBIC = np.float32(2 * math.sqrt(2 / math.pi)), np.float32(0.044715)
 _GELU_END = np.float32(40)
 
@@ -209,7 +208,7 @@ def _curved(  # noqa: C901
                 out[i] = x[i] * (sigmoid * (_ONE + y[i] * (_ONE - sigmoid)))
         elif operation == _GELU_GRAD:
             for i in range(out.size):
-                out[i] = x[i] * _gelu_slope(_bounded(y[i]))
+                out[i] = x[i] * gelu_slope(y[i])
         elif operation == _GELU_TANH_GRAD:
             for i in range(out.size):
                 out[i] = x[i] * _gelu_tanh_slope(_bounded(y[i]))
@@ -252,12 +251,6 @@ def _hard_sigmoid(x: np.float32) -> np.float32:
 def _bounded(x: np.float32) -> np.float32:
     x = _GELU_END if x > _GELU_END else x
     return -_GELU_END if x < -_GELU_END else x
-
-
-@formula
-def _gelu_slope(x: np.float32) -> np.float32:
-    below = multiply_add(_HALF, erf(x * _ROOT_HALF), _HALF)
-    return multiply_add(x * _DENSITY_AT_0, expm1(-_HALF * x * x) + _ONE, below)
 
 
 # The tanh form of gelu, 0.5 x (1 + tanh(u)), is x sigmoid(2 u).

@@ -21,7 +21,7 @@ from gpunet.primitives.fast.simd import (
     subtract,
 )
 
-__all__ = ["erf", "exp", "exp_of_vector", "expm1", "log1p", "sigmoid", "tanh"]
+__all__ = ["erf", "exp", "exp_of_vector", "expm1", "gelu_slope", "log1p", "sigmoid", "tanh"]
 
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _LOG2_E = np.float32(1.4426950408889634)
@@ -52,6 +52,14 @@ _P5, _P6 = np.float32(-1.9867266e-06), np.float32(2.1002835e-08)
 _Q1, _Q2 = np.float32(0.50368601), np.float32(0.11183248)
 _Q3, _Q4 = np.float32(0.013714083), np.float32(0.00088860583)
 _END = np.float32(3.83)
+# The slope of x Phi(x), Phi the normal distribution, is 1/2 + x P(x^2) / Q(x^2) to 3e-8, and 0 or 1
+# to 4e-8 beyond the end
+_S0, _S1, _S2 = np.float32(0.79788476), np.float32(-0.04151696), np.float32(0.014529997)
+_S3, _S4 = np.float32(-0.00014815854), np.float32(3.3008335e-05)
+_S5, _S6, _S7 = np.float32(-1.0087149e-07), np.float32(2.785022e-09), np.float32(-1.5357588e-11)
+_T1, _T2, _T3 = np.float32(0.281302), np.float32(0.036971912), np.float32(0.0029522954)
+_T4, _T5 = np.float32(0.00015020881), np.float32(5.5567117e-06)
+_SLOPE_END = np.float32(6)
 
 
 @formula
@@ -120,6 +128,20 @@ def erf(x: np.float32) -> np.float32:
     result = x * above / below
     result = _ONE if result > _ONE else result
     return -_ONE if result < -_ONE else result
+
+
+@formula
+def gelu_slope(x: np.float32) -> np.float32:
+    """Return the derivative of x Phi(x), right to about 4 times 2^-24."""
+    z = x * x
+    above = multiply_add(multiply_add(multiply_add(_S7, z, _S6), z, _S5), z, _S4)
+    above = multiply_add(multiply_add(multiply_add(above, z, _S3), z, _S2), z, _S1)
+    above = multiply_add(above, z, _S0)
+    below = multiply_add(multiply_add(multiply_add(_T5, z, _T4), z, _T3), z, _T2)
+    below = multiply_add(multiply_add(below, z, _T1), z, _ONE)
+    slope = x * above / below + _HALF
+    slope = _ONE if x > _SLOPE_END else slope
+    return _ZERO if x < -_SLOPE_END else slope
 
 
 @formula

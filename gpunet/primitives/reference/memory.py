@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = ["empty", "kept_bytes"]
 
 _LEAST = 1 << 17  # bytes; the C library keeps smaller pieces itself
-_MOST_KEPT = 1 << 26  # bytes that may lie unused
+_MOST_KEPT = 1 << 28  # bytes that may lie unused: between two steps all of a step's do
 _ALIGNMENT = 64  # bytes of a cache line, and of the widest vector instructions
 
 
