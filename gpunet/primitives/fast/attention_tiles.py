@@ -142,9 +142,10 @@ def pack_turned(
     for first in range(0, rows, PANEL):
         count = min(PANEL, rows - first)
         pack_transposed(x, start + first * row, row, depth, count, out, to + first * depth)
-    scales, zero = splat(scale, PANEL), splat(_ZERO, PANEL)
-    for i in range(to, to + whole_panels(rows) * depth, PANEL):
-        store(out, i, multiply_add(load(out, i, PANEL), scales, zero))
+    if scale != _ONE:
+        scales = splat(scale, PANEL)
+        for i in range(to, to + whole_panels(rows) * depth, PANEL):
+            store(out, i, multiply(load(out, i, PANEL), scales))
 
 
 @helper
