@@ -35,6 +35,7 @@ __all__ = [
 Array = Any
 
 _ZERO, _ONE = np.float32(0), np.float32(1)
+_ROWS = 8  # that are normalized together
 
 
 @kernel
@@ -269,22 +270,28 @@ def rows_forward(
     whole, zero = members // LANES * LANES, splat(_ZERO, LANES)
     task = next_task(counters, tasks, worker)
     while task < tasks:
-        for row in range(task * rows // tasks, (task + 1) * rows // tasks):
-            start, own = row * members, row % groups * members
-            mean = _ZERO
-            if centered:
-                mean = _sum_of(x, start, members) / np.float32(members)
-            variance = _sum_of_squares(x, start, members, mean) / np.float32(members)
-            scale = np.float32(1 / math.sqrt(np.float64(variance) + epsilon))
-            less, scales = splat(-mean, LANES), splat(scale, LANES)
-            for j in range(0, whole, LANES):
-                value = multiply_add(add(load(x, start + j, LANES), less), scales, zero)
-                value = multiply_add(value, load(gamma, own + j, LANES), load(beta, own + j, LANES))
-                store(y, start + j, value)
-            for j in range(whole, members):
-                value = (get(x, start + j) - mean) * scale
-                put(y, start + j, value * get(gamma, own + j) + get(beta, own + j))
-            means[row], variances[row] = mean, variance
+        begin, end = task * rows // tasks, (task + 1) * rows // tasks
+        # A few rows at a time, so that the sum of one need not wait for that of another.
+        for first in range(begin, end, _ROWS):
+            last = min(first + _ROWS, end)
+            for row in range(first, last):
+                means[row] = _ZERO
+                if centered:
+                    means[row] = _sum_of(x, row * members, members) / np.float32(members)
+            for row in range(first, last):
+                squares = _sum_of_squares(x, row * members, members, means[row])
+                variances[row] = squares / np.float32(members)
+            for row in range(first, last):
+                start, own, mean = row * members, row % groups * members, means[row]
+                scale = np.float32(1 / math.sqrt(np.float64(variances[row]) + epsilon))
+                less, scales = splat(-mean, LANES), splat(scale, LANES)
+                for j in range(0, whole, LANES):
+                    value = multiply_add(add(load(x, start + j, LANES), less), scales, zero)
+                    weight = load(gamma, own + j, LANES)
+                    store(y, start + j, multiply_add(value, weight, load(beta, own + j, LANES)))
+                for j in range(whole, members):
+                    value = (get(x, start + j) - mean) * scale
+                    put(y, start + j, value * get(gamma, own + j) + get(beta, own + j))
         task = next_task(counters, tasks, worker)
 
 
