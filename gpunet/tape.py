@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
+from gpunet.primitives import add
 from gpunet.primitives.partial_sums import Parts
 
 __all__ = ["Node", "backpropagate", "is_recording", "no_grad", "recording", "recording_mode"]
@@ -64,7 +65,7 @@ def backpropagate(source: Source, output_grad: Array) -> None:
             if not isinstance(before, Node):
                 before.accumulate(gradient)
             elif before in pending:
-                pending[before] = pending[before] + gradient
+                pending[before] = add(pending[before], gradient)
             else:
                 pending[before] = gradient
                 heapq.heappush(order, before)

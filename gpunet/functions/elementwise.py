@@ -39,7 +39,7 @@ def _elementwise(function: Callable[..., Result]) -> Any:
 def add(x: Array, y: Array) -> Result:
     """Return ``x + y``."""
     x_shape, y_shape = shape_of(x), shape_of(y)
-    return x + y, lambda output_grad: (
+    return primitives.add(x, y), lambda output_grad: (
         lambda: unbroadcast(output_grad, x_shape),
         lambda: unbroadcast(output_grad, y_shape),
     )

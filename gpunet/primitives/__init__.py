@@ -23,6 +23,7 @@ from gpunet.primitives.activation_table import (
     as_activation,
     saves_output,
 )
+from gpunet.primitives.arithmetic import *
 from gpunet.primitives.attention import *
 from gpunet.primitives.augmentation import *
 from gpunet.primitives.batch import *

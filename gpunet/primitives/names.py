@@ -5,9 +5,9 @@ from __future__ import annotations
 __all__ = ["PRIMITIVES"]
 
 PRIMITIVES = (
-    "activate", "activate_backward", "adam_update", "attention_backward", "attention_forward",
-    "average_pool2d_backward", "average_pool2d_forward", "bias_backward", "chain_backward",
-    "chain_cross_entropy", "chain_forward", "conv2d_backward_input",
+    "activate", "activate_backward", "adam_update", "add", "attention_backward",
+    "attention_forward", "average_pool2d_backward", "average_pool2d_forward", "bias_backward",
+    "chain_backward", "chain_cross_entropy", "chain_forward", "conv2d_backward_input",
     "conv2d_backward_weight", "conv2d_forward", "conv2d_max_pool_backward_input",
     "conv2d_max_pool_backward_weight", "conv2d_max_pool_forward", "dense_backward_weight",
     "dense_each", "dense_each_backward_input", "dropout_backward", "dropout_forward",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from gpunet.primitives.cuda.activation import *
+from gpunet.primitives.cuda.arithmetic import *
 from gpunet.primitives.cuda.attention import *
 from gpunet.primitives.cuda.augmentation import *
 from gpunet.primitives.cuda.batch import *

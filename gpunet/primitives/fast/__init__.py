@@ -26,6 +26,7 @@ from gpunet.primitives.fast.training import *
 from gpunet.primitives.fast.update import *
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.reference import (
+    add,
     dropout_backward,
     dropout_forward,
     moving_averages,

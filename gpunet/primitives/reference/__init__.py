@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from gpunet.primitives.names import PRIMITIVES
 from gpunet.primitives.reference.activation import *
+from gpunet.primitives.reference.arithmetic import *
 from gpunet.primitives.reference.attention import *
 from gpunet.primitives.reference.augmentation import *
 from gpunet.primitives.reference.batch import *
