@@ -6,6 +6,7 @@ and each training step needs the same sizes.
 
 from __future__ import annotations
 
+import functools
 import math
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -32,6 +33,14 @@ class _Piece(NamedTuple):
 # `_take` and of `_Lease.__del__` is one operation on a dict or list, so that threads and garbage
 # collection may cut in: at worst a piece is not kept.
 _unused: dict[int, list[_Piece]] = {}
+_freed = [0]  # bytes since excess was last looked for
+
+
+class _Layout(NamedTuple):
+    """Where an array may lie: pieces of these sizes, the least first, and its type as a string."""
+
+    sizes: tuple[int, ...]
+    typestr: str
 
 
 class _Lease:
@@ -40,12 +49,14 @@ class _Lease:
     Views keep the array they were made from, so the memory is free when the last one is gone.
     """
 
-    def __init__(self, size: int, shape: tuple[int, ...], typestr: str) -> None:
-        self.piece, self.unused = _take(size), _unused
+    __slots__ = ("__array_interface__", "piece", "unused")
+
+    def __init__(self, layout: _Layout, shape: tuple[int, ...]) -> None:
+        self.piece, self.unused = _take(layout.sizes), _unused
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
-            "typestr": typestr,
+            "typestr": layout.typestr,
             "data": (self.piece.start, False),
         }
 
@@ -56,14 +67,22 @@ class _Lease:
         pieces = unused.pop(size, [])  # to the end: other sizes are unused for longer
         pieces.append(self.piece)
         unused[size] = pieces
-        excess = kept_bytes() - _MOST_KEPT
-        for size in list(unused) if excess > 0 else ():
-            pieces = unused.pop(size, [])
-            while excess > 0 and pieces:
-                excess -= size
-                del pieces[0]
-            if pieces:
-                unused[size] = pieces
+        _freed[0] += size
+        if _freed[0] >= _MOST_KEPT // 8:
+            _freed[0] = 0
+            _drop_excess(unused)
+
+
+def _drop_excess(unused: dict[int, list[_Piece]]) -> None:
+    """Give memory back that is more than may lie unused, from that which was so for longest."""
+    excess = kept_bytes() - _MOST_KEPT
+    for size in list(unused) if excess > 0 else ():
+        pieces = unused.pop(size, [])
+        while excess > 0 and pieces:
+            excess -= size
+            del pieces[0]
+        if pieces:
+            unused[size] = pieces
 
 
 def kept_bytes() -> int:
@@ -78,31 +97,34 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         shape: of the array.
         dtype: the element type.
     """
-    dtype = np.dtype(dtype)
+    layout = _layout_of(shape, np.dtype(dtype))
+    if layout is None:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(layout, shape))
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Layout | None:
+    """Return the layout of an array, None for one that the pool does not make.
+
+    Sizes are up to an eighth larger than needed, so that arrays of like sizes share memory; a
+    piece may be somewhat larger still.
+    """
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST:
-        return np.empty(shape, dtype)
-    return np.asarray(_Lease(_rounded(size), shape, dtype.str))
+        return None
+    step = 1 << size.bit_length() - 4  # from a sixteenth to an eighth
+    size = -(-size // step) * step
+    return _Layout(tuple(range(size, size + size // 4 + 1, step)), dtype.str)
 
 
-def _rounded(size: int) -> int:
-    """Return a size up to an eighth larger, so that arrays of like sizes share memory."""
-    step = _step(size)
-    return -(-size // step) * step
-
-
-def _step(size: int) -> int:
-    """Return how far apart rounded sizes are: from a sixteenth to an eighth of them."""
-    return 1 << size.bit_length() - 4
-
-
-def _take(size: int) -> _Piece:
-    """Return a piece of a rounded size, or somewhat larger if such a one lies unused."""
-    for nearly in range(size, size + size // 4 + 1, _step(size)):
-        pieces = _unused.get(nearly)
+def _take(sizes: tuple[int, ...]) -> _Piece:
+    """Return a piece of the first of these sizes that lies unused, else a new one."""
+    for size in sizes:
+        pieces = _unused.get(size)
         if pieces:
             with suppress(IndexError):  # another thread took the last one
                 return pieces.pop()  # that was used last: it may still be in cache
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    memory = np.empty(sizes[0] + _ALIGNMENT, np.uint8)
     start = memory.ctypes.data
-    return _Piece(memory, -(-start // _ALIGNMENT) * _ALIGNMENT, size)
+    return _Piece(memory, -(-start // _ALIGNMENT) * _ALIGNMENT, sizes[0])
