@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -64,7 +65,7 @@ def _normalize_batch(
     x: Array, gamma: Array | None, beta: Array | None, added: Array | None, *,
     axis: int, epsilon: float, activation: str | Activation | None, moments: list[Array],
 ) -> Result:  # fmt: skip
-    view = _View(x.shape, (axis,), 0, "normalize_batch")
+    view = _view(x.shape, (axis,), 0, "normalize_batch")
     rows = view.of(x)[0]
     options: dict[str, Any] = {"epsilon": epsilon, "activation": activation}
     residual = None if added is None else view.of(added)[0]
@@ -112,7 +113,7 @@ def batch_normalization(
     >>> batch_normalization([[5.0]], np.ones(1), np.full(1, 4.0), -1, epsilon=0.0).numpy()
     array([[2.]])
     """
-    view = _View(x.shape, (axis,), 0, "batch_normalization")
+    view = _view(x.shape, (axis,), 0, "batch_normalization")
     inputs = view.of(x)
 
     def normalize(x: Array, mean: Array | None, gamma: Array | None, beta: Array | None) -> Array:
@@ -163,7 +164,7 @@ def layer_normalization(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    view = _View(x.shape, axis, None, "layer_normalization")
+    view = _view(x.shape, axis, None, "layer_normalization")
     return _normalized(x, gamma, beta, view, 1, _epsilon(epsilon))
 
 
@@ -188,7 +189,7 @@ def rms_normalization(
     array([[ 1.,  1.],
            [ 1., -1.]])
     """
-    view = _View(x.shape, axis, None, "rms_normalization")
+    view = _view(x.shape, axis, None, "rms_normalization")
     return _normalized(x, scale, None, view, 1, _epsilon(epsilon), centered=False)
 
 
@@ -219,7 +220,7 @@ def group_normalization(
     >>> group_normalization([[1.0, 3.0, 5.0, 9.0]], groups=2, epsilon=0.0).numpy()
     array([[-1.,  1., -1.,  1.]])
     """
-    view = _View(x.shape, (axis,), 1, "group_normalization")
+    view = _view(x.shape, (axis,), 1, "group_normalization")
     return _normalized(x, gamma, beta, view, groups, epsilon)
 
 
@@ -253,6 +254,12 @@ def _normalized(
     return view.back(y), backward
 
 
+def _view(shape: tuple[int, ...], axis: Axis, samples: int | None, where: str) -> _View:
+    """Return a view, made once for equal arguments."""
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    return _cached_view(shape, axes, samples, where)
+
+
 class _View:
     """An array of any rank as (batch, positions, channels), and the way back.
 
@@ -267,16 +274,19 @@ class _View:
         ValueError: an axis is not there, or twice.
     """
 
-    def __init__(self, shape: tuple[int, ...], axes: Axis, samples: int | None, where: str) -> None:
-        given = (axes,) if isinstance(axes, int) else tuple(axes)
-        last = sorted({axis % len(shape) for axis in given if -len(shape) <= axis < len(shape)})
+    def __init__(
+        self, shape: tuple[int, ...], axes: tuple[int, ...], samples: int | None, where: str
+    ) -> None:
+        last = sorted({axis % len(shape) for axis in axes if -len(shape) <= axis < len(shape)})
         others = [axis for axis in range(len(shape)) if axis not in last]
-        if not last or len(last) < len(given) or (samples and 0 in last):
+        if not last or len(last) < len(axes) or (samples and 0 in last):
             raise ValueError(
                 f"{where}: expected different axes of an array of shape {shape}"
-                f"{', not the first' if samples else ''}, received axis={axes!r}."
+                f"{', not the first' if samples else ''}, received "
+                f"axis={axes[0] if len(axes) == 1 else axes!r}."
             )
         self.order = (*others, *last)
+        self.places = sorted(range(len(self.order)), key=self.order.__getitem__)
         self.sizes = tuple(shape[axis] for axis in self.order)
         self.channels = math.prod(shape[axis] for axis in last)
         first = [shape[axis] for axis in others]
@@ -290,8 +300,10 @@ class _View:
 
     def back(self, x: Array) -> Array:
         """Return an array of (batch, positions, channels) in the shape that it came from."""
-        places = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return x.reshape(self.sizes).transpose(places)
+        return x.reshape(self.sizes).transpose(self.places)
+
+
+_cached_view = functools.lru_cache(maxsize=256)(_View)
 
 
 def _epsilon(epsilon: float | None) -> float:

@@ -46,7 +46,7 @@ Array = Any
 
 TILE = 6  # queries, or keys, whose products with a panel stay in registers
 ROWS = 8 * TILE  # queries of a block
-BLOCK = 64  # keys of a block: whole panels
+BLOCK = 128  # keys of a block: whole panels
 LINE = BLOCK + LANES  # from the scores of one query to the next: room for a vector beyond them
 STATE = -(-TILE // LANES) * LANES  # a number of each query of a tile, in whole vectors
 STATES = ROWS // TILE * 2 * STATE  # two numbers of each query of a block

@@ -26,7 +26,7 @@ def wide(*arrays: Any) -> list[Any]:
 
 
 @given(
-    times=st.tuples(*[st.sampled_from([1, 2, 7, 47, 49, 66, 130])] * 2),
+    times=st.tuples(*[st.sampled_from([1, 2, 7, 47, 49, 66, 130, 200])] * 2),
     heads=st.sampled_from([(1, 1), (4, 2), (3, 1), (2, 2)]),
     depths=st.tuples(*[st.sampled_from([1, 5, 16, 33, 40])] * 2),
     batch=st.integers(0, 2),

@@ -19,6 +19,10 @@ from tests.support.fast_arrays import EPSILON, Array, lay_out, layouts, numbers,
 
 fast = Doors(pytest.importorskip("gpunet.primitives.fast"))
 
+from gpunet.primitives.fast.compile import Floats, FloatsIn, Ints, kernel  # noqa: E402
+from gpunet.primitives.fast.exponential import exp_of_vector  # noqa: E402
+from gpunet.primitives.fast.simd import LANES, load, store  # noqa: E402
+
 OPTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "clipped_relu": {
         "negative_slope": st.sampled_from([0.0, 0.5]),
@@ -275,3 +279,25 @@ def test_rescaling_makes_the_bits_of_the_reference(
     x = lay_out(data_of(seed, shape, dtype), layout)
     options = {"scale": scale, "offset": offset, "dtype": "float32"}
     check_bits(fast.rescale_forward(x, **options), reference.rescale_forward(x, **options))
+
+
+def test_exponentials_of_vectors() -> None:
+    numbers_below = np.linspace(-87, 0, 16 * 4096, dtype=np.float32)
+    edges = np.array([-np.inf, -1e30, -104, -88, -0.0, 0.0, np.nan, -1e-30] * 2, np.float32)
+    x = np.concatenate([numbers_below, edges])
+    found = np.empty_like(x)
+    _exponentials(np.zeros(1, np.int64), 1, 0, x, found)
+    # Of three roundings, and a fit that is right to a half of one.
+    np.testing.assert_allclose(
+        found[:-16], np.exp(numbers_below.astype(np.float64)), rtol=4 * EPSILON, atol=0
+    )
+    assert found[-8:-4].tolist() == [0] * 4
+    assert found[-4:-2].tolist() == [1, 1]
+    assert np.isnan(found[-2])
+    assert found[-1] == 1
+
+
+@kernel
+def _exponentials(counters: Ints, tasks: int, worker: int, x: FloatsIn, y: Floats) -> None:
+    for i in range(0, x.size, LANES):
+        store(y, i, exp_of_vector(load(x, i, LANES)))
