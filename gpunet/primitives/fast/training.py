@@ -62,8 +62,8 @@ class _Saved(NamedTuple):
 
 
 def chain_forward(x: Array, stages: Sequence[Stage], g: ChainGeometry) -> tuple[Array, Kept]:
-    """Return the outputs of the last stage and of all stages."""
-    relus = relus_of(x, stages)
+    """Return the outputs of the last stage and of all stages; one alone runs as by itself."""
+    relus = relus_of(x, stages) if len(stages) > 1 else None
     p = None if relus is None else _plan(g, relus)
     if relus is None or p is None:
         return OPERATIONS.forward_all(x, stages, g)
