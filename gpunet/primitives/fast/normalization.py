@@ -1,14 +1,14 @@
 """Normalization by means and variances, in one of two ways.
 
 Where samples have one position, a group is a row of numbers that lie together, and one kernel goes
-through it for the mean, the variance and the result. Else a group's elements lie far apart: kernels
-take sums of columns, over chunks of the rows that stay in cache, and what chunks have is added up
-in float64, in an order that the shape alone decides.
+through it for the mean, the variance and the result. Else a group's elements lie far apart: a
+kernel takes sums of columns, over chunks of the rows that stay in cache, and adds up what chunks
+have in float64, in an order that the shape alone decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,16 @@ from gpunet.primitives.activation_table import Activation
 from gpunet.primitives.fast.convolution import activated, before_activation, is_relu
 from gpunet.primitives.fast.elementwise import LEAST_TASK
 from gpunet.primitives.fast.memory import NO_FLOATS, flat, workspace
-from gpunet.primitives.fast.normalization_kernels import (
-    column_grads,
-    column_moments,
+from gpunet.primitives.fast.normalization_columns import (
+    BLOCK,
     columns_backward,
     columns_forward,
+)
+from gpunet.primitives.fast.normalization_kernels import (
     rows_backward,
     rows_forward,
 )
-from gpunet.primitives.fast.normalization_statistics import (
-    Columns,
-    backward_rows,
-    forward_rows,
-)
-from gpunet.primitives.fast.simd import LANES
+from gpunet.primitives.fast.normalization_statistics import SUMS, Columns
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.groups import Groups
 from gpunet.primitives.reference.memory import empty
@@ -45,7 +41,6 @@ Array = Any
 
 _LEAST_ROWS = 16  # of a chunk, so that its sums take little memory
 _MOST_PARTS = 64  # in which the gradients of gamma and beta are summed up, for rows
-_WIDE = 4 * LANES  # columns that vectors fill well
 
 
 def normalize_forward(
@@ -125,42 +120,46 @@ def normalize_inference(
     scale = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
     if gamma is not None:
         scale = scale * gamma
-    rows = [mean, scale.astype(np.float32), beta]
-    wide = [_widened(None if row is None else row[None], table, g) for row in rows]
-    _over_chunks(columns_forward, table, flat(x), *wide, NO_FLOATS, False, y)
+    rows = np.zeros((3, table.fold, channels), np.float32)
+    for row, numbers in zip(rows, (mean, scale, beta), strict=True):
+        row[:] = 0 if numbers is None else numbers
+    none = NO_FLOATS
+    run(
+        columns_forward, table.chunks, table, epsilon, True, False, flat(x), none, none, none,
+        none, none, y, none, rows.reshape(-1), np.empty(0), *np.ones((2, 1), np.int64),
+    )  # fmt: skip
     return y.reshape(x.shape)
 
 
 # Columns
 
 
+@lru_cache(maxsize=64)
 def _table(g: Groups) -> Columns:
     """Return how each sample is divided: rows of some positions' channels, in chunks.
 
     A row holds the channels of `fold` positions, so that few channels fill vectors too.
     """
     fold = 1
-    while fold * g.channels < _WIDE and g.positions % (2 * fold) == 0:
+    while fold * g.channels < BLOCK and g.positions % (2 * fold) == 0:
         fold *= 2
     rows = g.positions // fold
     chunk = min(rows, max(_LEAST_ROWS, -(-LEAST_TASK // (fold * g.channels))))
     return Columns(g.batch, rows, fold, g.groups, g.members, chunk, -(-rows // chunk))
 
 
-def _line(table: Columns) -> int:
-    """Return the numbers in a row."""
-    return table.fold * table.groups * table.members
+def _memory(table: Columns, sums: int, rows: int) -> tuple[Array, ...]:
+    """Return what the kernels of columns work in, and counters that are 0.
 
-
-def _over_chunks(kernel: Callable[..., None], table: Columns, *arguments: Any) -> None:
-    """Run a kernel of columns, a task for each chunk of each sample."""
-    sizes = table.rows, _line(table), table.chunk, table.chunks
-    run(kernel, table.batch * table.chunks, *sizes, *arguments)
-
-
-def _parts(table: Columns) -> Array:
-    """Return memory for two sums of each column of each chunk."""
-    return workspace("normalization", table.batch * table.chunks * 2 * _line(table))
+    Arguments:
+        table: how samples are divided.
+        sums: rows for each chunk.
+        rows: of statistics for each sample.
+    """
+    line = table.fold * table.groups * table.members
+    parts = workspace("normalization", table.batch * table.chunks * sums * line)
+    wide = workspace("wide", rows * table.batch * line)
+    return parts, wide, workspace("sums", SUMS * line, np.float64), *np.zeros((2, 1), np.int64)
 
 
 def _columns_forward(
@@ -168,17 +167,13 @@ def _columns_forward(
     relu: bool,
 ) -> tuple[Array, Array | None, Array]:  # fmt: skip
     """Return the normalized input after adding another and relu, the means and the variances."""
-    table, numbers = _table(g), flat(x)
-    parts = _parts(table)
-    _over_chunks(column_moments, table, centered, numbers, parts)
+    table, y = _table(g), empty((x.size,), np.float32)
     mean, variance = np.empty((2, g.batch, g.groups), np.float32)
-    wide = workspace("wide", 3 * g.batch * _line(table)).reshape(3, -1)
-    forward_rows(
-        table, g.epsilon, centered, parts, _given(gamma), _given(beta), mean.reshape(-1),
-        variance.reshape(-1), wide.reshape(-1),
+    run(
+        columns_forward, 2 * table.batch * table.chunks, table, g.epsilon, centered, relu, flat(x),
+        _given(gamma), _given(beta), added, mean.reshape(-1), variance.reshape(-1), y,
+        *_memory(table, 2, 3),
     )  # fmt: skip
-    y = empty((x.size,), np.float32)
-    _over_chunks(columns_forward, table, numbers, *wide, added, relu, y)
     return y.reshape(x.shape), mean if centered else None, variance
 
 
@@ -190,34 +185,19 @@ def _columns_backward(
 
     Where `output` is given, relu was applied, and gradients count where it is positive.
     """
-    table, x_shape = _table(g), x.shape
-    x, output_grad, parts = flat(x), flat(output_grad), _parts(table)
-    means = _widened(mean, table, g)
-    _over_chunks(column_grads, table, output_grad, output, x, means, parts)
+    table, input_grad = _table(g), empty((x.size,), np.float32)
     gamma_grad, beta_grad = np.empty((2, g.channels), np.float32)
-    wide = workspace("wide", 3 * g.batch * _line(table)).reshape(3, -1)
-    backward_rows(
-        table, g.epsilon, mean is not None, parts, flat(variance), _given(gamma), gamma_grad,
-        beta_grad, wide.reshape(-1),
+    run(
+        columns_backward, 2 * table.batch * table.chunks, table, g.epsilon, mean is not None,
+        flat(output_grad), output, flat(x), _given(mean), flat(variance), _given(gamma),
+        gamma_grad, beta_grad, input_grad, added_grad, *_memory(table, 3, 4),
     )  # fmt: skip
-    input_grad = empty((x.size,), np.float32)
-    _over_chunks(
-        columns_backward, table, output_grad, output, x, means, *wide, input_grad, added_grad
-    )
-    return input_grad.reshape(x_shape), gamma_grad, beta_grad
+    return input_grad.reshape(x.shape), gamma_grad, beta_grad
 
 
 def _given(weights: Array | None) -> Array:
     """Return gamma or beta as a flat array, an empty one if it is not there."""
     return NO_FLOATS if weights is None else flat(weights)
-
-
-def _widened(statistic: Array | None, table: Columns, g: Groups) -> Array:
-    """Return what groups have, (batch, groups), as flat rows of a table; 0 by default."""
-    if statistic is None:
-        return np.zeros(g.batch * _line(table), np.float32)
-    shape = (g.batch, table.fold, g.groups, g.members)
-    return flat(np.broadcast_to(statistic[:, None, :, None], shape))
 
 
 def _weights(weights: Array | None, default: float, g: Groups) -> Array:
