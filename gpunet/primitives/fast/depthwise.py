@@ -16,6 +16,7 @@ from gpunet.primitives.fast.memory import NO_FLOATS, flat, workspace
 from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
     LANES,
+    add,
     get,
     load,
     multiply_add,
@@ -268,6 +269,17 @@ def _one_by_one(
             put(y, to + f, least if value < least else value)
 
 
+@helper
+def _columns_of(s: Any, tap: int) -> Any:
+    """Return the output columns that a column of taps makes of the input, from first to end.
+
+    Column j reads the input column ``j * stride - before``.
+    """
+    before = s.left - tap * s.column_dilation
+    first = max(0, (before + s.column_stride - 1) // s.column_stride)
+    return before, first, min(s.columns, (s.width + before - 1) // s.column_stride + 1)
+
+
 @kernel
 def _backward_input(
     counters: Ints, tasks: int, worker: int,
@@ -286,15 +298,12 @@ def _backward_input(
                 if above < 0 or above % s.row_stride or above // s.row_stride >= s.rows:
                     continue
                 line = (image * s.rows + above // s.row_stride) * s.columns
-                for j in range(s.width):
-                    at = (row * s.width + j) * s.channels
-                    for m in range(s.kernel_columns):
-                        before = j + s.left - m * s.column_dilation
-                        column = before // s.column_stride
-                        if before < 0 or before % s.column_stride or column >= s.columns:
-                            continue
+                for m in range(s.kernel_columns):
+                    tap = (k * s.kernel_columns + m) * s.filters
+                    before, first, end = _columns_of(s, m)
+                    for column in range(first, end):
+                        at = (row * s.width + column * s.column_stride - before) * s.channels
                         place = (line + column) * s.filters
-                        tap = (k * s.kernel_columns + m) * s.filters
                         for c in range(0, whole, LANES):
                             factor, total = (
                                 load(weights, tap + c, LANES),
@@ -304,7 +313,8 @@ def _backward_input(
                             store(input_grad, at + c, total)
                         for c in range(whole, s.channels):
                             for f in range(c * multiplier, (c + 1) * multiplier):
-                                input_grad[at + c] += grad[place + f] * weights[tap + f]
+                                product = get(grad, place + f) * get(weights, tap + f)
+                                put(input_grad, at + c, get(input_grad, at + c) + product)
         task = next_task(counters, tasks, worker)
 
 
@@ -317,8 +327,8 @@ def _backward_weight(
     whole = _in_vectors(s)
     task = next_task(counters, chunks, worker)
     while task < chunks:
-        part = parts[task * (taps + 1) * s.filters : (task + 1) * (taps + 1) * s.filters]
-        part[:] = 0
+        own = parts[task * (taps + 1) * s.filters : (task + 1) * (taps + 1) * s.filters]
+        own[:] = 0
         first_row = task * s.images // chunks * s.rows
         for row in range(first_row, (task + 1) * s.images // chunks * s.rows):
             image, i = row // s.rows, row % s.rows
@@ -329,25 +339,35 @@ def _backward_weight(
                 line = (image * s.height + top + k * s.row_dilation) * s.width
                 for m in range(s.kernel_columns):
                     tap = (k * s.kernel_columns + m) * s.filters
-                    before = s.left - m * s.column_dilation  # of column j: the input column 0
-                    first = max(0, (before + s.column_stride - 1) // s.column_stride)
-                    end = min(s.columns, (s.width + before - 1) // s.column_stride + 1)
+                    before, first, end = _columns_of(s, m)
                     for f in range(0, whole, LANES):
-                        total = load(part, tap + f, LANES)
+                        total = load(own, tap + f, LANES)
                         for j in range(first, end):
                             place = (line + j * s.column_stride - before) * s.channels + f
                             at = (row * s.columns + j) * s.filters + f
                             total = multiply_add(
                                 load(x, place, LANES), load(grad, at, LANES), total
                             )
-                        store(part, tap + f, total)
+                        store(own, tap + f, total)
                     for j in range(first, end if whole < s.filters else first):
                         place = (line + j * s.column_stride - before) * s.channels
                         at = (row * s.columns + j) * s.filters
                         for f in range(whole, s.filters):
-                            part[tap + f] += x[place + f // multiplier] * grad[at + f]
-            for j in range(s.columns):
-                at = (row * s.columns + j) * s.filters
-                for f in range(s.filters):
-                    part[taps * s.filters + f] += grad[at + f]
+                            own[tap + f] += x[place + f // multiplier] * grad[at + f]
+            _add_columns(grad, row * s.columns * s.filters, s.columns, own, taps * s.filters)
         task = next_task(counters, chunks, worker)
+
+
+@part
+def _add_columns(grad: Array, start: int, rows: int, sums: Array, to: int) -> None:
+    """Add rows, from grad[start:], to sums[to:], up to its end."""
+    size = sums.size - to
+    whole, end = size // LANES * LANES, start + rows * size
+    for j in range(0, whole, LANES):
+        total = load(sums, to + j, LANES)
+        for at in range(start + j, end, size):
+            total = add(total, load(grad, at, LANES))
+        store(sums, to + j, total)
+    for j in range(whole, size):
+        for at in range(start + j, end, size):
+            put(sums, to + j, get(sums, to + j) + get(grad, at))
