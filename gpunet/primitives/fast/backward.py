@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.primitives.fast import sparse, weight_grads
-from gpunet.primitives.fast.bands import PANEL, Sizes
-from gpunet.primitives.fast.chain import FIELDS, sizes_at
+from gpunet.primitives.fast.bands import FIELDS, PANEL, Sizes, sizes_at
 from gpunet.primitives.fast.compile import (
     Bytes,
     BytesIn,

@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.primitives.fast.compile import helper, part
 from gpunet.primitives.fast.simd import LANES, get, put
 
-__all__ = ["LINE", "PANEL", "TILE", "Sizes", "copy_rows", "cut_out"]
+__all__ = ["FIELDS", "LINE", "PANEL", "TILE", "Sizes", "copy_rows", "cut_out", "sizes_at"]
 
 Array = Any
 
@@ -57,6 +57,25 @@ class Sizes(NamedTuple):
     first_of_steps: int
     first_weight: int
     first_bias: int
+
+
+FIELDS = len(Sizes._fields)
+
+
+@helper
+def sizes_at(table: Array, at: int) -> Sizes:
+    """Return the Sizes in a table, field by field: Numba knows no other way."""
+    return Sizes(
+        get(table, at + 0), get(table, at + 1), get(table, at + 2), get(table, at + 3),
+        get(table, at + 4), get(table, at + 5), get(table, at + 6), get(table, at + 7),
+        get(table, at + 8), get(table, at + 9), get(table, at + 10), get(table, at + 11),
+        get(table, at + 12), get(table, at + 13), get(table, at + 14), get(table, at + 15),
+        get(table, at + 16), get(table, at + 17), get(table, at + 18), get(table, at + 19),
+        get(table, at + 20), get(table, at + 21), get(table, at + 22), get(table, at + 23),
+        get(table, at + 24), get(table, at + 25), get(table, at + 26), get(table, at + 27),
+        get(table, at + 28), get(table, at + 29), get(table, at + 30), get(table, at + 31),
+        get(table, at + 32), get(table, at + 33), get(table, at + 34),
+    )  # fmt: skip
 
 
 @helper

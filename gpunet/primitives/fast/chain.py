@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpunet.primitives.fast import activation, conv_pool, convolution, linear, softmax
-from gpunet.primitives.fast.bands import PANEL, Sizes
-from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
+from gpunet.primitives.fast.bands import FIELDS, PANEL, Sizes, sizes_at
+from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, kernel
 from gpunet.primitives.fast.convolution import is_relu
 from gpunet.primitives.fast.memory import flat, workspace
 from gpunet.primitives.fast.plans import plan
@@ -28,19 +28,16 @@ from gpunet.primitives.stages import LARGE_STAGE, ChainGeometry, Operations, Sta
 
 __all__ = [
     "CACHED",
-    "FIELDS",
     "OPERATIONS",
     "forward_all",
     "image_sizes",
     "relus_of",
-    "sizes_at",
 ]
 
 Array = Any
 Table = NDArray[np.int64]
 
 CACHED = 1 << 16  # floats of activations that a thread works on, half of a level-2 cache
-FIELDS = len(Sizes._fields)
 _MOST = 256  # images at a time, however small they are
 
 OPERATIONS = Operations.of(activation, conv_pool, convolution, linear, softmax)
@@ -161,19 +158,3 @@ def _chain(
                 )  # fmt: skip
             source, read = memory_in, to
         task = next_task(counters, tasks, worker)
-
-
-@helper
-def sizes_at(table: Array, at: int) -> Sizes:
-    """Return the Sizes in a table, field by field: Numba knows no other way."""
-    return Sizes(
-        get(table, at + 0), get(table, at + 1), get(table, at + 2), get(table, at + 3),
-        get(table, at + 4), get(table, at + 5), get(table, at + 6), get(table, at + 7),
-        get(table, at + 8), get(table, at + 9), get(table, at + 10), get(table, at + 11),
-        get(table, at + 12), get(table, at + 13), get(table, at + 14), get(table, at + 15),
-        get(table, at + 16), get(table, at + 17), get(table, at + 18), get(table, at + 19),
-        get(table, at + 20), get(table, at + 21), get(table, at + 22), get(table, at + 23),
-        get(table, at + 24), get(table, at + 25), get(table, at + 26), get(table, at + 27),
-        get(table, at + 28), get(table, at + 29), get(table, at + 30), get(table, at + 31),
-        get(table, at + 32), get(table, at + 33), get(table, at + 34),
-    )  # fmt: skip

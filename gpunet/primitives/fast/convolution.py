@@ -10,9 +10,10 @@ import numpy as np
 from gpunet.primitives import reference
 from gpunet.primitives.activation_table import RELU, Activation
 from gpunet.primitives.fast import activation as activations
-from gpunet.primitives.fast import depthwise, products, strided, weight_grads, winograd
+from gpunet.primitives.fast import depthwise, products, strided, weight_grads
 from gpunet.primitives.fast.bands import PANEL, Sizes
 from gpunet.primitives.fast.memory import NO_BYTES, NO_FLOATS, flat, scratch, workspace
+from gpunet.primitives.fast.packing import pack_tiles
 from gpunet.primitives.fast.plans import Plan, plan
 from gpunet.primitives.fast.threads import run
 from gpunet.primitives.geometry import Conv2DGeometry
@@ -56,9 +57,13 @@ def multiply(
     panels = workspace("panels", p.weights)
     biases = workspace("biases", p.panels * PANEL)
     pack_weights(p.sizes, kernel, bias, panels, biases)
+    _run_forward(p, x, panels, biases, y, indices)
+
+
+def _run_forward(p: Plan, x: Array, panels: Array, biases: Array, y: Array, indices: Array) -> None:
     memory = scratch(p.sizes.scratch)
     run(
-        products.forward, p.tasks, p.sizes, flat(x), panels, biases, p.positions, p.segments,
+        products.forward, p.tasks, p.table, flat(x), panels, biases, p.positions, p.segments,
         y.reshape(-1), indices.reshape(-1), memory, memory,
     )  # fmt: skip
 
@@ -68,13 +73,11 @@ def pack_weights(
 ) -> None:
     """Lay the weights of a convolution out as its kernels take them, where `sizes` says."""
     given = NO_FLOATS if bias is None else flat(bias)
-    pack, depth = products.pack, sizes.patch
+    places = panels, sizes.first_weight, biases, sizes.first_bias
     if sizes.winograd:
-        pack, depth = winograd.pack, sizes.pixel
-    pack(
-        depth, sizes.filters, flat(kernel), given, panels, sizes.first_weight,
-        biases, sizes.first_bias,
-    )  # fmt: skip
+        pack_tiles(sizes.pixel, sizes.filters, False, flat(kernel), given, *places)
+    else:
+        products.pack(sizes.patch, sizes.filters, flat(kernel), given, *places)
 
 
 def is_relu(activation: Activation | None) -> bool:
@@ -120,12 +123,12 @@ def add_weight_grads(
     """Return the gradients of the kernel and, if wanted, of the bias."""
     parts = workspace("parts", p.chunks * p.panels * (p.sizes.steps + 1) * PANEL)
     memory = scratch(p.sizes.scratch)
+    grads, done = np.empty((p.sizes.patch + 1) * p.sizes.filters, x.dtype), np.zeros(1, np.int64)
     run(
-        weight_grads.weight_grad, p.chunks * p.groups, p.sizes, p.chunk, flat(x), flat(output_grad),
-        flat(output), flat(indices), p.positions, p.steps, parts, memory, memory,
+        weight_grads.weight_grad, p.chunks * p.groups + p.panels, p.table, p.chunk, p.chunks,
+        flat(x), flat(output_grad), flat(output), flat(indices), p.positions, p.steps, parts,
+        grads, memory, memory, done,
     )  # fmt: skip
-    grads = np.empty((p.sizes.patch + 1) * p.sizes.filters, x.dtype)
-    run(weight_grads.sum_parts, p.panels, p.sizes, p.chunks, parts, grads)
     return split_grads(grads, kernel_shape, with_bias)
 
 
@@ -143,34 +146,37 @@ def conv2d_backward_input(
 ) -> Array:  # fmt: skip
     """Return the gradient of the input.
 
-    With strides of 1 it is a convolution itself, of the gradient with the flipped kernel. With
-    other strides so is each of its phases, the pixels that lie a stride apart, with the part of the
-    kernel that reaches them.
+    It is a convolution itself, of the output's gradient with the turned kernel: with strides of 1
+    by Winograd's method or, where that is slower, phase by phase as with other strides.
     """
     if depthwise.supports(g, kernel):
         grad = activations.activate_backward(output_grad, output, activation)
         return depthwise.backward_input(grad, kernel, g)
-    turned = turned_geometry(g)
-    phases = strided.phases(g) if turned is None else None
-    if not supports(g, kernel) or (turned is None and phases is None):
+    turned = turned_geometry(g) if supports(g, kernel) else None
+    back = None if turned is None else plan(turned, (1, 1), False)
+    is_tiled = back is not None and back.sizes.winograd
+    phases = strided.plan(g) if supports(g, kernel) and not is_tiled else None
+    if back is None and phases is None:
         return reference.conv2d_backward_input(output_grad, kernel, g, activation, output)
     grad = activations.activate_backward(output_grad, output, activation)
     input_grad = empty(g.input_shape, kernel.dtype)
-    if turned is None:
-        assert phases is not None
-        strided.fill(input_grad, phases, g, lambda p, g, y: _write_phase(p, g, grad, kernel, y))
-        return input_grad
-    weights = kernel[::-1, ::-1].swapaxes(2, 3)
-    multiply(plan(turned, (1, 1), False), grad, weights, None, input_grad, NO_BYTES)
+    if phases is not None:
+        strided.backward_input(phases, grad, kernel, input_grad)
+    else:
+        assert back is not None
+        _multiply_turned(back, grad, kernel, input_grad)
     return input_grad
 
 
-def _write_phase(
-    phase: strided.Phase, g: Conv2DGeometry, output_grad: Array, kernel: Array, y: Array
-) -> None:
-    """Write the gradient of the input pixels of one phase to `y`."""
-    weights = kernel[phase.taps][::-1, ::-1].swapaxes(2, 3)
-    multiply(plan(g, (1, 1), False), output_grad[:, *phase.read], weights, None, y, NO_BYTES)
+def _multiply_turned(p: Plan, grad: Array, kernel: Array, input_grad: Array) -> None:
+    """Write the gradient of the input, a convolution with strides of 1."""
+    panels, biases = workspace("panels", p.weights), workspace("biases", p.panels * PANEL)
+    if p.sizes.winograd:
+        sizes = p.sizes.pixel, p.sizes.filters
+        pack_tiles(*sizes, True, flat(kernel), NO_FLOATS, panels, 0, biases, 0)
+    else:  # dilated
+        pack_weights(p.sizes, kernel[::-1, ::-1].swapaxes(2, 3), None, panels, biases)
+    _run_forward(p, grad, panels, biases, input_grad, NO_BYTES)
 
 
 def turned_geometry(g: Conv2DGeometry) -> Conv2DGeometry | None:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.primitives.fast import depthwise, pooling, products
-from gpunet.primitives.fast.bands import Sizes
-from gpunet.primitives.fast.chain import sizes_at
+from gpunet.primitives.fast.bands import Sizes, sizes_at
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
 from gpunet.primitives.fast.sharing import add_now, next_task, pause, read_now
 from gpunet.primitives.fast.simd import (

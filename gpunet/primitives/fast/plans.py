@@ -9,12 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpunet.primitives.fast.bands import LINE, PANEL, TILE, Sizes
+from gpunet.primitives.fast.memory import NO_INTS
 from gpunet.primitives.fast.simd import LANES
 from gpunet.primitives.fast.winograd import PLACES
 from gpunet.primitives.fast.winograd_grads import QUAD
 from gpunet.primitives.geometry import Conv2DGeometry
 
-__all__ = ["BAND", "Plan", "SparsePlan", "plan", "sparse_plan", "whole_lines"]
+__all__ = [
+    "BAND",
+    "GRAIN",
+    "Plan",
+    "SparsePlan",
+    "direct_plan",
+    "plan",
+    "sparse_plan",
+    "whole_lines",
+]
 
 Table = NDArray[np.int64]
 
@@ -23,13 +33,14 @@ _SPARSE_BLOCK = 1 << 15  # floats of the images that lists of gradients refer to
 _TILES = 48  # of 2 x 2 outputs in a band: a whole number of TILEs
 _TILE_ROW = 1 << 17  # floats of a row of transformed tiles: as many fill a level-2 cache
 _WEIGHTS = 1 << 20  # floats of transformed weights: more are read from memory for few tiles
-_GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
+GRAIN = 1 << 21  # multiplications in a task: some 40 microseconds
 
 
 class Plan(NamedTuple):
     """Sizes and tables of a convolution, and of the tasks it is divided into."""
 
     sizes: Sizes
+    table: Table  # the numbers of these
     positions: Table  # where the patch of each output of a band begins
     segments: Table  # where in a patch each run of neighbouring numbers begins
     steps: Table  # where each number of a patch lies, filled up to whole tiles
@@ -51,8 +62,9 @@ def plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAN
         relu: whether outputs below 0 become 0.
         most: outputs in a band, if a row of windows has not more.
     """
-    direct = _direct(g, window, relu, most)
-    return _winograd(direct, g) if _suits_winograd(g, window) else direct
+    made = direct_plan(g, window, relu, most)
+    made = _winograd(made, g) if _suits_winograd(g, window) else made
+    return made._replace(table=np.array(made.sizes, np.int64))
 
 
 def _suits_winograd(g: Conv2DGeometry, window: tuple[int, int]) -> bool:
@@ -76,7 +88,7 @@ def _suits_winograd(g: Conv2DGeometry, window: tuple[int, int]) -> bool:
     return cost < 9 * rows * columns * weights
 
 
-def _direct(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAND) -> Plan:
+def direct_plan(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = BAND) -> Plan:
     """Return the plan for outputs one by one, see `products`."""
     images, height, width, channels = g.input_shape
     _, rows, columns, filters = g.output_shape
@@ -92,7 +104,7 @@ def _direct(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = 
     outputs = rows * columns
     group = 1 if padded or outputs > most // 2 else min(images, most // outputs)
     items = -(-images // group) * bands
-    grain = max(1, min(_GRAIN // (group * band * columns * patch * filters), items))
+    grain = max(1, min(GRAIN // (group * band * columns * patch * filters), items))
     panels = -(-filters // PANEL)
     chunk = _chunk(images, panels)
     sizes = Sizes(
@@ -111,7 +123,9 @@ def _direct(g: Conv2DGeometry, window: tuple[int, int], relu: bool, most: int = 
     steps = np.concatenate([steps, np.full(-steps.size % TILE, steps[-1])])
     tasks, chunks = -(-items // grain), -(-images // chunk)
     weights = panels * PANEL * patch
-    return Plan(sizes, positions, segments, steps, panels, weights, tasks, chunk, chunks, panels)
+    return Plan(
+        sizes, NO_INTS, positions, segments, steps, panels, weights, tasks, chunk, chunks, panels
+    )
 
 
 def _winograd(direct: Plan, g: Conv2DGeometry) -> Plan:
@@ -126,7 +140,7 @@ def _winograd(direct: Plan, g: Conv2DGeometry) -> Plan:
     padded = any(map(any, g.padding)) or rows % 2 or columns % 2
     row, copied = (2 * across + 2) * channels, 2 * tile_rows + 2
     items = -(-sizes.images // group) * bands
-    grain = max(1, min(_GRAIN // (tiles * PLACES * channels * sizes.filters), items))
+    grain = max(1, min(GRAIN // (tiles * PLACES * channels * sizes.filters), items))
     scratch = PLACES * (tiles * (PANEL + channels) + 2 * LINE)
     scratch += group * (2 * tile_rows * columns * PANEL + (copied * row if padded else 0))
     sizes = sizes._replace(
@@ -134,10 +148,9 @@ def _winograd(direct: Plan, g: Conv2DGeometry) -> Plan:
         grain=grain, scratch=whole_lines(scratch), copied=copied, segments=0,
         steps=PLACES * -(-channels // QUAD) * QUAD, grouped=direct.panels * PANEL, winograd=1,
     )  # fmt: skip
-    none = np.empty(0, np.int64)
     chunk = _chunk(sizes.images, 1)
     return direct._replace(
-        sizes=sizes, positions=none, segments=none, steps=none, tasks=-(-items // grain),
+        sizes=sizes, positions=NO_INTS, segments=NO_INTS, steps=NO_INTS, tasks=-(-items // grain),
         weights=direct.panels * PANEL * PLACES * channels, chunk=chunk,
         chunks=-(-sizes.images // chunk), groups=1,
     )  # fmt: skip
@@ -164,7 +177,7 @@ def sparse_plan(
         g, window, relu: as in `plan`.
         block: images at a time; by default as many as fit the cache.
     """
-    sizes = _direct(g, window, relu).sizes
+    sizes = direct_plan(g, window, relu).sizes
     if sizes.length % LANES:
         return None
     outputs = sizes.rows * sizes.columns

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.fast import winograd
-from gpunet.primitives.fast.bands import LINE, PANEL, TILE, Sizes, copy_rows
+from gpunet.primitives.fast.bands import LINE, PANEL, TILE, Sizes, copy_rows, sizes_at
 from gpunet.primitives.fast.compile import (
     Bytes,
     Floats,
@@ -28,6 +28,7 @@ from gpunet.primitives.fast.compile import (
     helper,
     kernel,
     part,
+    uncounted_kernel,
 )
 from gpunet.primitives.fast.sharing import next_task
 from gpunet.primitives.fast.simd import (
@@ -37,6 +38,7 @@ from gpunet.primitives.fast.simd import (
     get,
     load,
     multiply_add,
+    prefetch,
     put,
     splat,
     store,
@@ -48,6 +50,7 @@ __all__ = [
     "PANEL",
     "TILE",
     "forward",
+    "multiply_patches",
     "outputs",
     "pack",
     "sum_up",
@@ -90,17 +93,18 @@ def transpose(rows: int, columns: int, matrix: FloatsIn, out: Floats, start: int
                 put(out, start + j * rows + i, get(matrix, i * columns + j))
 
 
-@kernel
+@uncounted_kernel
 def forward(
     counters: Ints, tasks: int, worker: int,
-    sizes: Sizes, x: FloatsIn, panels: FloatsIn, bias: FloatsIn, positions: IntsIn,
+    table: IntsIn, x: FloatsIn, panels: FloatsIn, bias: FloatsIn, positions: IntsIn,
     segments: IntsIn, y: Floats, indices: Bytes, scratch: Floats, scratch_in: FloatsIn,
 ) -> None:  # fmt: skip
     """Write the outputs of a convolution, or the largest of each window and where in it that is.
 
-    `bias` is filled up to whole panels. `scratch_in` is `scratch`, for a band copied there with
-    its padding.
+    `table` has the Sizes. `bias` is filled up to whole panels. `scratch_in` is `scratch`, for a
+    band copied there with its padding.
     """
+    sizes = sizes_at(table, 0)
     products = worker * sizes.scratch
     items = (sizes.images + sizes.group - 1) // sizes.group * sizes.bands
     task = next_task(counters, tasks, worker)
@@ -137,20 +141,31 @@ def outputs(
     if sizes.padded:
         source, start = scratch_in, copy
     for first in range(0, sizes.filters, PANEL):
-        _multiply(
-            sizes, source, start, positions, count, segments, panels, first, scratch, products
-        )
-        _finish(
-            sizes, scratch, products, count, bias, first, y, y_start, indices, index_start, written
-        )
+        at_once = sizes.window == 1 and sizes.filters - first >= PANEL
+        added, target, to, step = splat(np.float32(0), PANEL), scratch, products, PANEL
+        if at_once:
+            added = load(bias, sizes.first_bias + first, PANEL)
+            target, to, step = y, y_start + written * sizes.filters + first, sizes.filters
+        multiply_patches(
+            sizes, source, start, positions, count, segments, panels, first, added,
+            at_once and sizes.relu > 0, target, to, step,
+        )  # fmt: skip
+        if not at_once:
+            _finish(
+                sizes, scratch, products, count, bias, first, y, y_start, indices, index_start,
+                written,
+            )  # fmt: skip
 
 
 @part
-def _multiply(
+def multiply_patches(
     sizes: Sizes, x: Array, start: int, positions: Array, count: int, segments: Array,
-    panels: Array, first: int, products: Array, out: int,
+    panels: Array, first: int, added: Any, relu: bool, y: Array, to: int, step: int,
 ) -> None:  # fmt: skip
-    """Write the products of patches with one panel to products[out:], (count, PANEL)."""
+    """Write the products of patches with one panel, after relu if wanted: PANEL at each `step`.
+
+    `added` is added to them. Where a tile's products go is brought close while they are summed.
+    """
     zero, last = splat(np.float32(0), PANEL), count - 1
     table, length = sizes.first_position, sizes.length
     weights = sizes.first_weight + first * sizes.patch
@@ -161,6 +176,15 @@ def _multiply(
         x0, x1 = get(positions, table + p), get(positions, table + p1)
         x2, x3 = get(positions, table + p2), get(positions, table + p3)
         x4, x5 = get(positions, table + p4), get(positions, table + p5)
+        y0, y1, y2 = to + p * step, to + p1 * step, to + p2 * step
+        y3, y4, y5 = to + p3 * step, to + p4 * step, to + p5 * step
+        for j in range(0, PANEL, LINE):
+            prefetch(y, y0 + j)
+            prefetch(y, y1 + j)
+            prefetch(y, y2 + j)
+            prefetch(y, y3 + j)
+            prefetch(y, y4 + j)
+            prefetch(y, y5 + j)
         sum0, sum1, sum2, sum3, sum4, sum5 = zero, zero, zero, zero, zero, zero
         at = weights
         for s in range(sizes.segments):
@@ -174,12 +198,18 @@ def _multiply(
                 sum3 = multiply_add(broadcast(x, x3 + k, PANEL), w, sum3)
                 sum4 = multiply_add(broadcast(x, x4 + k, PANEL), w, sum4)
                 sum5 = multiply_add(broadcast(x, x5 + k, PANEL), w, sum5)
-        store(products, out + p * PANEL, sum0)
-        store(products, out + p1 * PANEL, sum1)
-        store(products, out + p2 * PANEL, sum2)
-        store(products, out + p3 * PANEL, sum3)
-        store(products, out + p4 * PANEL, sum4)
-        store(products, out + p5 * PANEL, sum5)
+        sum0, sum1, sum2 = add(sum0, added), add(sum1, added), add(sum2, added)
+        sum3, sum4, sum5 = add(sum3, added), add(sum4, added), add(sum5, added)
+        if relu:
+            sum0, sum1 = where_beats(sum0, zero, sum0, zero), where_beats(sum1, zero, sum1, zero)
+            sum2, sum3 = where_beats(sum2, zero, sum2, zero), where_beats(sum3, zero, sum3, zero)
+            sum4, sum5 = where_beats(sum4, zero, sum4, zero), where_beats(sum5, zero, sum5, zero)
+        store(y, y0, sum0)
+        store(y, y1, sum1)
+        store(y, y2, sum2)
+        store(y, y3, sum3)
+        store(y, y4, sum4)
+        store(y, y5, sum5)
 
 
 @part

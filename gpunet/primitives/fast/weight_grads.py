@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.fast import winograd_grads
-from gpunet.primitives.fast.bands import PANEL, TILE, Sizes, copy_rows
+from gpunet.primitives.fast.bands import PANEL, TILE, Sizes, copy_rows, sizes_at
 from gpunet.primitives.fast.compile import (
     BytesIn,
     Floats,
@@ -19,11 +19,11 @@ from gpunet.primitives.fast.compile import (
     Ints,
     IntsIn,
     helper,
-    kernel,
     part,
+    uncounted_kernel,
 )
 from gpunet.primitives.fast.products import sum_up
-from gpunet.primitives.fast.sharing import next_task
+from gpunet.primitives.fast.sharing import add_now, next_task, pause, read_now
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -40,42 +40,53 @@ from gpunet.primitives.fast.simd import (
 )
 from gpunet.primitives.fast.winograd import transform_inputs
 
-__all__ = ["add_weight_grads", "sum_parts", "weight_grad", "write_panel"]
+__all__ = ["add_weight_grads", "weight_grad", "write_panel"]
 
 Array = Any
 
 
-@kernel
+@uncounted_kernel
 def weight_grad(
     counters: Ints, tasks: int, worker: int,
-    sizes: Sizes, chunk: int, x: FloatsIn, output_grad: FloatsIn, output: FloatsIn,
-    indices: BytesIn, positions: IntsIn, steps: IntsIn, parts: Floats, scratch: Floats,
-    scratch_in: FloatsIn,
+    table: IntsIn, chunk: int, chunks: int, x: FloatsIn, output_grad: FloatsIn, output: FloatsIn,
+    indices: BytesIn, positions: IntsIn, steps: IntsIn, parts: Floats, grads: Floats,
+    scratch: Floats, scratch_in: FloatsIn, done: Ints,
 ) -> None:  # fmt: skip
-    """Add up the gradients of the weights and the bias over chunks of images.
+    """Write the gradients of the weights, (patch, filters), then those of the bias, (filters,).
 
-    A task is `sizes.grouped` filters over `chunk` images; what it adds up goes to its part of
-    `parts`, (chunks, panels, sums filled up to tiles and one of the bias, PANEL).
+    First, a task adds up those of `sizes.grouped` filters over `chunk` images, in its part of
+    `parts`, (chunks, panels, sums filled up to tiles and one of the bias, PANEL). When all are
+    `done`, a task brings the parts of a panel of filters together, in order.
     `steps` says where each number of a patch lies, relative to the first, and is filled up with
     the last one to whole tiles. `output` is read where relu was applied, `indices` where a window
     is more than one output.
     """
+    sizes = sizes_at(table, 0)
     groups = (sizes.filters + sizes.grouped - 1) // sizes.grouped
     size = sizes.rows * sizes.columns // sizes.window * sizes.filters
     row = (sizes.filters + PANEL - 1) // PANEL * PANEL  # floats of the sums of all filters
     task = next_task(counters, tasks, worker)
     while task < tasks:
-        image, first = task // groups * chunk, task % groups * sizes.grouped
-        last = min(first + sizes.grouped, row)
-        part = (task // groups * row + first) * (sizes.steps + 1)
-        for i in range(part, part + (last - first) * (sizes.steps + 1)):
-            put(parts, i, np.float32(0))
-        at = image * size
-        add_weight_grads(
-            sizes, min(chunk, sizes.images - image), first, last,
-            x, image * sizes.image, output_grad, at, output, at, indices, at,
-            positions, steps, parts, part, scratch, scratch_in, worker * sizes.scratch,
-        )  # fmt: skip
+        if task < chunks * groups:
+            image, first = task // groups * chunk, task % groups * sizes.grouped
+            last = min(first + sizes.grouped, row)
+            part = (task // groups * row + first) * (sizes.steps + 1)
+            for i in range(part, part + (last - first) * (sizes.steps + 1)):
+                put(parts, i, np.float32(0))
+            at = image * size
+            add_weight_grads(
+                sizes, min(chunk, sizes.images - image), first, last,
+                x, image * sizes.image, output_grad, at, output, at, indices, at,
+                positions, steps, parts, part, scratch, scratch_in, worker * sizes.scratch,
+            )  # fmt: skip
+            add_now(done, 0, 1)
+        else:
+            while read_now(done, 0) < chunks * groups:
+                pause()
+            first = (task - chunks * groups) * PANEL
+            start, panel = first * (sizes.steps + 1), PANEL * (sizes.steps + 1)
+            sum_up(parts, start, panel, chunks, row * (sizes.steps + 1))
+            write_panel(sizes, first, parts, 0, grads, 0, sizes.patch * sizes.filters)
         task = next_task(counters, tasks, worker)
 
 
@@ -218,21 +229,3 @@ def write_panel(
             put(grads, kernel_grad + to + j, get(parts, at + j))
     for j in range(count):
         put(grads, bias_grad + first + j, get(parts, panel + sizes.steps * PANEL + j))
-
-
-@kernel
-def sum_parts(
-    counters: Ints, tasks: int, worker: int,
-    sizes: Sizes, chunks: int, parts: Floats, grads: Floats,
-) -> None:  # fmt: skip
-    """Write the sums of what `weight_grad` left: (patch, filters), then (filters,).
-
-    A task is a panel of filters.
-    """
-    row = sizes.steps + 1
-    size = (sizes.filters + PANEL - 1) // PANEL * PANEL * row
-    task = next_task(counters, tasks, worker)
-    while task < tasks:
-        sum_up(parts, task * PANEL * row, PANEL * row, chunks, size)
-        write_panel(sizes, task * PANEL, parts, 0, grads, 0, sizes.patch * sizes.filters)
-        task = next_task(counters, tasks, worker)

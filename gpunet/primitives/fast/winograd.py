@@ -5,7 +5,7 @@ filter, where the sum of products takes 36::
 
     A (U * V) A^T    with    V = B d B^T,    U = G w G^T
 
-U, the transformed weights, are made once a call, by `pack`. V is made for the tiles of a band of
+U, the transformed weights, are made once a call, by `packing`. V is made for the tiles of a band of
 rows, a vector of channels at a time: only additions. At each of the 16 places of a tile, the sums
 over the channels are a product of matrices, (tiles, channels) by (channels, filters). B, G and A
 add and halve, and a sum has a ninth of the terms: errors are smaller than those of direct sums of
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.primitives.fast.bands import LINE, PANEL, TILE, Sizes, copy_rows
-from gpunet.primitives.fast.compile import Floats, FloatsIn, formula, helper, kernel, part
+from gpunet.primitives.fast.compile import formula, helper, part
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -34,6 +34,7 @@ from gpunet.primitives.fast.simd import (
     get,
     load,
     multiply_add,
+    prefetch,
     put,
     splat,
     store,
@@ -41,53 +42,11 @@ from gpunet.primitives.fast.simd import (
     where_beats,
 )
 
-__all__ = ["PLACES", "copied_rows", "outputs", "pack", "step", "tiles", "transform_inputs"]
+__all__ = ["PLACES", "copied_rows", "outputs", "step", "tiles", "transform_inputs"]
 
 Array = Any
 
 PLACES = 16  # in a tile of inputs
-
-
-@kernel
-def pack(
-    channels: int, filters: int, weights: FloatsIn, bias: FloatsIn, panels: Floats, start: int,
-    biases: Floats, bias_start: int,
-) -> None:  # fmt: skip
-    """Write G w G^T of weights (3, 3, channels, filters) to panels[start:], as `products.pack`.
-
-    They are (panel, place, channels, PANEL), the last panel filled up with zeros.
-    """
-    apart = channels * PANEL
-    for first in range(0, filters, PANEL):
-        count = min(PANEL, filters - first)
-        for channel in range(channels):
-            to = start + first * PLACES * channels + channel * PANEL
-            for tap in range(9):
-                at, place = (tap * channels + channel) * filters + first, tap // 3 * 4 + tap % 3
-                if count == PANEL:
-                    store(panels, to + place * apart, load(weights, at, PANEL))
-                else:
-                    for j in range(PANEL):
-                        value = get(weights, at + j) if j < count else np.float32(0)
-                        put(panels, to + place * apart + j, value)
-            for column in range(3):
-                _transform_taps(panels, to + column * apart, 4 * apart)
-            for row in range(4):
-                _transform_taps(panels, to + 4 * row * apart, apart)
-        for j in range(first, first + PANEL):
-            put(biases, bias_start + j, get(bias, j) if j < bias.size else np.float32(0))
-
-
-@helper
-def _transform_taps(panels: Array, at: int, apart: int) -> None:
-    """Make four numbers of three taps: G w, in place."""
-    half, zero = splat(np.float32(0.5), PANEL), splat(np.float32(0), PANEL)
-    first, middle = load(panels, at, PANEL), load(panels, at + apart, PANEL)
-    last = load(panels, at + 2 * apart, PANEL)
-    outer = add(first, last)
-    store(panels, at + apart, multiply_add(add(outer, middle), half, zero))
-    store(panels, at + 2 * apart, multiply_add(subtract(outer, middle), half, zero))
-    store(panels, at + 3 * apart, last)
 
 
 @formula
@@ -122,12 +81,15 @@ def outputs(
     inputs, apart = memory + PLACES * step(sizes, PANEL), step(sizes, sizes.pixel)
     for first in range(0, sizes.filters, PANEL):
         weights = sizes.first_weight + first * PLACES * sizes.pixel
+        to = y_start + (image * sizes.rows + row) * sizes.columns * sizes.filters + first
+        pixels = together * rows * sizes.columns
         for place in range(PLACES):
+            for pixel in range(place * pixels // PLACES, (place + 1) * pixels // PLACES):
+                prefetch(y, to + pixel * sizes.filters)
             _multiply(
                 scratch_in, inputs + place * apart, count, sizes.pixel, panels,
                 weights + place * sizes.pixel * PANEL, scratch, memory + place * step(sizes, PANEL),
             )  # fmt: skip
-        to = y_start + (image * sizes.rows + row) * sizes.columns * sizes.filters + first
         _finish(sizes, together, rows, first, bias, scratch, scratch_in, memory, y, to)
 
 
