@@ -13,7 +13,7 @@ import numpy as np
 from gpunet.primitives.fast import depthwise, pooling, products
 from gpunet.primitives.fast.bands import Sizes, sizes_at
 from gpunet.primitives.fast.compile import Bytes, Floats, FloatsIn, Ints, IntsIn, helper, kernel
-from gpunet.primitives.fast.sharing import add_now, next_task, pause, read_now
+from gpunet.primitives.fast.sharing import add_now, next_task, wait_for
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -103,8 +103,8 @@ def forward(
                 if layout.shared:
                     add_now(progress, done, 1)
                 item = add_now(progress, taken, 1) if layout.shared else item + 1
-            while layout.shared and read_now(progress, done) < items:
-                pause()
+            if layout.shared:
+                wait_for(progress, done, items)
         task = next_task(counters, tasks, worker)
 
 

@@ -21,7 +21,7 @@ from gpunet.primitives.fast.compile import (
     uncounted_kernel,
 )
 from gpunet.primitives.fast.normalization_statistics import Columns, backward_rows, forward_rows
-from gpunet.primitives.fast.sharing import add_now, next_task, pause, read_now
+from gpunet.primitives.fast.sharing import add_now, next_task, wait_for
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -68,8 +68,7 @@ def columns_forward(
                 forward_rows(s, epsilon, parts, gamma, beta, means, variances, sums, wide)
                 add_now(ready, 0, 1)
         else:
-            while not read_now(ready, 0):
-                pause()
+            wait_for(ready, 0, 1)
             _normalize(x, start, count, line, added, relu, y, wide, sample * line, s.batch * line)
         task = next_task(counters, tasks, worker)
 
@@ -185,8 +184,7 @@ def columns_backward(
                 )  # fmt: skip
                 add_now(ready, 0, 1)
         else:
-            while not read_now(ready, 0):
-                pause()
+            wait_for(ready, 0, 1)
             _grads(
                 output_grad, output, x, start, count, line, input_grad, added_grad, wide,
                 sample * line, s.batch * line,

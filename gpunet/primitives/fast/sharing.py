@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gpunet.primitives.fast.simd import Codegen
 
-__all__ = ["add_now", "help_for_ever", "make_desk", "next_task", "pause", "read_now"]
+__all__ = ["add_now", "help_for_ever", "make_desk", "next_task", "pause", "wait_for"]
 
 # Where a desk holds what, in int64; place 0 is the next task of the job. Those that threads watch
 # are 16 apart: a processor fetches two lines of 64 bytes at once.
@@ -34,7 +34,9 @@ _ARGUMENTS = 51  # and with what, of any types
 _ASLEEP = 512  # 1 if the first helper sleeps; the others' follow, each 16 after the one before
 _LOCK = 1  # after that place: the address of the lock on which the helper sleeps
 
-_MOMENT = 10_000  # looks, with a pause of some 15 to 50 nanoseconds after each
+# Looks, with a pause of some 15 to 50 nanoseconds after each: before a helper sleeps, and before a
+# thread that waits for another leaves the processor to others.
+_MOMENT, _FEW = 10_000, 500
 
 _INTEGER, _STATUS = ir.IntType(64), ir.IntType(32)
 _WORK = ir.FunctionType(_STATUS, [_INTEGER.as_pointer(), _INTEGER])
@@ -93,11 +95,25 @@ def _close_job(desk: Any) -> None:
     _swap_now(desk, _JOB, 0)
     looks = 0
     while read_now(desk, _AT_WORK) > 0:
-        looks += 1
-        if looks < _MOMENT:
-            pause()
-        else:  # perhaps it waits for this processor
-            _yield_now()
+        looks = _wait(looks)
+
+
+@_inner
+def wait_for(numbers: Any, place: int, least: int) -> None:
+    """Return when numbers[place], which other threads change, is at least a number."""
+    looks = 0
+    while read_now(numbers, place) < least:
+        looks = _wait(looks)
+
+
+@_inner
+def _wait(looks: int) -> int:
+    """Wait a little, after some looks in vain; return how many looks there are with the next."""
+    if looks < _FEW:
+        pause()
+    else:  # a thread that is waited for may wait for this processor
+        _yield_now()
+    return looks + 1
 
 
 @_inner

@@ -23,7 +23,7 @@ from gpunet.primitives.fast.compile import (
     uncounted_kernel,
 )
 from gpunet.primitives.fast.products import sum_up
-from gpunet.primitives.fast.sharing import add_now, next_task, pause, read_now
+from gpunet.primitives.fast.sharing import add_now, next_task, wait_for
 from gpunet.primitives.fast.simd import (
     LANES,
     add,
@@ -81,8 +81,7 @@ def weight_grad(
             )  # fmt: skip
             add_now(done, 0, 1)
         else:
-            while read_now(done, 0) < chunks * groups:
-                pause()
+            wait_for(done, 0, chunks * groups)
             first = (task - chunks * groups) * PANEL
             start, panel = first * (sizes.steps + 1), PANEL * (sizes.steps + 1)
             sum_up(parts, start, panel, chunks, row * (sizes.steps + 1))
