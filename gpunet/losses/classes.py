@@ -13,8 +13,9 @@ from gpunet.losses.formula import SMALLEST, as_pair
 from gpunet.losses.targets import different_shapes, no_labels
 
 __all__ = [
-    "as_targets", "binary_pair", "check_smoothing", "class_numbers", "class_shares", "known_logits",
-    "log_probabilities", "shape_with_classes_last", "with_classes_last", "without_classes",
+    "as_targets", "binary_entropies", "binary_pair", "check_smoothing", "class_numbers",
+    "class_shares", "known_logits", "log_probabilities", "shape_with_classes_last",
+    "with_classes_last", "without_classes",
 ]  # fmt: skip
 
 
@@ -67,6 +68,15 @@ def known_logits(activation: str, y_pred: Tensor, from_logits: bool) -> Tensor |
             stacklevel=3,
         )
     return y_pred
+
+
+def binary_entropies(y_true: Any, y_pred: Tensor, logits: Tensor | None) -> Tensor:
+    """Return the cross-entropy of each yes-or-no prediction, from its logit where that is known."""
+    if logits is None:
+        share = functions.clip(y_pred, SMALLEST, 1 - SMALLEST)
+        return -(functions.log(share) * y_true + functions.log(1 - share) * (1 - y_true))
+    # -log(sigmoid(z)) is softplus(-z), -log(1 - sigmoid(z)) is softplus(z): nothing cancels.
+    return functions.softplus(-logits) * y_true + functions.softplus(logits) * (1 - y_true)
 
 
 def log_probabilities(y_pred: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from gpunet.backend import get_array_module
 from gpunet.losses import targets
 from gpunet.losses.classes import (
     as_targets,
+    binary_entropies,
     binary_pair,
     check_smoothing,
     class_numbers,
@@ -25,7 +26,6 @@ from gpunet.losses.classes import (
     with_classes_last,
     without_classes,
 )
-from gpunet.losses.formula import SMALLEST
 from gpunet.losses.loss import Loss, as_predictions
 from gpunet.losses.targets import Shape
 
@@ -142,12 +142,7 @@ def binary_crossentropy(
     """
     y_true, y_pred = binary_pair("binary_crossentropy", y_true, y_pred, label_smoothing)
     logits = known_logits("sigmoid", y_pred, from_logits)
-    if logits is None:
-        share = functions.clip(y_pred, SMALLEST, 1 - SMALLEST)
-        losses = -(functions.log(share) * y_true + functions.log(1 - share) * (1 - y_true))
-    else:
-        # -log(sigmoid(z)) is softplus(-z), -log(1 - sigmoid(z)) is softplus(z): nothing cancels.
-        losses = functions.softplus(-logits) * y_true + functions.softplus(logits) * (1 - y_true)
+    losses = binary_entropies(y_true, y_pred, logits)
     return functions.mean(losses, axis=axis) if losses.ndim > 1 else losses
 
 

@@ -14,6 +14,7 @@ from gpunet.backend import asarray, get_array_module
 from gpunet.losses import targets
 from gpunet.losses.classes import (
     as_targets,
+    binary_entropies,
     binary_pair,
     check_smoothing,
     class_numbers,
@@ -75,14 +76,10 @@ def binary_focal_crossentropy(
     y_true, y_pred = binary_pair("binary_focal_crossentropy", y_true, y_pred, label_smoothing)
     logits = known_logits("sigmoid", y_pred, from_logits)
     if logits is None:
-        share = functions.clip(y_pred, SMALLEST, 1 - SMALLEST)
-        losses = -(functions.log(share) * y_true + functions.log(1 - share) * (1 - y_true))
         other = y_true * (1 - y_pred) + (1 - y_true) * y_pred
-    else:
-        # Both come from the logits: where a probability rounds to 1 nothing cancels.
-        losses = functions.softplus(-logits) * y_true + functions.softplus(logits) * (1 - y_true)
+    else:  # from the logits too: where a probability rounds to 1 nothing cancels
         other = y_true * functions.sigmoid(-logits) + (1 - y_true) * functions.sigmoid(logits)
-    losses = losses * _power(other, gamma)
+    losses = binary_entropies(y_true, y_pred, logits) * _power(other, gamma)
     if apply_class_balancing:
         losses = losses * (y_true * alpha + (1 - y_true) * (1 - alpha))
     return functions.mean(losses, axis=axis) if losses.ndim > 1 else losses
